@@ -1,0 +1,80 @@
+"""The cffi builder of ravatar_audio._core (API mode, limited API).
+
+The cdef is the marked region of rva.h and of the headers listed in PUBLIC, so nothing is declared twice. There is no
+`extern "Python"` in it: the interpreter cannot be called from the audio thread. Run as a script it writes the C source.
+"""
+
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+
+from cffi import FFI
+
+HERE = Path(__file__).resolve().parent
+PUBLIC = ["rva.h"]
+UNITS = sorted(path.name for path in HERE.glob("rva_*.c"))
+FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+INSTALL_HINT = """\
+ravatar-audio needs a C compiler and PortAudio's headers to be built, and {missing}.
+  Debian, Ubuntu, Raspberry Pi OS:  sudo apt-get install gcc libc6-dev portaudio19-dev
+  Fedora:                           sudo dnf install gcc portaudio-devel
+  Arch:                             sudo pacman -S gcc portaudio
+  macOS:                            xcode-select --install && brew install portaudio"""
+
+
+def cdef() -> str:
+    """The declarations between the marks of the public headers."""
+    regions = []
+    for name in PUBLIC:
+        text = (HERE / name).read_text(encoding="utf-8")
+        regions.append(text.split("/* --- cdef begin --- */")[1].split("/* --- cdef end --- */")[0])
+    return "\n".join(regions)
+
+
+def include_directories() -> list[str]:
+    """Where this builder looks for headers beyond the compiler's own places."""
+    homebrew = ["/opt/homebrew/include", "/usr/local/include"] if sys.platform == "darwin" else []
+    return [str(HERE), *(path for path in homebrew if Path(path).is_dir())]
+
+
+def check_prerequisites() -> None:
+    """Stop with what to install when the compiler or portaudio.h is missing, before pages of compiler output."""
+    compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
+    flags = shlex.split(os.environ.get("CFLAGS", "")) + [f"-I{path}" for path in include_directories()]
+    with tempfile.TemporaryDirectory() as scratch:
+        source = Path(scratch, "probe.c")
+        for header, missing in {"stdio.h": "no compiler works", "portaudio.h": "portaudio.h is missing"}.items():
+            source.write_text(f"#include <{header}>\nint main(void) {{ return 0; }}\n", encoding="utf-8")
+            try:
+                subprocess.run([*compiler, *flags, "-c", "probe.c"], cwd=scratch, check=True, capture_output=True)
+            except (OSError, subprocess.CalledProcessError):
+                raise SystemExit(INSTALL_HINT.format(missing=missing)) from None
+
+
+def make() -> FFI:
+    """The builder object that setuptools asks for."""
+    check_prerequisites()
+    builder = FFI()
+    builder.cdef(cdef())
+    # setuptools wants paths relative to the project's root, where it runs us.
+    builder.set_source(
+        "ravatar_audio._core",
+        "".join(f'#include "{name}"\n' for name in PUBLIC),
+        sources=[f"csrc/{name}" for name in UNITS],
+        depends=[f"csrc/{path.name}" for path in sorted(HERE.glob("*.h"))],
+        include_dirs=include_directories(),
+        extra_compile_args=FLAGS,
+        libraries=["m"] if os.name == "posix" else [],
+        py_limited_api=True,
+    )
+    return builder
+
+
+ffi = make()
+
+if __name__ == "__main__":
+    ffi.emit_c_code(sys.argv[1] if len(sys.argv) > 1 else "_core.c")

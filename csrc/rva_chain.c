@@ -1,0 +1,245 @@
+/* rva_chain - convert, resample, quantise, level, frame: the whole real-time path, no device in sight (rva.h). */
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "rva.h"
+#include "rva_convert.h"
+#include "rva_level.h"
+#include "rva_quantize.h"
+#include "rva_resample.h"
+#include "rva_ring.h"
+#include "rva_rt.h"
+
+typedef struct {
+    _Atomic uint64_t blocks, device_samples, converted_samples, finished_frames;
+    _Atomic uint64_t dropped_frames, dropped_samples, overruns, lost_samples, clipped, wake_failures;
+    _Atomic int64_t last_block_ns;
+    _Atomic uint32_t open_samples;
+} rva_counters;
+
+struct rva_chain {
+    rva_ring ring;
+    /* written by any thread */
+    _Alignas(RVA_CACHE_LINE) atomic_bool flush_requested;
+    /* the producer's alone from here on */
+    _Alignas(RVA_CACHE_LINE) rva_counters counters; /* stored by the producer, read by anybody */
+    rva_converter converter;
+    rva_resampler *resampler;
+    uint32_t rate_hz;
+    int wake_fd;
+    int64_t end_ns;                         /* when the newest input sample was at the microphone */
+    uint64_t seq, position;                 /* of the open frame */
+    uint32_t filled;                        /* samples in the open frame */
+    uint32_t hop_filled, clipped, zero_run; /* of the open hop; zero_run lives across hops */
+    uint64_t ring_lost, device_lost;        /* to be told with the next frame that gets through */
+    uint64_t loss_seen;                     /* device samples noted but not yet worth a sample at 16 kHz, times 16,000 */
+    uint32_t flags;
+    float mono[RVA_RESAMPLE_CHUNK];
+    float resampled[RVA_HOP_SAMPLES];
+};
+
+/* Statistics are counts of their own: nothing is ordered by them, so relaxed will do. A load and a store are enough,
+ * as only the producer stores. */
+#define COUNT(field, amount)                                                                                          \
+    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (amount), memory_order_relaxed)
+
+int rva_chain_open(const rva_config *config, rva_chain **out) {
+    *out = NULL;
+    rva_chain *chain = aligned_alloc(RVA_CACHE_LINE, sizeof *chain);
+    if (!chain) return RVA_ERROR_MEMORY;
+    memset(chain, 0, sizeof *chain);
+    chain->rate_hz = config->rate_hz;
+    chain->wake_fd = config->wake_fd;
+    int code = rva_convert_open(&chain->converter, config);
+    if (code == RVA_OK) code = rva_resample_open(config, &chain->resampler);
+    if (code == RVA_OK) code = rva_ring_open(&chain->ring, config->capacity_frames);
+    if (code != RVA_OK) {
+        rva_chain_close(chain);
+        return code;
+    }
+    *out = chain;
+    return RVA_OK;
+}
+
+void rva_chain_close(rva_chain *chain) {
+    if (!chain) return;
+    rva_resample_close(chain->resampler);
+    rva_ring_close(&chain->ring);
+    free(chain);
+}
+
+RVA_REALTIME static void wake_consumer(rva_chain *chain) {
+    if (chain->wake_fd < 0) return;
+    const uint64_t one = 1; /* what an eventfd takes; a pipe takes it as eight bytes */
+    if (write(chain->wake_fd, &one, sizeof one) != (ssize_t)sizeof one) COUNT(chain->counters.wake_failures, 1);
+}
+
+/* Closes the open hop: what belongs to the hop and is not counted by rva_level_add. */
+RVA_REALTIME static void close_hop(rva_chain *chain, rva_frame *frame, rva_hop *hop) {
+    hop->clipped = chain->clipped;
+    frame->clipped += hop->clipped;
+    frame->peak = hop->peak > frame->peak ? hop->peak : frame->peak;
+    chain->zero_run = hop->zero_run_samples;
+    chain->clipped = 0;
+    chain->hop_filled = 0;
+}
+
+/* Hands the open frame over, or drops it when the ring is full; `captured_ns` is its last sample's time. */
+RVA_REALTIME static void finish_frame(rva_chain *chain, int64_t captured_ns) {
+    rva_frame *frame = rva_ring_acquire(&chain->ring);
+    uint32_t length = chain->filled;
+    if (chain->hop_filled) close_hop(chain, frame, &frame->hops[(length - 1) / RVA_HOP_SAMPLES]);
+    memset(frame->pcm + length, 0, (RVA_FRAME_SAMPLES - length) * sizeof *frame->pcm);
+    rva_quantize_to_little_endian(frame->pcm, length);
+    frame->seq = chain->seq++;
+    frame->position_samples = chain->position;
+    frame->length_samples = length;
+    frame->captured_ns = captured_ns;
+    frame->ring_lost_samples = chain->ring_lost;
+    frame->device_lost_samples = chain->device_lost;
+    frame->flags = chain->flags | (chain->ring_lost ? RVA_FLAG_DISCONTINUITY : 0);
+    frame->finished_ns = rva_clock_ns();
+    chain->position += length;
+    COUNT(chain->counters.finished_frames, 1);
+    if (rva_ring_commit(&chain->ring)) {
+        chain->ring_lost = chain->device_lost = 0;
+        chain->flags = 0;
+        wake_consumer(chain);
+    } else {
+        chain->ring_lost += length;
+        chain->flags &= ~(uint32_t)RVA_FLAG_FLUSHED;
+        COUNT(chain->counters.dropped_frames, 1);
+        COUNT(chain->counters.dropped_samples, length);
+    }
+    chain->filled = 0;
+    atomic_store_explicit(&chain->counters.open_samples, 0, memory_order_relaxed);
+}
+
+/* When the sample before the resampler's next output was at the microphone; `unfed_samples` of the block are still to come. */
+RVA_REALTIME static int64_t captured_ns(const rva_chain *chain, size_t unfed_samples) {
+    double behind_s = (rva_resample_ahead_samples(chain->resampler) + (double)unfed_samples) / chain->rate_hz;
+    return chain->end_ns - (int64_t)((behind_s + 1.0 / RVA_RATE_HZ) * 1e9);
+}
+
+RVA_REALTIME static void append(rva_chain *chain, const float *samples, uint32_t count) {
+    rva_frame *frame = rva_ring_acquire(&chain->ring);
+    if (chain->filled == 0) {
+        memset(frame->hops, 0, sizeof frame->hops);
+        frame->clipped = frame->peak = 0;
+    }
+    rva_hop *hop = &frame->hops[chain->filled / RVA_HOP_SAMPLES];
+    if (chain->hop_filled == 0) hop->zero_run_samples = chain->zero_run;
+    int16_t *pcm = frame->pcm + chain->filled;
+    rva_quantize_run(samples, count, pcm);
+    rva_level_add(hop, pcm, count);
+    chain->filled += count;
+    chain->hop_filled += count;
+    if (chain->hop_filled == RVA_HOP_SAMPLES) close_hop(chain, frame, hop);
+    COUNT(chain->counters.converted_samples, count);
+    atomic_store_explicit(&chain->counters.open_samples, chain->filled, memory_order_relaxed);
+}
+
+/* Takes all outputs that are ready, hop by hop. */
+RVA_REALTIME static void collect(rva_chain *chain, size_t unfed_samples) {
+    for (;;) {
+        size_t room = RVA_HOP_SAMPLES - chain->hop_filled;
+        size_t count = rva_resample_run(chain->resampler, chain->resampled, room);
+        if (count) append(chain, chain->resampled, (uint32_t)count);
+        if (chain->filled == RVA_FRAME_SAMPLES) finish_frame(chain, captured_ns(chain, unfed_samples));
+        if (count < room) return;
+    }
+}
+
+RVA_REALTIME void rva_chain_push(rva_chain *chain, const void *block, size_t samples, int64_t end_ns) {
+    chain->end_ns = end_ns;
+    if (atomic_load_explicit(&chain->flush_requested, memory_order_relaxed) &&
+        atomic_exchange_explicit(&chain->flush_requested, false, memory_order_acquire) && chain->filled) {
+        chain->flags |= RVA_FLAG_FLUSHED;
+        finish_frame(chain, captured_ns(chain, samples));
+    }
+    const unsigned char *at = block;
+    for (size_t left = samples; left;) {
+        size_t step = left < RVA_RESAMPLE_CHUNK ? left : RVA_RESAMPLE_CHUNK;
+        uint32_t clipped = rva_convert_run(&chain->converter, at, step, chain->mono);
+        chain->clipped += clipped;
+        if (clipped) COUNT(chain->counters.clipped, clipped);
+        rva_resample_feed(chain->resampler, chain->mono, step);
+        at += step * chain->converter.stride_bytes;
+        left -= step;
+        collect(chain, left);
+    }
+    COUNT(chain->counters.blocks, 1);
+    COUNT(chain->counters.device_samples, samples);
+    atomic_store_explicit(&chain->counters.last_block_ns, rva_clock_ns(), memory_order_release);
+}
+
+RVA_REALTIME void rva_chain_note_loss(rva_chain *chain, uint64_t samples) {
+    /* Loss adds up exactly: what is below one sample at 16 kHz is carried on. */
+    uint64_t scaled = chain->loss_seen + samples * RVA_RATE_HZ;
+    chain->loss_seen = scaled % chain->rate_hz;
+    chain->device_lost += scaled / chain->rate_hz;
+    chain->flags |= RVA_FLAG_DISCONTINUITY;
+    COUNT(chain->counters.overruns, 1);
+    COUNT(chain->counters.lost_samples, scaled / chain->rate_hz);
+}
+
+RVA_REALTIME void rva_chain_request_flush(rva_chain *chain) {
+    atomic_store_explicit(&chain->flush_requested, true, memory_order_release);
+}
+
+RVA_REALTIME void rva_chain_finish(rva_chain *chain) {
+    rva_resample_end(chain->resampler);
+    collect(chain, 0);
+    if (chain->filled) {
+        chain->flags |= RVA_FLAG_FLUSHED;
+        finish_frame(chain, chain->end_ns);
+    }
+}
+
+const rva_frame *rva_chain_peek(rva_chain *chain) { return rva_ring_peek(&chain->ring); }
+
+void rva_chain_advance(rva_chain *chain) { rva_ring_advance(&chain->ring); }
+
+void rva_chain_statistics(const rva_chain *chain, rva_statistics *statistics) {
+    const rva_counters *counters = &chain->counters;
+#define READ(field) atomic_load_explicit(&counters->field, memory_order_relaxed)
+    *statistics = (rva_statistics){
+        .blocks = READ(blocks),
+        .device_samples = READ(device_samples),
+        .converted_samples = READ(converted_samples),
+        .finished_frames = READ(finished_frames),
+        .ring_dropped_frames = READ(dropped_frames),
+        .ring_dropped_samples = READ(dropped_samples),
+        .device_overruns = READ(overruns),
+        .device_lost_samples = READ(lost_samples),
+        .clipped = READ(clipped),
+        .wake_failures = READ(wake_failures),
+        .last_block_ns = atomic_load_explicit(&counters->last_block_ns, memory_order_acquire),
+        .queued_frames = rva_ring_queued(&chain->ring),
+        .open_samples = READ(open_samples),
+    };
+#undef READ
+}
+
+double rva_chain_group_delay_s(const rva_chain *chain) { return rva_resample_group_delay_s(chain->resampler); }
+
+const char *rva_chain_kernel(const rva_chain *chain) { return rva_resample_kernel(chain->resampler); }
+
+int64_t rva_now_ns(void) { return rva_clock_ns(); }
+
+const char *rva_error_text(int code) {
+    switch (code) {
+    case RVA_OK: return "no error";
+    case RVA_ERROR_RATE: return "the device's rate is outside 8,000 to 192,000 Hz";
+    case RVA_ERROR_CHANNELS: return "channels are not 1 to 32, or a channel is chosen that the device does not have";
+    case RVA_ERROR_FORMAT: return "the sample format is not one of int16, int24, int32, float32, uint8";
+    case RVA_ERROR_CAPACITY: return "the ring's capacity is not 1 to 65,536 frames";
+    case RVA_ERROR_PROFILE: return "the resampling profile or phase is unknown";
+    case RVA_ERROR_KERNEL: return "RAVATAR_AUDIO_KERNEL names a kernel that does not exist or that this processor cannot run";
+    case RVA_ERROR_MEMORY: return "out of memory";
+    case RVA_ERROR_GAIN: return "the gain is not -60 to +60 dB";
+    default: return "unknown error";
+    }
+}

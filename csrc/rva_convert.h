@@ -1,0 +1,23 @@
+/* rva_convert - device samples, any format and channels, to mono float. Internal. */
+#ifndef RVA_CONVERT_H
+#define RVA_CONVERT_H
+
+#include "rva.h"
+#include "rva_rt.h"
+
+typedef struct {
+    uint32_t format, channels;
+    uint32_t heard[RVA_CHANNELS_MAX]; /* indices of the channels that are averaged */
+    uint32_t heard_count;
+    uint32_t sample_bytes, stride_bytes;
+    float scale; /* full scale of the format to 1.0, gain and 1/heard_count included */
+} rva_converter;
+
+/* RVA_OK, or which field is wrong. */
+int rva_convert_open(rva_converter *converter, const rva_config *config);
+
+/* Writes `samples` mono floats (1.0 is full scale; beyond is allowed, NaN becomes 0 and magnitudes are limited to 16)
+ * and returns how many heard device samples were at full scale. */
+RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void *block, size_t samples, float *mono);
+
+#endif

@@ -1,0 +1,15 @@
+"""What pyproject.toml cannot say: the C core's builder, and that one wheel serves every CPython from 3.11 on."""
+
+from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+
+
+class StableAbiWheel(bdist_wheel):  # type: ignore[misc]  # setuptools ships no type for it
+    """Tags the wheel cp311-abi3, as the extension uses only the limited API."""
+
+    def finalize_options(self) -> None:
+        self.py_limited_api = "cp311"
+        super().finalize_options()
+
+
+setup(cffi_modules=["csrc/build_ffi.py:ffi"], cmdclass={"bdist_wheel": StableAbiWheel})

@@ -1,0 +1,5 @@
+# The cffi module that csrc/build_ffi.py makes from csrc/rva.h.
+from typing import Any
+
+ffi: Any
+lib: Any

@@ -1,0 +1,193 @@
+"""One tree for everything that can be expected to go wrong.
+
+RavatarError                    every error of this package
+├── SettingsError               a setting, an option or an argument has a value that cannot be used
+├── MediaError                  the microphone; `code` is one of the platform's media errors
+│   ├── PermissionDeniedError       permission_denied
+│   ├── DeviceNotFoundError         no_specified_media_found
+│   ├── DeviceInUseError            media_in_use
+│   ├── ConstraintsError            invalid_media_constraints
+│   ├── RecorderError               recorder_error
+│   └── MediaAbortedError           media_aborted
+├── PlatformError               the platform answered, and refused
+│   ├── BadRequestError             400: what was sent is not accepted
+│   ├── AuthenticationError         401, 403: unknown project, or a token that a fresh one did not cure
+│   ├── PaymentRequiredError        402
+│   ├── BusyError                   503: no free slot
+│   ├── SessionExpiredError         the live session has ended on the server
+│   ├── StreamError                 a stream error of Live Mode
+│   └── ProtocolError               an answer that is not what the protocol says
+└── NetworkError                no answer: address, TLS, time-out, a connection that broke
+    ├── UnreachableError            the address cannot be reached
+    ├── GatewayTimeoutError         504, or no answer in time
+    └── LinkError                   the WebSocket: refused, or lost for good
+
+Each carries `code` (a stable word), `message` (what happened, with the value), `advice` (what to do, in a sentence that
+a kiosk can show) and `retryable` (whether the same call may succeed later, as it is). `exit_code` is what the command
+line ends with. Causes are chained (`__cause__`), and codes of libraries and hosts are kept in `details`.
+"""
+
+from typing import ClassVar
+
+
+class RavatarError(Exception):
+    """Base of the tree. `details` holds codes and values that help to find the cause; never a token."""
+
+    code: ClassVar[str] = "error"
+    default_advice: ClassVar[str] = "Look at the log with --debug."
+    retryable: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, advice: str | None = None, **details: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.advice = advice or self.default_advice
+        self.details = details
+
+
+class SettingsError(RavatarError):
+    """A setting, an option or an argument has a value that cannot be used."""
+
+    code = "invalid_settings"
+    default_advice = "Correct the value and start again."
+    exit_code = 2
+
+
+class MediaError(RavatarError):
+    """The microphone."""
+
+    code = "media_error"
+    exit_code = 3
+
+
+class PermissionDeniedError(MediaError):
+    """The user or the system refused the microphone."""
+
+    code = "permission_denied"
+    default_advice = "Allow access to the microphone; on Linux: add the user to the group 'audio' and log in again."
+
+
+class DeviceNotFoundError(MediaError):
+    """The requested device does not exist."""
+
+    code = "no_specified_media_found"
+    default_advice = "No microphone found: connect one, or choose another; 'ravatar-audio devices' lists them."
+    retryable = True
+
+
+class DeviceInUseError(MediaError):
+    """Another program holds the device."""
+
+    code = "media_in_use"
+    default_advice = "Microphone in use: close the program that records from it."
+    retryable = True
+
+
+class ConstraintsError(MediaError):
+    """The asked-for rate, format or channels are not supported."""
+
+    code = "invalid_media_constraints"
+    default_advice = "Leave rate, channels and format out to use what the device offers."
+
+
+class RecorderError(MediaError):
+    """Capture could not be set up, or failed while it ran."""
+
+    code = "recorder_error"
+    default_advice = "Restart the recording; if it fails again, reconnect the microphone."
+    retryable = True
+
+
+class MediaAbortedError(MediaError):
+    """Capture was stopped from outside."""
+
+    code = "media_aborted"
+    default_advice = "The microphone went away: connect it again and try once more."
+    retryable = True
+
+
+class PlatformError(RavatarError):
+    """The platform answered, and refused. `details["status"]` is the HTTP status where there was one."""
+
+    code = "platform_error"
+    exit_code = 5
+
+
+class BadRequestError(PlatformError):
+    """400: what was sent is not accepted."""
+
+    code = "bad_request"
+    default_advice = "Correct the value that the message names."
+
+
+class AuthenticationError(PlatformError):
+    """401 or 403: unknown project, or a token that is refused although it is fresh."""
+
+    code = "authentication_failed"
+    default_advice = "Check the project id and the platform's address."
+
+
+class PaymentRequiredError(PlatformError):
+    """402: subscription or balance."""
+
+    code = "payment_required"
+    default_advice = "Pay or upgrade the subscription of this RAVATAR project."
+
+
+class BusyError(PlatformError):
+    """503: no free slot."""
+
+    code = "busy"
+    default_advice = "All AI assistants are busy at the moment. Please try again later."
+    retryable = True
+
+
+class SessionExpiredError(PlatformError):
+    """The live session has ended on the server."""
+
+    code = "session_expired"
+    default_advice = "Start a new session."
+    retryable = True
+
+
+class StreamError(PlatformError):
+    """A stream error of Live Mode: "Something went wrong"."""
+
+    code = "stream_error"
+    default_advice = "The session has ended; start it again."
+    retryable = True
+
+
+class ProtocolError(PlatformError):
+    """An answer that is not what the protocol says."""
+
+    code = "protocol_error"
+    default_advice = "Check that the address is that of a RAVATAR platform."
+
+
+class NetworkError(RavatarError):
+    """No answer: address, TLS, time-out, a connection that broke."""
+
+    code = "network_error"
+    default_advice = "Check the network and the platform's address."
+    retryable = True
+    exit_code = 4
+
+
+class UnreachableError(NetworkError):
+    """The address cannot be reached."""
+
+    code = "unreachable"
+
+
+class GatewayTimeoutError(NetworkError):
+    """504, or no answer in time."""
+
+    code = "gateway_timeout"
+    default_advice = "The platform did not answer in time. Please try again."
+
+
+class LinkError(NetworkError):
+    """The WebSocket was refused, or lost for good. `details["close_code"]` or `details["status"]` says how."""
+
+    code = "link_failed"

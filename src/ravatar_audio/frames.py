@@ -1,0 +1,88 @@
+"""Frames: what the core hands over, and what becomes one message on the wire. Pure data, no I/O."""
+
+import math
+import struct
+from dataclasses import dataclass
+from typing import NamedTuple
+
+RATE_HZ = 16_000
+FRAME_SAMPLES = 4_096
+HOP_SAMPLES = 256
+FRAME_BYTES = 2 * FRAME_SAMPLES
+
+_FULL_SCALE = 32_768
+_HOP = struct.Struct("=QIIII")
+
+
+def dbfs(amplitude: float) -> float:
+    """Level of an amplitude against int16 full scale (32,768), in dB; -inf for 0."""
+    return 20.0 * math.log10(amplitude / _FULL_SCALE) if amplitude > 0 else -math.inf
+
+
+class Hop(NamedTuple):
+    """One analysis step: 256 samples at 16 kHz, 16 ms; the last one of a short frame may be shorter."""
+
+    energy: int
+    """Sum of the squares of the samples, as int16."""
+    length_samples: int
+    peak: int
+    """Largest magnitude, 0 to 32,768."""
+    clipped: int
+    """Device samples at full scale that arrived during the hop."""
+    zero_run_samples: int
+    """Exact zeros in a row up to the hop's end, across hops and frames."""
+
+    @property
+    def rms_dbfs(self) -> float:
+        """RMS level against full scale, in dB; a full-scale sine is -3.01."""
+        return dbfs(math.sqrt(self.energy / self.length_samples)) if self.length_samples else -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """4,096 mono samples at 16 kHz (256 ms) with what must be known about them.
+
+    Times are seconds of the system's monotonic clock (`time.monotonic()`).
+    """
+
+    pcm: bytes
+    """8,192 bytes: signed 16 bit, little-endian; zeros behind `length_samples`."""
+    seq: int
+    """Number of the frame, from 0; dropped frames have numbers too, so a gap shows."""
+    position_samples: int
+    """Of the first sample, from the start of the capture, at 16 kHz."""
+    length_samples: int
+    """True length: 4,096, or less in a frame that was flushed."""
+    captured_s: float
+    """When the last sample was at the microphone."""
+    finished_s: float
+    """When the core handed the frame over."""
+    ring_lost_samples: int
+    """Samples at 16 kHz that were dropped before this frame because the ring was full."""
+    device_lost_samples: int
+    """Samples at 16 kHz that the device lost since the frame before, as far as it said."""
+    discontinuity: bool
+    """Sound was lost between the frame before and the end of this one."""
+    flushed: bool
+    """Ended early: on request, or at the end of the source."""
+    clipped: int
+    """Device samples at full scale."""
+    peak: int
+    """Largest magnitude, 0 to 32,768."""
+    hop_data: bytes
+    """The hops as the core wrote them; read them through `hops`."""
+
+    @property
+    def hops(self) -> tuple[Hop, ...]:
+        """The frame's hops, up to 16."""
+        return tuple(hop for hop in map(Hop._make, _HOP.iter_unpack(self.hop_data)) if hop.length_samples)
+
+    @property
+    def peak_dbfs(self) -> float:
+        """Peak level against full scale, in dB."""
+        return dbfs(self.peak)
+
+    @property
+    def rms_dbfs(self) -> float:
+        """RMS level over the frame's true length against full scale, in dB; a full-scale sine is -3.01."""
+        return dbfs(math.sqrt(sum(hop.energy for hop in self.hops) / self.length_samples))

@@ -1,0 +1,215 @@
+"""The native core's face in Python: one chain, from device samples to frames. csrc/rva.h is its manual."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+from ravatar_audio._core import ffi, lib
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.frames import Frame
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+SAMPLE_BYTES: Final = {"int16": 2, "int24": 3, "int32": 4, "float32": 4, "uint8": 1}
+"""Device sample formats and their size; native byte order, int24 packed in three bytes."""
+
+PROFILES: Final = ("balanced", "low_latency", "high")
+PHASES: Final = ("linear", "minimum")
+
+_FORMATS = {
+    "int16": lib.RVA_FORMAT_S16,
+    "int24": lib.RVA_FORMAT_S24,
+    "int32": lib.RVA_FORMAT_S32,
+    "float32": lib.RVA_FORMAT_F32,
+    "uint8": lib.RVA_FORMAT_U8,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStatistics:
+    """Counters since the chain was opened; see rva_statistics in csrc/rva.h. At 16 kHz, but for device_samples."""
+
+    blocks: int
+    device_samples: int
+    converted_samples: int
+    finished_frames: int
+    ring_dropped_frames: int
+    ring_dropped_samples: int
+    device_overruns: int
+    device_lost_samples: int
+    clipped: int
+    wake_failures: int
+    last_block_ns: int
+    queued_frames: int
+    open_samples: int
+
+
+def format_code(name: str) -> int:
+    """The core's number for a sample format; raises SettingsError for a name that it does not have."""
+    try:
+        return int(_FORMATS[name])
+    except KeyError:
+        raise SettingsError(f"sample format {name!r} is unknown; it is one of {', '.join(_FORMATS)}") from None
+
+
+def _choice(what: str, value: str, allowed: tuple[str, ...]) -> int:
+    if value not in allowed:
+        raise SettingsError(f"{what} {value!r} is unknown; it is one of {', '.join(allowed)}")
+    return allowed.index(value)
+
+
+def _channel_mask(heard: Iterable[int] | None, channels: int) -> int:
+    mask = 0
+    for channel in heard if heard is not None else ():
+        if not 0 <= channel < channels:
+            raise SettingsError(f"channel {channel} is not one of the device's {channels}; they count from 0")
+        mask |= 1 << channel
+    return mask
+
+
+class Chain:
+    """Device blocks in, frames out; the C chain with its ring.
+
+    One thread pushes and one takes; they may be two. `rate_hz` is the device's rate (8,000 to 192,000), `channels` its
+    channels (1 to 32), `format` a key of SAMPLE_BYTES, `heard` the channels to average (None: all), `capacity_frames`
+    what the ring holds (8 are 2 s), `gain_db` -60 to 60, `wake_fd` a non-blocking eventfd or pipe that is written for
+    each frame (-1: none). Raises SettingsError for values that the core refuses.
+    """
+
+    def __init__(
+        self,
+        *,
+        rate_hz: int,
+        channels: int = 1,
+        format: str = "int16",
+        heard: Iterable[int] | None = None,
+        capacity_frames: int = 8,
+        profile: str = "balanced",
+        phase: str = "linear",
+        gain_db: float = 0.0,
+        dc_block: bool = False,
+        dither: bool = False,
+        wake_fd: int = -1,
+    ) -> None:
+        self._handle: Any = None
+        self.rate_hz, self.channels, self.format = rate_hz, channels, format
+        self.sample_format = format_code(format)
+        values = {
+            "rate_hz": rate_hz,
+            "channels": channels,
+            "format": self.sample_format,
+            "channel_mask": _channel_mask(heard, channels),
+            "capacity_frames": capacity_frames,
+            "profile": _choice("profile", profile, PROFILES),
+            "phase": _choice("phase", phase, PHASES),
+            "options": lib.RVA_OPTION_DC_BLOCK * dc_block | lib.RVA_OPTION_DITHER * dither,
+            "gain_db": gain_db,
+            "wake_fd": wake_fd,
+        }
+        out = ffi.new("rva_chain **")
+        try:
+            code = lib.rva_chain_open(ffi.new("rva_config *", values), out)
+        except (OverflowError, TypeError) as error:
+            raise SettingsError(f"a chain cannot be opened with {values}: {error}") from error
+        if code:
+            text = ffi.string(lib.rva_error_text(code)).decode()
+            given = f"{rate_hz} Hz, {channels} channels, {format}, ring of {capacity_frames} frames, gain {gain_db} dB"
+            raise SettingsError(f"{text} (given: {given})")
+        self._handle = out[0]
+        self.stride_bytes = SAMPLE_BYTES[format] * channels
+
+    @property
+    def handle(self) -> Any:
+        """The C pointer, for the core's own stream functions; raises ValueError once closed."""
+        if self._handle is None:
+            raise ValueError("the chain is closed")
+        return self._handle
+
+    def close(self) -> None:
+        """Free the chain. Whoever pushes must have stopped. May be called again."""
+        if self._handle is not None:
+            lib.rva_chain_close(self._handle)
+            self._handle = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+    @property
+    def group_delay_s(self) -> float:
+        """What the resampler delays live sound by: its group delay at 1 kHz."""
+        return float(lib.rva_chain_group_delay_s(self.handle))
+
+    @property
+    def kernel(self) -> str:
+        """Name of the resampling kernel that runs: "portable", "avx2", "neon", ..."""
+        return str(ffi.string(lib.rva_chain_kernel(self.handle)).decode())
+
+    def push(self, block: "ReadableBuffer", end_s: float | None = None) -> None:
+        """Convert interleaved device samples; `end_s` is when the last one was at the microphone (default: now).
+
+        Raises ValueError when the bytes are no whole number of samples over all channels.
+        """
+        data = ffi.from_buffer(block)
+        size = len(data)
+        if size % self.stride_bytes:
+            raise ValueError(f"{size} bytes are no whole number of {self.channels}-channel {self.format} samples")
+        end_ns = round((time.monotonic() if end_s is None else end_s) * 1e9)
+        lib.rva_chain_push(self.handle, data, size // self.stride_bytes, end_ns)
+
+    def note_loss(self, samples: int = 0) -> None:
+        """The source lost `samples` per channel, in its own rate, before the next block; 0: it did not say how many."""
+        lib.rva_chain_note_loss(self.handle, samples)
+
+    def request_flush(self) -> None:
+        """Let the next block end the open frame first. Any thread may ask."""
+        lib.rva_chain_request_flush(self.handle)
+
+    def finish(self) -> None:
+        """No more will come: give out what the resampler holds and end the open frame."""
+        lib.rva_chain_finish(self.handle)
+
+    def take(self) -> Frame | None:
+        """The oldest frame, copied out of the ring, or None when there is none."""
+        handle = self.handle
+        raw = lib.rva_chain_peek(handle)
+        if not raw:
+            return None
+        frame = Frame(
+            pcm=bytes(ffi.buffer(raw.pcm)),
+            seq=raw.seq,
+            position_samples=raw.position_samples,
+            length_samples=raw.length_samples,
+            captured_s=raw.captured_ns * 1e-9,
+            finished_s=raw.finished_ns * 1e-9,
+            ring_lost_samples=raw.ring_lost_samples,
+            device_lost_samples=raw.device_lost_samples,
+            discontinuity=bool(raw.flags & lib.RVA_FLAG_DISCONTINUITY),
+            flushed=bool(raw.flags & lib.RVA_FLAG_FLUSHED),
+            clipped=raw.clipped,
+            peak=raw.peak,
+            hop_data=bytes(ffi.buffer(raw.hops)),
+        )
+        lib.rva_chain_advance(handle)
+        return frame
+
+    def take_all(self) -> Iterator[Frame]:
+        """Frames until the ring is empty."""
+        while (frame := self.take()) is not None:
+            yield frame
+
+    def statistics(self) -> ChainStatistics:
+        """Counters as of now; any thread may ask."""
+        raw = ffi.new("rva_statistics *")
+        lib.rva_chain_statistics(self.handle, raw)
+        return ChainStatistics(**{name: getattr(raw, name) for name in ChainStatistics.__slots__})

@@ -1,0 +1,192 @@
+"""One frozen Settings: arguments over RAVATAR_* environment variables over a TOML file over defaults."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from ravatar_audio.errors import SettingsError
+
+USER_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+PROJECT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+
+
+def _setting(default: Any, text: str, *, low: int | None = None, high: int | None = None, one_of: Any = ()) -> Any:
+    metadata = {"help": text, "low": low, "high": high, "one_of": tuple(one_of)}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything that can be set, each with its default; `Settings.load` reads the environment and a file as well.
+
+    The environment's name of a setting is RAVATAR_ and its name in capitals (RAVATAR_API_URL); the file's is its name.
+    Raises SettingsError for a value that cannot be used, with the value and what is allowed.
+    """
+
+    api_url: str = _setting("https://chat.rvtr.ai", "Address of the platform's HTTP endpoints.")
+    ws_url: str | None = _setting(None, "Address of the WebSocket; default: /ws/chat at api_url.")
+    user_id: str | None = _setting(None, "Stable id of this user or device; default: made once and kept in state_dir.")
+    project_id: str | None = _setting(None, "RAVATAR project, 1-64 letters, digits, '-'.")
+    avatar_id: str | None = _setting(None, "Avatar to talk to; default: the first with Live Mode.")
+    language: str | None = _setting(None, "Language code of the conversation; default: the platform's first.")
+    source: str = _setting("ravatar-audio", "Name of the client application that messages carry.")
+    width: int = _setting(1280, "Width of the rendered avatar in pixels.", low=1, high=1920)
+    height: int = _setting(720, "Height of the rendered avatar in pixels.", low=1, high=1080)
+
+    device: str | None = _setting(None, "Microphone: its name or a part of it, or an index; default: the system's.")
+    rate_hz: int | None = _setting(None, "Device rate; default: the device's own.", low=8_000, high=192_000)
+    channels: int | None = _setting(None, "Device channels to open; default: the device's own.", low=1, high=32)
+    format: str | None = _setting(
+        None, "Device sample format; default: the device's own.", one_of=("int16", "int24", "int32", "float32", "uint8")
+    )
+    heard: str = _setting("all", "Channels to average: 'all', or numbers from 0 with commas, as '0' or '0,2'.")
+    profile: str = _setting("balanced", "Resampling profile.", one_of=("balanced", "low_latency", "high"))
+    gain_db: float = _setting(0.0, "Gain before quantisation, in dB.", low=-60, high=60)
+    ring_ms: int = _setting(2_048, "Sound that the ring holds for a busy program.", low=256, high=600_000)
+    outbox_ms: int = _setting(2_048, "Sound that waits for a slow or broken network.", low=256, high=600_000)
+
+    request_timeout_ms: int = _setting(30_000, "Limit of one HTTP request.", low=1, high=600_000)
+    connect_timeout_ms: int = _setting(
+        5_000, "Limit of connecting the WebSocket, handshake included.", low=1, high=600_000
+    )
+    ca_file: str | None = _setting(None, "File of certificates to trust besides the system's (PEM).")
+    state_dir: str | None = _setting(
+        None, "Folder for what must outlive the program; default: the user's state folder."
+    )
+    debug: bool = _setting(False, "Log every request, message and error; sound as length and level only.")
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            object.__setattr__(self, item.name, _checked(item.name, getattr(self, item.name), item.type, item.metadata))
+        for name in ("api_url", "ws_url"):
+            _check_url(name, getattr(self, name))
+        _check_pattern("user_id", self.user_id, USER_ID, "1 to 128 letters, digits, '-' or '_'")
+        _check_pattern("project_id", self.project_id, PROJECT_ID, "1 to 64 letters, digits or '-'")
+        if self.ca_file is not None and not Path(self.ca_file).is_file():
+            raise SettingsError(f"ca_file {self.ca_file!r} is not a file; name a PEM file of certificates")
+        self.heard_channels  # noqa: B018 - raises for what cannot be read
+
+    @classmethod
+    def load(
+        cls, file: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None, **given: Any
+    ) -> Self:
+        """Arguments over environment over file over defaults; arguments that are None count as not given.
+
+        `file` defaults to RAVATAR_SETTINGS. Raises SettingsError for a file that cannot be read and for unknown names.
+        """
+        environ = os.environ if environ is None else environ
+        names = {item.name for item in fields(cls)}
+        values: dict[str, Any] = {}
+        path = file or environ.get("RAVATAR_SETTINGS")
+        if path:
+            values |= _read_file(Path(path), names)
+        values |= {name: environ[key] for name in names if (key := f"RAVATAR_{name.upper()}") in environ}
+        for key in ("RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS"):  # the platform's own names for it
+            if key in environ:
+                values["debug"] = environ[key]
+        return cls(**values | {name: value for name, value in given.items() if value is not None})
+
+    @property
+    def websocket_url(self) -> str:
+        """ws_url, or /ws/chat at api_url with wss for https."""
+        if self.ws_url is not None:
+            return self.ws_url
+        parts = urlsplit(self.api_url)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws/chat", "", ""))
+
+    @property
+    def heard_channels(self) -> tuple[int, ...] | None:
+        """The channels to average, or None for all."""
+        if self.heard == "all":
+            return None
+        try:
+            return tuple(int(part) for part in self.heard.split(","))
+        except ValueError:
+            raise SettingsError(
+                f"heard is {self.heard!r}; it is 'all' or channel numbers from 0, as '0' or '0,2'"
+            ) from None
+
+    @property
+    def state_path(self) -> Path:
+        """The folder for what must outlive the program; it may not exist yet."""
+        if self.state_dir is not None:
+            return Path(self.state_dir)
+        base = os.environ.get("XDG_STATE_HOME")
+        return (Path(base) if base else Path.home() / ".local" / "state") / "ravatar-audio"
+
+
+def _read_file(path: Path, names: set[str]) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"settings file {str(path)!r} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"settings file {str(path)!r} is not valid TOML: {error}") from error
+    if unknown := sorted(set(values) - names):
+        raise SettingsError(f"settings file {str(path)!r} has unknown names: {', '.join(unknown)}")
+    return values
+
+
+def _checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
+    """The value in its setting's type (text from the environment is converted), or SettingsError."""
+    optional = type(None) in getattr(kind, "__args__", ())
+    wanted = next(arg for arg in getattr(kind, "__args__", (kind,)) if arg is not type(None))
+    if value is None:
+        if optional:
+            return None
+        raise SettingsError(f"{name} is None; it needs a value")
+    try:
+        if wanted is bool:
+            value = _as_bool(value)
+        elif wanted in (int, float):
+            if isinstance(value, bool):
+                raise ValueError
+            value = wanted(value) if isinstance(value, str) or wanted is float else value
+        if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise SettingsError(f"{name} is {value!r}; it must be of type {wanted.__name__}") from None
+    low, high, one_of = rules["low"], rules["high"], rules["one_of"]
+    if low is not None and not low <= value <= high:
+        raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
+    if one_of and value not in one_of:
+        raise SettingsError(f"{name} is {value!r}; it is one of {', '.join(one_of)}")
+    return value
+
+
+def _as_bool(value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
+        return value.lower() in _TRUE
+    if isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+def _check_url(name: str, url: str | None) -> None:
+    if url is None:
+        return
+    schemes = {"api_url": ("http", "https"), "ws_url": ("ws", "wss")}[name]
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    else:
+        if parts.username or parts.query or parts.fragment:
+            usable = False
+    if not usable:
+        # The value is not repeated: somebody may have put a token into it.
+        example = f"{schemes[-1]}://chat.rvtr.ai{'' if name == 'api_url' else '/ws/chat'}"
+        raise SettingsError(f"{name} is no address of the form {example} (no user, query or fragment in it)")
+
+
+def _check_pattern(name: str, value: str | None, pattern: re.Pattern[str], allowed: str) -> None:
+    if value is not None and not pattern.fullmatch(value):
+        raise SettingsError(f"{name} is {value!r}; it must be {allowed}")
