@@ -63,6 +63,7 @@ int rva_resample_open(const rva_config *config, rva_resampler **resampler) {
     double beta = 0.1102 * (attenuation_db - 8.7); /* Kaiser 1974 */
     double width = 2 * M_PI * (stop_hz - pass_hz) / config->rate_hz;
     r->half = (uint32_t)ceil((attenuation_db - 7.95) / (2.285 * width) / 2) + 1;
+    if (r->up == r->down) r->half = 1;
     r->taps = 2 * r->half;
     r->room = r->taps + 2 * RVA_RESAMPLE_CHUNK;
     r->table = malloc((size_t)r->up * r->taps * sizeof *r->table);
@@ -85,6 +86,7 @@ int rva_resample_open(const rva_config *config, rva_resampler **resampler) {
         }
         for (uint32_t k = 0; k < r->taps; k++) row[k] = (float)(row[k] / sum);
     }
+    if (r->up == r->down) r->table[0] = 1.0f, r->table[1] = 0.0f;
     rewind_state(r);
     *resampler = r;
     return RVA_OK;

@@ -1,0 +1,73 @@
+"""The house's rules that a machine can check: no callback into Python, and no room that reaches above itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import ravatar_audio
+
+PACKAGE = Path(ravatar_audio.__file__).parent
+CSRC = PACKAGE.parent.parent / "csrc"
+
+# From the ground up; a room uses rooms on floors below its own, and its own.
+FLOORS = [
+    {"_version", "errors", "frames"},
+    {"settings"},
+    {"_core", "native", "converter"},
+    {"capture", "turns", "observe"},
+    {"api"},
+    {"session"},
+    {"emulator", "testing"},
+    {"cli", "__main__"},
+]
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names: list[str] = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            module = node.module or ""
+            names = [f"{module}.{alias.name}" for alias in node.names] if module == "ravatar_audio" else [module]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("ravatar_audio.")}
+    return rooms
+
+
+MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_room_uses_a_room_above_it(path: Path) -> None:
+    here = FLOOR[room_of(path)]
+    above = {room for room in imported_rooms(path) if FLOOR[room] > here}
+    assert not above, f"{path.relative_to(PACKAGE)} on floor {here} uses {sorted(above)}"
+
+
+def imported_packages(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    found = {
+        alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names
+    }
+    return found | {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+
+
+@pytest.mark.parametrize("package", ["trio_websocket", "httpx2", "pyaudio"])
+def test_one_module_knows_each_outer_library(package: str) -> None:
+    users = [str(path.relative_to(PACKAGE)) for path in MODULES if package in imported_packages(path)]
+    assert len(users) <= 1, users
+
+
+def test_the_interpreter_cannot_be_called_from_the_core() -> None:
+    """The cdef that the extension was built from declares no function that Python would implement."""
+    for path in [*CSRC.glob("*.h"), *CSRC.glob("*.c"), CSRC / "build_ffi.py"]:
+        code = path.read_text(encoding="utf-8").replace('`extern "Python"`', "")
+        assert 'extern "Python' not in code, path.name
