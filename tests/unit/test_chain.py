@@ -31,7 +31,7 @@ def cut(data: bytes, stride: int, sizes: Iterator[int]) -> Iterator[bytes]:
 
 
 def convert(chain: Chain, blocks: Iterator[bytes]) -> list[Frame]:
-    frames = []
+    frames: list[Frame] = []
     for block in blocks:
         chain.push(block, 0.0)
         frames += chain.take_all()

@@ -1,0 +1,133 @@
+"""The core's conversion alone: arrays or bytes of device samples in, frames of 16 kHz int16 out."""
+
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
+from ravatar_audio.native import SAMPLE_BYTES, Chain, ChainStatistics
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from _typeshed import ReadableBuffer
+    from numpy.typing import NDArray
+
+    Samples = ReadableBuffer | NDArray[Any]  # before Python 3.12, arrays are no buffers to a type checker
+
+_CAPACITY_FRAMES: Final = 64
+# What a buffer may say of its items; anything of one byte counts as raw.
+_ITEM_FORMATS: Final = {
+    "int16": ("h", "<h", "=h"),
+    "int24": (),
+    "int32": ("i", "l", "<i", "=i", "<l"),
+    "float32": ("f", "<f", "=f"),
+    "uint8": (),
+}
+_RAW_ITEMS: Final = ("B", "b", "c", "<B", "<b", "|u1")
+
+
+class Converter:
+    """Converts a stream of device samples to frames; the way that it is cut into calls does not change the result.
+
+    `rate_hz` is 8,000 to 192,000, `channels` 1 to 32, `format` one of int16, int24 (packed in three bytes), int32,
+    float32 (full scale is 1.0) and uint8 (zero is 128), in the machine's byte order.
+    `heard` chooses the channels that are averaged (numbers from 0; None: all). `profile` is balanced, low_latency or
+    high, `phase` linear or minimum, `gain_db` -60 to 60. `dc_block` removes a constant offset, `dither` adds triangular
+    noise of one step before quantisation. Raises SettingsError for values outside of these.
+    Frames' `captured_s` counts from the first sample given. One thread at a time may use a converter.
+    """
+
+    def __init__(
+        self,
+        rate_hz: int,
+        channels: int = 1,
+        format: str = "int16",
+        *,
+        heard: Iterable[int] | None = None,
+        profile: str = "balanced",
+        phase: str = "linear",
+        gain_db: float = 0.0,
+        dc_block: bool = False,
+        dither: bool = False,
+    ) -> None:
+        self._chain = Chain(
+            rate_hz=rate_hz,
+            channels=channels,
+            format=format,
+            heard=heard,
+            capacity_frames=_CAPACITY_FRAMES,
+            profile=profile,
+            phase=phase,
+            gain_db=gain_db,
+            dc_block=dc_block,
+            dither=dither,
+        )
+        # A step that cannot overrun the ring, which holds what one step gives and an open frame.
+        self._step_samples = (_CAPACITY_FRAMES - 2) * FRAME_SAMPLES * rate_hz // RATE_HZ
+        self._fed_samples = 0
+
+    def process(self, buffer: "Samples") -> list[Frame]:
+        """Convert samples and return the frames that are complete.
+
+        `buffer` is anything with the buffer protocol: bytes, or an array of the format's type with the shape
+        (samples,), interleaved, or (samples, channels). Raises ValueError for another type, shape, or an incomplete last sample.
+        """
+        frames: list[Frame] = []
+        for block in self._blocks(buffer):
+            self._fed_samples += len(block) // self._chain.stride_bytes
+            self._chain.push(block, self._fed_samples / self._chain.rate_hz)
+            frames += self._chain.take_all()
+        return frames
+
+    def flush(self) -> list[Frame]:
+        """The end of the sound: what the resampler holds and the frame that is open, padded with zeros.
+
+        The samples of all frames together are then input x 16,000 / rate, rounded up. What is processed afterwards is
+        a new stretch of sound in the same numbering.
+        """
+        self._chain.finish()
+        return list(self._chain.take_all())
+
+    @property
+    def group_delay_s(self) -> float:
+        """What live sound is delayed by: the filter's group delay at 1 kHz. The output's positions are free of it."""
+        return self._chain.group_delay_s
+
+    @property
+    def kernel(self) -> str:
+        """Name of the resampling kernel: "portable", "avx2", "neon", ..."""
+        return self._chain.kernel
+
+    def statistics(self) -> ChainStatistics:
+        """Counters since the converter was made."""
+        return self._chain.statistics()
+
+    def close(self) -> None:
+        """Free the native memory now rather than with the object. May be called again."""
+        self._chain.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _blocks(self, buffer: "Samples") -> Iterator[memoryview]:
+        view = memoryview(buffer)
+        chain = self._chain
+        if view.format not in (*_ITEM_FORMATS[chain.format], *_RAW_ITEMS):
+            raise ValueError(f"items of type {view.format!r} were given; the converter was opened for {chain.format}")
+        raw = view.itemsize == 1 and SAMPLE_BYTES[chain.format] != 1
+        if view.ndim > 1 and (raw or view.ndim != 2 or view.shape is None or view.shape[1] != chain.channels):
+            raise ValueError(f"an array of shape {view.shape} was given; (samples, {chain.channels}) is expected")
+        data = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
+        if len(data) % chain.stride_bytes:
+            raise ValueError(
+                f"{len(data)} bytes are no whole number of {chain.channels}-channel {chain.format} samples"
+            )
+        step_bytes = self._step_samples * chain.stride_bytes
+        for at in range(0, len(data), step_bytes):
+            yield data[at : at + step_bytes]

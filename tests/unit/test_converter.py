@@ -1,0 +1,95 @@
+"""The converter's Python surface: what it takes, what it refuses, and that cutting does not matter."""
+
+import math
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from ravatar_audio.converter import Converter
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.frames import RATE_HZ, Frame
+
+
+def joined(frames: list[Frame]) -> bytes:
+    return b"".join(frame.pcm[: 2 * frame.length_samples] for frame in frames)
+
+
+def test_arrays_bytes_and_strided_views_give_the_same() -> None:
+    samples = np.random.default_rng(3).integers(-9_000, 9_000, (50_000, 2)).astype(np.int16)
+    wide = np.zeros((50_000, 4), np.int16)
+    wide[:, 1:3] = samples
+    given = [samples, samples.tobytes(), samples.reshape(-1), bytearray(samples.tobytes()), wide[:, 1:3]]
+    results = []
+    for buffer in given:
+        with Converter(48_000, 2, "int16") as converter:
+            results.append(joined(converter.process(buffer) + converter.flush()))
+    assert len(results[0]) == 2 * math.ceil(50_000 / 3)
+    assert all(result == results[0] for result in results)
+
+
+def test_a_call_longer_than_the_ring_loses_nothing() -> None:
+    samples = np.zeros(48_000 * 60, np.float32)
+    with Converter(48_000, 1, "float32") as converter:
+        frames = converter.process(samples) + converter.flush()
+        statistics = converter.statistics()
+    assert sum(frame.length_samples for frame in frames) == 60 * RATE_HZ == statistics.converted_samples
+    assert statistics.ring_dropped_frames == 0
+    assert [frame.seq for frame in frames] == list(range(len(frames)))
+
+
+def test_after_a_flush_a_new_stretch_goes_on_in_the_numbering() -> None:
+    with Converter(44_100) as converter:
+        first = converter.process(bytes(2 * 44_100)) + converter.flush()
+        second = converter.process(bytes(2 * 44_100)) + converter.flush()
+    assert sum(frame.length_samples for frame in second) == RATE_HZ
+    assert second[0].seq == first[-1].seq + 1
+    assert second[0].position_samples == RATE_HZ
+
+
+def test_times_count_from_the_first_sample() -> None:
+    with Converter(48_000) as converter:
+        frames = converter.process(bytes(2 * 48_000)) + converter.flush()
+    assert frames[0].captured_s == pytest.approx(4_095 / RATE_HZ, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("buffer", "named"),
+    [
+        (np.zeros((10, 2), np.int16), r"\(10, 2\).*\(samples, 1\)"),
+        (np.zeros(10, np.float64), "'d'.*int16"),
+        (np.zeros(10, np.float32), "'f'.*int16"),
+        (b"abc", "3 bytes"),
+    ],
+)
+def test_what_cannot_be_samples_is_refused(buffer: object, named: str) -> None:
+    with Converter(48_000) as converter, pytest.raises(ValueError, match=named):
+        converter.process(buffer)  # type: ignore[arg-type]
+
+
+def test_bad_settings_are_named() -> None:
+    with pytest.raises(SettingsError, match="4000 Hz"):
+        Converter(4_000)
+
+
+def test_the_interpreter_runs_while_sound_is_converted() -> None:
+    """A second thread counts on while one long conversion is under way: the lock is not held."""
+    samples = np.zeros(192_000 * 120, np.int16)
+    ticks: list[float] = []
+    done = threading.Event()
+
+    def tick() -> None:
+        while not done.is_set():
+            ticks.append(time.perf_counter())
+            time.sleep(0.0005)
+
+    thread = threading.Thread(target=tick)
+    with Converter(192_000, profile="high") as converter:
+        thread.start()
+        began = time.perf_counter()
+        converter.process(samples)
+        ended = time.perf_counter()
+        done.set()
+        thread.join()
+    assert sum(began < at < ended for at in ticks) > 3
