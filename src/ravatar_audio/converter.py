@@ -71,7 +71,8 @@ class Converter:
         """Convert samples and return the frames that are complete.
 
         `buffer` is anything with the buffer protocol: bytes, or an array of the format's type with the shape
-        (samples,), interleaved, or (samples, channels). Raises ValueError for another type, shape, or an incomplete last sample.
+        (samples,), interleaved, or (samples, channels). Raises ValueError for another type or shape, or when the last
+        sample is incomplete.
         """
         frames: list[Frame] = []
         for block in self._blocks(buffer):
@@ -116,7 +117,7 @@ class Converter:
         self.close()
 
     def _blocks(self, buffer: "Samples") -> Iterator[memoryview]:
-        view = memoryview(buffer)
+        view = memoryview(buffer)  # type: ignore[arg-type]
         chain = self._chain
         if view.format not in (*_ITEM_FORMATS[chain.format], *_RAW_ITEMS):
             raise ValueError(f"items of type {view.format!r} were given; the converter was opened for {chain.format}")

@@ -3,6 +3,7 @@
 import math
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ def test_arrays_bytes_and_strided_views_give_the_same() -> None:
     samples = np.random.default_rng(3).integers(-9_000, 9_000, (50_000, 2)).astype(np.int16)
     wide = np.zeros((50_000, 4), np.int16)
     wide[:, 1:3] = samples
-    given = [samples, samples.tobytes(), samples.reshape(-1), bytearray(samples.tobytes()), wide[:, 1:3]]
+    given: list[Any] = [samples, samples.tobytes(), samples.reshape(-1), bytearray(samples.tobytes()), wide[:, 1:3]]
     results = []
     for buffer in given:
         with Converter(48_000, 2, "int16") as converter:
@@ -63,9 +64,9 @@ def test_times_count_from_the_first_sample() -> None:
         (b"abc", "3 bytes"),
     ],
 )
-def test_what_cannot_be_samples_is_refused(buffer: object, named: str) -> None:
+def test_what_cannot_be_samples_is_refused(buffer: Any, named: str) -> None:
     with Converter(48_000) as converter, pytest.raises(ValueError, match=named):
-        converter.process(buffer)  # type: ignore[arg-type]
+        converter.process(buffer)
 
 
 def test_bad_settings_are_named() -> None:
