@@ -1,0 +1,70 @@
+"""The command line: one file per command, loaded when it is called."""
+
+import importlib
+import os
+import sys
+from typing import NoReturn
+
+import click
+
+from ravatar_audio._version import __version__
+from ravatar_audio.errors import RavatarError
+
+COMMANDS = {
+    "demo": "Stream speech-like sound, or the microphone, to a local platform, and show that it arrives.",
+    "devices": "List the microphones.",
+    "emulator": "Run a local RAVATAR platform to develop against.",
+    "live": "Stream the microphone to the platform in Live Mode.",
+}
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    unexpected failure
+  2    wrong use or settings
+  3    microphone (missing, busy, refused, failed)
+  4    network (unreachable, time-out, connection lost)
+  5    platform refused (token, payment, busy, protocol)
+  130  interrupted (143: terminated); the session was ended"""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported only when they are called, so that --help and --version are quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f"ravatar_audio.cli.{name}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ravatar-audio")
+def cli() -> None:
+    """Takes a microphone's sound to the RAVATAR platform: 16 kHz PCM over a WebSocket, unbroken."""
+
+
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """Entry point: an expected failure becomes one line, advice, and its family's exit code; never a traceback."""
+    try:
+        cli.main(arguments, prog_name="ravatar-audio", standalone_mode=False)
+    except RavatarError as error:
+        click.echo(f"ravatar-audio: {error.message}", err=True)
+        click.echo(f"  {error.advice}", err=True)
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(0)

@@ -1,0 +1,94 @@
+"""How every command runs: trio with clean interruption, expected failures unwrapped, settings from options."""
+
+import dataclasses
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn
+
+import click
+import trio
+
+from ravatar_audio.errors import RavatarError
+from ravatar_audio.settings import Settings
+
+INTERRUPTS = [signal.SIGINT, signal.SIGTERM]
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work` under trio. SIGINT and SIGTERM cancel it, so that it leaves cleanly; then exit with 128 + signal.
+
+    Of several failures at once the first RavatarError is raised, as the others follow from it.
+    """
+    received: list[int] = []
+
+    async def until_interrupted() -> None:
+        with trio.open_signal_receiver(*INTERRUPTS) as signals:
+            async with trio.open_nursery() as nursery:
+
+                async def watch() -> None:
+                    async for number in signals:
+                        received.append(number)
+                        nursery.cancel_scope.cancel()
+
+                nursery.start_soon(watch)
+                await work()
+                nursery.cancel_scope.cancel()
+
+    try:
+        trio.run(until_interrupted)
+    except BaseExceptionGroup as group:
+        raise_expected(group)
+    if received:
+        sys.exit(128 + received[0])
+
+
+def raise_expected(group: BaseExceptionGroup[BaseException]) -> NoReturn:
+    """Raise the first RavatarError of a group that holds nothing unexpected; else the group."""
+    expected, unexpected = group.split(RavatarError)
+    if unexpected is not None or expected is None:
+        raise group
+    leaf: BaseException = expected
+    while isinstance(leaf, BaseExceptionGroup):
+        leaf = leaf.exceptions[0]
+    raise leaf
+
+
+def settings_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options of a command for these settings, with the help and the default that Settings has for them."""
+    known = {item.name: item for item in dataclasses.fields(Settings)}
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        for name in reversed(names):
+            item = known[name]
+            one_of = item.metadata["one_of"]
+            flag = f"--{name.removesuffix('_hz').removesuffix('_db').replace('_', '-')}"
+            kind: Any = click.Choice(one_of) if one_of else _click_type(item.type)
+            shown = f"  [default: {item.default}]" if item.default is not None and item.type is not bool else ""
+            options = {"is_flag": True} if item.type is bool else {"type": kind}
+            function = click.option(flag, name, default=None, help=item.metadata["help"] + shown, **options)(function)
+        return click.option(
+            "--settings", "settings_file", type=click.Path(), help="TOML file of settings; default: RAVATAR_SETTINGS."
+        )(function)
+
+    return decorate
+
+
+def load_settings(settings_file: str | None, given: dict[str, Any]) -> Settings:
+    """Settings of a command, and the debug log switched on if they say so."""
+    settings = Settings.load(settings_file, **given)
+    if settings.debug:
+        logging.basicConfig(
+            stream=sys.stderr,
+            level=logging.INFO,
+            format="%(asctime)s.%(msecs)03d %(name)s %(message)s",
+            datefmt="%H:%M:%S",
+        )
+        logging.getLogger("ravatar_audio").setLevel(logging.DEBUG)
+    return settings
+
+
+def _click_type(annotation: Any) -> type:
+    kinds = [kind for kind in getattr(annotation, "__args__", (annotation,)) if kind is not type(None)]
+    return kinds[0] if kinds[0] in (int, float) else str

@@ -1,0 +1,110 @@
+"""Settings: what wins over what, what is refused, and that a refusal says what was wrong."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.settings import Settings
+
+
+def test_arguments_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "ravatar.toml"
+    file.write_text('width = 640\nheight = 360\nlanguage = "de"\n')
+    environ = {"RAVATAR_SETTINGS": str(file), "RAVATAR_HEIGHT": "480", "RAVATAR_LANGUAGE": "fr"}
+    settings = Settings.load(environ=environ, language="uk", device=None)
+    assert (settings.width, settings.height, settings.language) == (640, 480, "uk")
+    assert settings.source == "ravatar-audio"
+    assert settings.device is None
+
+
+def test_every_setting_can_come_from_the_environment() -> None:
+    texts = {"int": "16000", "float": "3.5", "bool": "yes", "str": "x"}
+    special = {
+        "api_url": "http://localhost:1",
+        "ws_url": "ws://localhost:1",
+        "format": "int24",
+        "heard": "0",
+        "profile": "high",
+        "ca_file": __file__,
+        "width": "800",
+        "height": "600",
+        "channels": "2",
+    }
+    for item in dataclasses.fields(Settings):
+        kind = next(name for name in texts if name in str(item.type))
+        text = special.get(item.name, texts[kind])
+        loaded = getattr(Settings.load(environ={f"RAVATAR_{item.name.upper()}": text}), item.name)
+        assert str(loaded) == {"yes": "True"}.get(text, text)
+
+
+@pytest.mark.parametrize("name", ["RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS"])
+def test_the_platforms_own_debug_switches_work(name: str) -> None:
+    assert Settings.load(environ={name: "true"}).debug
+    assert not Settings.load(environ={name: "false"}).debug
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"width": 1_921}, "width is 1921; it must be 1 to 1920"),
+        ({"height": 0}, "1 to 1080"),
+        ({"height": "tall"}, "'tall'.*int"),
+        ({"width": True}, "True.*int"),
+        ({"width": 1.5}, "1.5.*int"),
+        ({"gain_db": float("nan")}, "-60 to 60"),
+        ({"user_id": "a b"}, "user_id is 'a b'"),
+        ({"user_id": "x" * 129}, "1 to 128"),
+        ({"project_id": "under_score"}, "project_id"),
+        ({"project_id": ""}, "1 to 64"),
+        ({"format": "int8"}, "int16, int24"),
+        ({"heard": "left"}, "heard is 'left'"),
+        ({"api_url": "chat.rvtr.ai"}, "https://chat.rvtr.ai"),
+        ({"api_url": "https://"}, "api_url"),
+        ({"api_url": "https://host:99999"}, "api_url"),
+        ({"ws_url": "https://chat.rvtr.ai/ws/chat"}, "wss://"),
+        ({"ca_file": "/nowhere.pem"}, "/nowhere.pem"),
+        ({"source": None}, "source is None"),
+        ({"debug": "maybe"}, "maybe"),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused(given: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        Settings(**given)
+
+
+def test_a_token_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings(ws_url="wss://chat.rvtr.ai/ws/chat?token=SECRET")
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("width = ", "TOML"), ("colour = 1", "colour"), ("width = '1'\nzzz = 2", "zzz"), (None, "read")]
+)
+def test_a_bad_file_is_named(tmp_path: Path, text: str | None, named: str) -> None:
+    file = tmp_path / "bad.toml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(SettingsError, match=rf"bad\.toml.*{named}"):
+        Settings.load(file, environ={})
+
+
+@pytest.mark.parametrize(
+    ("api_url", "websocket_url"),
+    [
+        ("https://chat.rvtr.ai", "wss://chat.rvtr.ai/ws/chat"),
+        ("http://127.0.0.1:8080/", "ws://127.0.0.1:8080/ws/chat"),
+        ("https://host/base", "wss://host/base/ws/chat"),
+    ],
+)
+def test_the_websocket_follows_the_api(api_url: str, websocket_url: str) -> None:
+    assert Settings(api_url=api_url).websocket_url == websocket_url
+    assert Settings(api_url=api_url, ws_url="ws://else/x").websocket_url == "ws://else/x"
+
+
+def test_heard_channels() -> None:
+    assert Settings().heard_channels is None
+    assert Settings(heard="0,2").heard_channels == (0, 2)
