@@ -1,0 +1,40 @@
+"""Fixtures that several rooms of the tests share."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE_UNITS = sorted(path for path in (ROOT / "csrc").glob("rva_*.c"))
+
+CompileC = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def compile_c(tmp_path_factory: pytest.TempPathFactory) -> CompileC:
+    """Builds tests/c/NAME.c with units of the core and gives the program's path: compile_c("ring_stress", *flags)."""
+
+    def build(name: str, *flags: str, units: list[Path] | None = None) -> Path:
+        program = tmp_path_factory.mktemp("c") / name
+        warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+        sources = [str(ROOT / "tests" / "c" / f"{name}.c"), *map(str, CORE_UNITS if units is None else units)]
+        command = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-g", *warnings, f"-I{ROOT / 'csrc'}"]
+        subprocess.run(
+            [*command, *(flags or ["-O2"]), *sources, "-o", str(program), "-lm", "-lpthread", "-ldl"], check=True
+        )
+        return program
+
+    return build
+
+
+def needs(program: str) -> None:
+    """Skip without a program of the system; in CI its absence is a failure, as a skipped proof proves nothing."""
+    if shutil.which(program):
+        return
+    if os.environ.get("CI"):
+        pytest.fail(f"{program} is not installed, and in CI it must be")
+    pytest.skip(f"{program} is not installed")

@@ -1,0 +1,62 @@
+"""Proofs about the core that are run, not argued: races, memory errors, system calls, the ring's algorithm."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT, CompileC, needs
+
+RING = [ROOT / "csrc" / "rva_ring.c"]
+SANITIZERS = {
+    "thread": ["-O1", "-fsanitize=thread"],
+    "memory": ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
+}
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+@pytest.mark.parametrize("capacity", [1, 3, 8])
+def test_two_threads_on_the_ring_lose_and_tear_nothing(compile_c: CompileC, sanitizer: str, capacity: int) -> None:
+    program = compile_c("ring_stress", *SANITIZERS[sanitizer], units=RING)
+    result = subprocess.run(
+        [program, "200000", str(capacity)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_pusher_taker_flusher_and_reader_of_statistics_do_not_race(compile_c: CompileC, sanitizer: str) -> None:
+    program = compile_c("chain_stress", *SANITIZERS[sanitizer])
+    result = subprocess.run([program, "5000"], capture_output=True, text=True, timeout=100, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_audio_thread_makes_no_system_call_but_the_wake_up(compile_c: CompileC) -> None:
+    program = compile_c("chain_sandbox")
+    result = subprocess.run([program], capture_output=True, text=True, timeout=100, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_sandbox_would_have_caught_an_allocation(compile_c: CompileC) -> None:
+    result = subprocess.run([compile_c("chain_sandbox"), "misbehave"], capture_output=True, timeout=100, check=False)
+    assert result.returncode == -signal.SIGSYS
+
+
+def check_model(folder: Path, *defines: str) -> str:
+    needs("spin")
+    subprocess.run(["spin", *defines, "-a", ROOT / "tests" / "model" / "ring.pml"], cwd=folder, check=True)
+    subprocess.run(["cc", "-O1", "-w", "-DSAFETY", "-o", "pan", "pan.c"], cwd=folder, check=True)
+    return subprocess.run(["./pan", "-m100000"], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.parametrize("defines", [("-DCAPACITY=1",), ("-DCAPACITY=2",), ("-DCAPACITY=3", "-DFRAMES=9")])
+def test_the_rings_algorithm_holds_in_every_interleaving(tmp_path: Path, defines: tuple[str, ...]) -> None:
+    output = check_model(tmp_path, *defines)
+    assert "errors: 0" in output
+    assert "max search depth too small" not in output
+
+
+@pytest.mark.parametrize("broken", ["RELAXED_COMMIT", "RELAXED_RELEASE", "NO_SPARE_SLOT"])
+def test_the_model_finds_what_would_be_wrong(tmp_path: Path, broken: str) -> None:
+    assert "assertion violated" in check_model(tmp_path, f"-D{broken}")
