@@ -1,0 +1,78 @@
+/* rva_stream - a device stream's counters and block timing, shared by the backends (rva_stream.h). */
+#include <unistd.h>
+
+#include "rva_stream.h"
+
+/* Only the audio thread stores, so a load and a store are enough; nothing is ordered by the counts. */
+#define COUNT(field, amount)                                                                                          \
+    atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (amount), memory_order_relaxed)
+#define READ(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+enum { FINEST_BITS = 8, STEP_BITS = 4 };
+
+int64_t rva_stream_bucket_ns(uint32_t bucket) {
+    const uint32_t steps = 1u << STEP_BITS;
+    if (bucket < steps) return (int64_t)bucket << (FINEST_BITS - STEP_BITS);
+    uint32_t octave = bucket / steps - 1;
+    return (int64_t)(steps + bucket % steps) << (octave + FINEST_BITS - STEP_BITS);
+}
+
+RVA_REALTIME static uint32_t bucket_of(int64_t duration_ns) {
+    if (duration_ns < 1 << FINEST_BITS) return duration_ns < 0 ? 0 : (uint32_t)duration_ns >> (FINEST_BITS - STEP_BITS);
+    uint32_t top_bit = 63u - (uint32_t)__builtin_clzll((unsigned long long)duration_ns);
+    uint32_t step = (uint32_t)(duration_ns >> (top_bit - STEP_BITS)) & ((1u << STEP_BITS) - 1);
+    uint32_t bucket = ((top_bit - FINEST_BITS + 1) << STEP_BITS) + step;
+    return bucket < RVA_DURATION_BUCKETS ? bucket : RVA_DURATION_BUCKETS - 1;
+}
+
+void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd) {
+    stream->chain = chain;
+    stream->rate_hz = rate_hz;
+    stream->wake_fd = wake_fd;
+    stream->opened_ns = rva_clock_ns();
+}
+
+RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
+                                   bool has_overrun) {
+    bool is_believable = age_s > -0.05 && age_s < 2.0;
+    if (!is_believable) COUNT(stream->untimed_blocks, 1);
+    int64_t end_ns = arrived_ns - (is_believable && age_s > 0 ? (int64_t)(age_s * 1e9) : 0);
+    if (has_overrun) {
+        /* The time between the sample before and this block's first is what was lost, to within the clock's jitter. */
+        double begin_ns = (double)end_ns - (double)samples * 1e9 / stream->rate_hz;
+        double gap_s = stream->previous_end_ns ? (begin_ns - (double)stream->previous_end_ns) * 1e-9 : 0;
+        COUNT(stream->overruns, 1);
+        rva_chain_note_loss(stream->chain, gap_s > 0 ? (uint64_t)(gap_s * stream->rate_hz + 0.5) : 0);
+    }
+    stream->previous_end_ns = end_ns;
+    rva_chain_push(stream->chain, block, samples, end_ns);
+    COUNT(stream->blocks, 1);
+    atomic_store_explicit(&stream->last_block_ns, arrived_ns, memory_order_relaxed);
+    int64_t duration_ns = rva_clock_ns() - arrived_ns;
+    if (duration_ns > READ(stream->longest_block_ns))
+        atomic_store_explicit(&stream->longest_block_ns, duration_ns, memory_order_relaxed);
+    COUNT(stream->durations[bucket_of(duration_ns)], 1);
+}
+
+RVA_REALTIME void rva_stream_finish(rva_stream *stream, int32_t code) {
+    int32_t none = 0;
+    atomic_compare_exchange_strong(&stream->finish_code, &none, code);
+    atomic_store_explicit(&stream->has_finished, 1, memory_order_release);
+    const uint64_t one = 1;
+    /* A full pipe or eventfd wakes the consumer just as well. */
+    if (stream->wake_fd >= 0 && write(stream->wake_fd, &one, sizeof one) < 0) return;
+}
+
+void rva_stream_read(const rva_stream *stream, rva_stream_statistics *statistics) {
+    *statistics = (rva_stream_statistics){
+        .blocks = READ(stream->blocks),
+        .overruns = READ(stream->overruns),
+        .untimed_blocks = READ(stream->untimed_blocks),
+        .longest_block_ns = READ(stream->longest_block_ns),
+        .opened_ns = stream->opened_ns,
+        .last_block_ns = READ(stream->last_block_ns),
+        .has_finished = atomic_load_explicit(&stream->has_finished, memory_order_acquire),
+        .finish_code = READ(stream->finish_code),
+    };
+    for (uint32_t i = 0; i < RVA_DURATION_BUCKETS; i++) statistics->durations[i] = READ(stream->durations[i]);
+}

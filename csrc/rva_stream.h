@@ -1,0 +1,67 @@
+/* rva_stream.h - what every device backend of the core counts, and how it times its blocks. Part of the public C
+ * interface, in the manner of rva.h.
+ *
+ * A backend's stream owns one rva_stream. Its audio thread calls rva_stream_block for each block; anybody may read the
+ * statistics.
+ */
+#ifndef RVA_STREAM_H
+#define RVA_STREAM_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "rva.h"
+#include "rva_rt.h"
+
+/* --- cdef begin --- */
+
+#define RVA_DURATION_BUCKETS 336
+
+/* Counters since the stream was opened; read without a lock. */
+typedef struct {
+    uint64_t blocks;               /* that the device delivered */
+    uint64_t overruns;             /* times that the device said it had lost sound */
+    uint64_t untimed_blocks;       /* blocks whose capture time was not believable and was taken as "now" */
+    int64_t longest_block_ns;      /* most time that the audio thread spent on one block */
+    int64_t opened_ns;             /* CLOCK_MONOTONIC */
+    int64_t last_block_ns;         /* CLOCK_MONOTONIC when the newest block arrived; 0: none yet */
+    uint32_t has_finished;         /* the stream ended, whoever asked for it */
+    int32_t finish_code;           /* why, where the backend knows: a negative errno; else 0 */
+    uint32_t durations[336];       /* blocks by the time spent on them; rva_stream_bucket_ns says where each begins */
+} rva_stream_statistics;
+
+/* Any thread; real-time safe. Least duration in ns that falls into a bucket of `durations`, 0 to RVA_DURATION_BUCKETS;
+ * buckets are 16 ns wide below 256 ns and 1/16 of a power of two above; the last one also holds all that is longer. */
+int64_t rva_stream_bucket_ns(uint32_t bucket);
+
+/* --- cdef end --- */
+
+typedef struct {
+    rva_chain *chain;
+    double rate_hz;
+    int wake_fd;
+    int64_t opened_ns;
+    int64_t previous_end_ns; /* when the newest sample before this block was at the microphone; 0: none yet */
+    _Atomic uint64_t blocks, overruns, untimed_blocks;
+    _Atomic int64_t longest_block_ns, last_block_ns;
+    _Atomic uint32_t has_finished;
+    _Atomic int32_t finish_code;
+    _Atomic uint32_t durations[RVA_DURATION_BUCKETS];
+} rva_stream;
+
+/* Before the audio thread starts. The chain stays the caller's; `wake_fd` as in rva_config. */
+void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd);
+
+/* Audio thread; real-time safe. Pushes a block of `samples` per channel that arrived at `arrived_ns`; its last sample is
+ * `age_s` old by the device's clock (anything outside -0.05 to 2 s is not believed, and 0 is taken). `has_overrun`: the
+ * device lost sound before it; how much is told from the capture times. */
+RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
+                                   bool has_overrun);
+
+/* Any thread; wakes the consumer. The stream has ended; `code` says why, the first caller's stays. */
+RVA_REALTIME void rva_stream_finish(rva_stream *stream, int32_t code);
+
+/* Any thread; real-time safe. */
+void rva_stream_read(const rva_stream *stream, rva_stream_statistics *statistics);
+
+#endif

@@ -1,0 +1,339 @@
+"""PortAudio, which PyAudio brings: the only module that knows either.
+
+PyAudio initialises the library and lists the devices. The stream is opened by our own core through the same library
+instance, so that PortAudio's thread runs C only (csrc/rva_portaudio.h). Where the library's functions cannot be looked
+up, PyAudio's Python callback feeds the same chain instead.
+
+PortAudio is not thread-safe: each call that is not documented to be goes through `_life_cycle`, PyAudio's included.
+"""
+
+import contextlib
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any, NoReturn, Self
+
+from ravatar_audio._core import ffi, lib
+from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.stream import Stream, StreamRequest, StreamStatistics, read_durations, read_statistics
+from ravatar_audio.capture.wake import Wake
+from ravatar_audio.errors import (
+    ConstraintsError,
+    DeviceInUseError,
+    DeviceNotFoundError,
+    MediaError,
+    RecorderError,
+)
+from ravatar_audio.native import Chain, format_code
+
+log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_S = 5.0
+"""Longest wait for another PortAudio call of this process; opening a busy device takes a second."""
+
+_lock = threading.Lock()
+
+# portaudio.h, PaErrorCode
+_ERRORS: dict[int, type[MediaError]] = {
+    -9998: ConstraintsError,  # paInvalidChannelCount
+    -9997: ConstraintsError,  # paInvalidSampleRate
+    -9996: DeviceNotFoundError,  # paInvalidDevice
+    -9995: ConstraintsError,  # paInvalidFlag
+    -9994: ConstraintsError,  # paSampleFormatNotSupported
+    -9993: DeviceNotFoundError,  # paBadIODeviceCombination: ALSA's answer for a device that is gone or forbidden
+    -9985: DeviceInUseError,  # paDeviceUnavailable
+}
+_UNANTICIPATED_HOST_ERROR = -9999
+
+
+@contextlib.contextmanager
+def _life_cycle() -> Iterator[None]:
+    if not _lock.acquire(timeout=LOCK_TIMEOUT_S):
+        raise RecorderError(
+            f"PortAudio has not returned from an earlier call for {LOCK_TIMEOUT_S:g} s",
+            advice="The sound library hangs, as it does when a device was unplugged; restart the program.",
+        )
+    try:
+        yield
+    finally:
+        _lock.release()
+
+
+@contextlib.contextmanager
+def _chatter_to_log() -> Iterator[None]:
+    """Sound libraries print on stderr what they try; it goes to the debug log. The whole process's stderr is caught."""
+    try:
+        saved = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            caught.seek(0)
+            for line in caught.read().decode(errors="replace").splitlines():
+                log.debug("sound library: %s", line)
+
+
+def _import_pyaudio() -> ModuleType:
+    try:
+        import pyaudio
+    except ImportError as error:
+        raise RecorderError(
+            f"PyAudio cannot be loaded: {error}",
+            advice="Install PortAudio (Debian: sudo apt-get install libportaudio2) and PyAudio (pip install PyAudio).",
+        ) from error
+    return pyaudio  # type: ignore[no-any-return]
+
+
+class PortAudio:
+    """PortAudio, initialised for as long as this is open. Each method may block; call them from a worker thread."""
+
+    def __init__(self) -> None:
+        self._module = _import_pyaudio()
+        with _life_cycle(), _chatter_to_log():
+            self._instance = self._module.PyAudio()
+        out = ffi.new("rva_portaudio **")
+        path = self._module._portaudio.__file__
+        self._native = out[0] if lib.rva_portaudio_bind(os.fsencode(path), out) == lib.RVA_OK else None
+
+    def close(self) -> None:
+        """Give PortAudio back; the streams must have been closed."""
+        with _life_cycle(), _chatter_to_log():
+            self._instance.terminate()
+        if self._native is not None:
+            lib.rva_portaudio_unbind(self._native)
+            self._native = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_native(self) -> bool:
+        """PortAudio's functions were found, so a stream can run without the interpreter."""
+        return self._native is not None
+
+    def devices(self) -> list[Device]:
+        """The input devices as PortAudio saw them when the process's first user initialised it."""
+        with _life_cycle():
+            try:
+                default = self._instance.get_default_input_device_info()["index"]
+            except OSError:
+                default = None
+            found = []
+            for index in range(self._instance.get_device_count()):
+                info = self._instance.get_device_info_by_index(index)
+                if info["maxInputChannels"] > 0:
+                    host_api = self._instance.get_host_api_info_by_index(info["hostApi"])["name"]
+                    found.append(
+                        Device(
+                            index=index,
+                            name=_text(info["name"]),
+                            host_api=_text(host_api),
+                            channels=info["maxInputChannels"],
+                            rate_hz=round(info["defaultSampleRate"]),
+                            is_default=index == default,
+                        )
+                    )
+            return found
+
+    def open(self, chain: Chain, request: StreamRequest, wake: Wake, *, backend: str) -> Stream:
+        """An open stream that has not started; `backend` is "portaudio" or "pyaudio"."""
+        if backend == "pyaudio":
+            return _PyAudioStream(self._module, self._instance, chain, request, wake)
+        if self._native is None:
+            raise RecorderError(
+                "PortAudio's functions cannot be looked up through PyAudio's extension module",
+                advice="Use the backend 'pyaudio', or a PyAudio that is linked to a shared PortAudio.",
+            )
+        return _NativeStream(self._native, chain, request, wake)
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
+
+
+def list_devices() -> list[Device]:
+    """The input devices of this system. Blocks for a moment: in trio, call it through trio.to_thread.run_sync.
+
+    Raises RecorderError when PortAudio cannot be used.
+    """
+    with PortAudio() as portaudio:
+        return portaudio.devices()
+
+
+def _raise_for(code: int, what: str, text: str, host_code: int | None = None) -> NoReturn:
+    kind = _ERRORS.get(code, RecorderError)
+    raise kind(f"{what}: {text} (PortAudio {code})", portaudio_code=code, host_code=host_code)
+
+
+def _described(request: StreamRequest) -> str:
+    return f"{request.rate_hz} Hz, {request.channels} channels, {request.format}"
+
+
+class _NativeStream:
+    """The core's stream on PortAudio's own thread."""
+
+    backend = "portaudio"
+
+    def __init__(self, native: Any, chain: Chain, request: StreamRequest, wake: Wake) -> None:
+        self._native, self._what = native, _described(request)
+        config = ffi.new(
+            "rva_portaudio_config *",
+            {
+                "device": request.device_index,
+                "rate_hz": request.rate_hz,
+                "channels": request.channels,
+                "format": format_code(request.format),
+                "block_samples": request.block_samples,
+                "wake_fd": wake.write_fd,
+                "buffer_s": request.buffer_s,
+            },
+        )
+        out = ffi.new("rva_portaudio_stream **")
+        with _life_cycle(), _chatter_to_log():
+            code = lib.rva_portaudio_open(native, chain.handle, config, out)
+            if code:
+                self._raise(code, f"the device cannot be opened with {self._what}")
+        self._stream = out[0]
+        self._last: Any = None
+
+    def _raise(self, code: int, what: str) -> NoReturn:
+        text = ffi.string(lib.rva_portaudio_error_text(self._native, code)).decode(errors="replace")
+        if code != _UNANTICIPATED_HOST_ERROR:
+            _raise_for(code, what, text)
+        host_code = ffi.new("int64_t *")
+        host_text = ffi.string(lib.rva_portaudio_host_error(self._native, host_code)).decode(errors="replace")
+        _raise_for(code, what, f"{text}: {host_text} ({host_code[0]})", host_code[0])
+
+    def start(self) -> None:
+        with _life_cycle(), _chatter_to_log():
+            code = lib.rva_portaudio_start(self._stream)
+            if code:
+                self._raise(code, f"the device cannot be started with {self._what}")
+
+    def close(self) -> None:
+        if self._stream is None:
+            return
+        with _life_cycle(), _chatter_to_log():
+            stream = self._stream
+            self._last, self._stream = self._read(), None
+            code = lib.rva_portaudio_close(stream)
+            if code:
+                self._raise(code, "the stream cannot be closed")
+
+    def _read(self) -> Any:
+        if self._stream is None:
+            return self._last
+        raw = ffi.new("rva_stream_statistics *")
+        lib.rva_portaudio_statistics(self._stream, raw)
+        return raw
+
+    def statistics(self) -> StreamStatistics:
+        return read_statistics(self._read())
+
+    def block_durations_s(self) -> list[tuple[float, int]]:
+        return read_durations(self._read())
+
+
+class _PyAudioStream:
+    """PyAudio's Python callback: every block waits for the interpreter. For where nothing better can be had."""
+
+    backend = "pyaudio"
+
+    def __init__(self, module: ModuleType, instance: Any, chain: Chain, request: StreamRequest, wake: Wake) -> None:
+        self._chain, self._rate_hz, self._wake = chain, request.rate_hz, wake
+        self._continue, self._overflow = module.paContinue, module.paInputOverflow
+        self._blocks = self._overruns = self._untimed_blocks = 0
+        self._longest_block_s = 0.0
+        self._opened_s, self._last_block_s = time.monotonic(), 0.0
+        self._previous_end_s: float | None = None
+        self._is_open = True
+        formats = {
+            "int16": module.paInt16,
+            "int24": module.paInt24,
+            "int32": module.paInt32,
+            "float32": module.paFloat32,
+            "uint8": module.paUInt8,
+        }
+        with _life_cycle(), _chatter_to_log():
+            if request.device_index not in range(instance.get_device_count()):  # PyAudio would crash
+                _raise_for(-9996, "the device cannot be opened", f"there is no device {request.device_index}")
+            try:
+                self._stream = instance.open(
+                    rate=request.rate_hz,
+                    channels=request.channels,
+                    format=formats[request.format],
+                    input=True,
+                    input_device_index=request.device_index,
+                    frames_per_buffer=request.block_samples,
+                    start=False,
+                    stream_callback=self._on_block,
+                )
+            except OSError as error:
+                _raise_for_oserror(error, f"the device cannot be opened with {_described(request)}")
+
+    def _on_block(self, block: bytes, samples: int, clock: dict[str, float], flags: int) -> tuple[None, int]:
+        arrived_s = time.monotonic()
+        age_s = clock["current_time"] - clock["input_buffer_adc_time"] - samples / self._rate_hz
+        is_believable = clock["input_buffer_adc_time"] > 0 and -0.05 < age_s < 2.0
+        self._untimed_blocks += not is_believable
+        end_s = arrived_s - max(0.0, age_s) if is_believable else arrived_s
+        if flags & self._overflow:
+            self._overruns += 1
+            gap_s = end_s - samples / self._rate_hz - self._previous_end_s if self._previous_end_s else 0.0
+            self._chain.note_loss(max(0, round(gap_s * self._rate_hz)))
+        self._previous_end_s = end_s
+        self._chain.push(block, end_s)
+        self._blocks += 1
+        self._last_block_s = arrived_s
+        self._longest_block_s = max(self._longest_block_s, time.monotonic() - arrived_s)
+        return None, self._continue
+
+    def start(self) -> None:
+        with _life_cycle(), _chatter_to_log():
+            try:
+                self._stream.start_stream()
+            except OSError as error:
+                _raise_for_oserror(error, "the device cannot be started")
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            with _life_cycle(), _chatter_to_log():
+                self._stream.close()  # which aborts; PyAudio's stop_stream would wait for the device
+
+    def statistics(self) -> StreamStatistics:
+        return StreamStatistics(
+            blocks=self._blocks,
+            overruns=self._overruns,
+            untimed_blocks=self._untimed_blocks,
+            longest_block_s=self._longest_block_s,
+            opened_s=self._opened_s,
+            last_block_s=self._last_block_s or None,
+            has_finished=self._is_open and self._blocks > 0 and not self._stream.is_active(),
+            finish_code=0,
+        )
+
+    def block_durations_s(self) -> list[tuple[float, int]]:
+        return []
+
+
+def _raise_for_oserror(error: OSError, what: str) -> NoReturn:
+    """PyAudio's OSError has PortAudio's code where errno belongs."""
+    code = error.args[0] if error.args and isinstance(error.args[0], int) else 0
+    try:
+        _raise_for(code, what, str(error.args[-1] if error.args else error))
+    except MediaError as media_error:
+        raise media_error from error

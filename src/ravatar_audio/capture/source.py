@@ -1,0 +1,152 @@
+"""What every source of frames is: an async context manager and iterator over one chain, with statistics."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import trio
+
+from ravatar_audio.capture.stream import StreamStatistics
+from ravatar_audio.frames import RATE_HZ, Frame
+from ravatar_audio.native import Chain, ChainStatistics
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureStatistics:
+    """What a source has captured since it was opened. Samples are at 16 kHz, but for `device_samples`.
+
+    captured = delivered + ring_dropped + pending, always.
+    """
+
+    captured_samples: int
+    """Converted: delivered, dropped or pending."""
+    delivered_samples: int
+    """In frames that the program has taken."""
+    ring_dropped_samples: int
+    """In frames that were dropped because the program did not take them in time."""
+    pending_samples: int
+    """In frames that wait, and in the open one; once closed: never delivered."""
+    device_lost_samples: int
+    """Lost before they reached the program, as far as the device said."""
+    device_overruns: int
+    """Times that the device said it had lost sound."""
+    delivered_frames: int
+    ring_dropped_frames: int
+    device_samples: int
+    """Per channel, in the device's rate."""
+    blocks: int
+    clipped: int
+    """Device samples at full scale."""
+    longest_block_s: float
+    """Most time that the audio thread spent on one block; 0 for sources without an audio thread."""
+    untimed_blocks: int
+    """Blocks whose capture time the device did not tell, so that the time of arrival was taken."""
+    wake_failures: int
+
+
+class Source(ABC):
+    """A source of frames. `async with` opens and closes it, `async for` takes its frames; one task at a time.
+
+    Iteration ends when the source is at its end or has been stopped, after the frames that it had by then.
+    """
+
+    name: str
+    """What is heard: the device's name, a path, ..."""
+    backend: str
+    rate_hz: int
+    """Of the device, as channels and format."""
+    channels: int
+    format: str
+
+    def __init__(self) -> None:
+        self._chain: Chain | None = None
+        self._delivered_frames = self._delivered_samples = 0
+        self._last_statistics = CaptureStatistics(*(0,) * 14)
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        """The next frame. Never loses one to a cancellation."""
+        await trio.lowlevel.checkpoint()
+        frame = await self._next()
+        if frame is None:
+            raise StopAsyncIteration
+        self._delivered_frames += 1
+        self._delivered_samples += frame.length_samples
+        return frame
+
+    @abstractmethod
+    async def _open(self) -> None:
+        """Open the device or file and self._chain."""
+
+    @abstractmethod
+    async def _next(self) -> Frame | None:
+        """The next frame, or None at the end."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """Capture no more: iteration ends after the frames there are, the last one flushed. May be called again."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Stop and free everything; frames not taken yet are gone. May be called again."""
+
+    @property
+    def group_delay_s(self) -> float:
+        """What the resampler delays live sound by; 0 when closed."""
+        return self._chain.group_delay_s if self._chain else 0.0
+
+    def request_flush(self) -> None:
+        """Let the frame that is being filled end with the next block: for a turn's end. Does nothing when closed."""
+        if self._chain:
+            self._chain.request_flush()
+
+    def statistics(self) -> CaptureStatistics:
+        """Counters as of now; once closed, as of then."""
+        if self._chain:
+            self._last_statistics = self._summed(self._chain.statistics(), self._stream_statistics())
+        return self._last_statistics
+
+    def _stream_statistics(self) -> StreamStatistics | None:
+        return None
+
+    def _close_chain(self) -> None:
+        if self._chain:
+            self.statistics()
+            self._chain.close()
+            self._chain = None
+
+    def _summed(self, chain: ChainStatistics, stream: StreamStatistics | None) -> CaptureStatistics:
+        return CaptureStatistics(
+            captured_samples=chain.converted_samples,
+            delivered_samples=self._delivered_samples,
+            ring_dropped_samples=chain.ring_dropped_samples,
+            pending_samples=chain.converted_samples - chain.ring_dropped_samples - self._delivered_samples,
+            device_lost_samples=chain.device_lost_samples,
+            device_overruns=chain.device_overruns,
+            delivered_frames=self._delivered_frames,
+            ring_dropped_frames=chain.ring_dropped_frames,
+            device_samples=chain.device_samples,
+            blocks=chain.blocks,
+            clipped=chain.clipped,
+            longest_block_s=stream.longest_block_s if stream else 0.0,
+            untimed_blocks=stream.untimed_blocks if stream else 0,
+            wake_failures=chain.wake_failures,
+        )
+
+
+def ring_capacity(ring_s: float) -> int:
+    """Whole frames that hold at least `ring_s` seconds."""
+    return max(1, math.ceil(ring_s * RATE_HZ / 4_096))

@@ -1,0 +1,79 @@
+"""What a device backend gives to the microphone: one open stream that pushes into a chain on its own thread."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from ravatar_audio._core import ffi, lib
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequest:
+    """How a device is to be opened; all settled, nothing left to a default."""
+
+    device_index: int
+    rate_hz: int
+    channels: int
+    format: str
+    block_s: float
+    """Length of a block, which is how often the audio thread runs."""
+    buffer_s: float
+    """The device's buffer: how late the audio thread may be without a loss."""
+
+    @property
+    def block_samples(self) -> int:
+        return max(1, round(self.block_s * self.rate_hz))
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatistics:
+    """A stream's counters since it was opened. Times are seconds of the monotonic clock."""
+
+    blocks: int
+    overruns: int
+    untimed_blocks: int
+    """Blocks whose capture time was not believable and was taken as "now"."""
+    longest_block_s: float
+    """Most time that the audio thread spent on one block."""
+    opened_s: float
+    last_block_s: float | None
+    """When the newest block arrived; None: none yet."""
+    has_finished: bool
+    finish_code: int
+
+
+class Stream(Protocol):
+    """An open stream. Its calls may block; they run in a worker thread."""
+
+    backend: str
+
+    def start(self) -> None:
+        """Let the sound flow into the chain."""
+
+    def close(self) -> None:
+        """Stop and free; when it returns nothing pushes any more."""
+
+    def statistics(self) -> StreamStatistics:
+        """Never blocks; any thread."""
+
+    def block_durations_s(self) -> list[tuple[float, int]]:
+        """How long the audio thread took for its blocks: (least duration of a bucket, blocks in it), ascending."""
+
+
+def read_statistics(raw: Any) -> StreamStatistics:
+    """From the core's rva_stream_statistics."""
+    return StreamStatistics(
+        blocks=raw.blocks,
+        overruns=raw.overruns,
+        untimed_blocks=raw.untimed_blocks,
+        longest_block_s=raw.longest_block_ns * 1e-9,
+        opened_s=raw.opened_ns * 1e-9,
+        last_block_s=raw.last_block_ns * 1e-9 or None,
+        has_finished=bool(raw.has_finished),
+        finish_code=raw.finish_code,
+    )
+
+
+def read_durations(raw: Any) -> list[tuple[float, int]]:
+    """The non-empty buckets of the core's histogram."""
+    counts = ffi.unpack(raw.durations, lib.RVA_DURATION_BUCKETS)
+    return [(lib.rva_stream_bucket_ns(bucket) * 1e-9, count) for bucket, count in enumerate(counts) if count]
