@@ -1,0 +1,42 @@
+"""Which source the user means."""
+
+from typing import Any
+
+from ravatar_audio.capture.microphone import Microphone
+from ravatar_audio.capture.pipe import PipeSource
+from ravatar_audio.capture.source import Source
+from ravatar_audio.capture.sources import FileSource, SyntheticSource
+from ravatar_audio.settings import Settings
+
+
+def open_source(
+    settings: Settings, spec: str = "mic", *, pace: str = "real_time", duration_s: float | None = None
+) -> Source:
+    """The source that `spec` names; nothing is opened before `async with`.
+
+    "mic" is the settings' microphone; "-" is PCM on standard input, in the settings' rate, channels and format (16,000
+    Hz, 1, "int16" where they say none); "synthetic:speech", ":tone", ":sweep" and ":noise" are generated; anything else
+    is a sound file's path. `pace` ("real_time" or "full") is for the last two, `duration_s` for generated sound.
+    """
+    options: dict[str, Any] = {
+        "heard": settings.heard_channels,
+        "profile": settings.profile,
+        "gain_db": settings.gain_db,
+        "ring_s": settings.ring_ms / 1000,
+    }
+    if spec == "mic":
+        return Microphone.from_settings(settings)
+    if spec == "-":
+        return PipeSource(
+            0,
+            rate_hz=settings.rate_hz or 16_000,
+            channels=settings.channels or 1,
+            format=settings.format or "int16",
+            **options,
+        )
+    if spec.startswith("synthetic:"):
+        rate_hz = settings.rate_hz or 48_000
+        return SyntheticSource(
+            spec.removeprefix("synthetic:"), rate_hz=rate_hz, duration_s=duration_s, pace=pace, **options
+        )
+    return FileSource(spec, pace=pace, **options)
