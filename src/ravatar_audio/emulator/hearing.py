@@ -1,0 +1,115 @@
+"""What the emulator hears in a live stream: turns, by level, as the platform's own demo finds them. Pure."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from ravatar_audio.frames import HOP_SAMPLES, RATE_HZ, dbfs
+
+SPEECH_DBFS: Final = 20 * math.log10(0.02)
+"""RMS of a hop that counts as speech: 0.02 of full scale, as in the platform's demo."""
+HANGOVER_S: Final = 0.9
+"""Quiet that ends a turn, as in the platform's demo."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One turn: a stretch of speech-like level."""
+
+    start_samples: int
+    length_samples: int
+    rms_dbfs: float
+    peak_dbfs: float
+    lost_samples: int
+    is_cut: bool
+    """It went on, but had lasted as long as one turn may."""
+
+    @property
+    def length_s(self) -> float:
+        return self.length_samples / RATE_HZ
+
+    def sentence(self) -> str:
+        """What the avatar answers."""
+        gaps = f"{self.lost_samples} samples were missing" if self.lost_samples else "no gaps"
+        more = "; go on, I am listening" if self.is_cut else ""
+        return (
+            f"I heard {self.length_s:.1f} s of sound, {self.rms_dbfs:.1f} dBFS RMS "
+            f"(peak {self.peak_dbfs:.1f} dBFS), {gaps}{more}."
+        )
+
+
+class Hearing:
+    """Frames in, turns out. A turn lasts `longest_s` at most."""
+
+    def __init__(self, longest_s: float) -> None:
+        self._longest_samples = round(longest_s * RATE_HZ)
+        self._hangover_samples = round(HANGOVER_S * RATE_HZ)
+        self._speech_power = (32_768 * 0.02) ** 2
+        self._position = self._zeros = 0
+        self._start: int | None = None
+        self._end = self._speech_samples = self._peak = self._lost = 0
+        self._energy = 0.0
+        self.level_dbfs = -math.inf
+        """RMS of the last frame."""
+        self.levels_dbfs: list[float] = []
+        """RMS of the last frame's hops."""
+
+    @property
+    def position_samples(self) -> int:
+        return self._position
+
+    @property
+    def zero_run_samples(self) -> int:
+        """Exact zeros up to now: a muted or dead microphone, not a quiet room."""
+        return self._zeros
+
+    def hear(self, pcm: bytes, lost_samples: int = 0) -> list[Heard]:
+        """One frame of int16 little-endian samples; the turns that ended in it."""
+        samples = np.frombuffer(pcm, "<i2")
+        hops = samples.reshape(-1, HOP_SAMPLES).astype(np.float64)
+        powers = np.square(hops).mean(axis=1)
+        peaks = np.abs(hops).max(axis=1)
+        loud = np.flatnonzero(samples)
+        self._zeros = self._zeros + len(samples) if not len(loud) else len(samples) - 1 - int(loud[-1])
+        self.level_dbfs = dbfs(math.sqrt(float(powers.mean())))
+        self.levels_dbfs = [dbfs(math.sqrt(power)) for power in powers.tolist()]
+        if self._start is not None:
+            self._lost += lost_samples
+        heard = []
+        for power, peak in zip(powers.tolist(), peaks.tolist(), strict=True):
+            if (turn := self._hop(power, int(peak))) is not None:
+                heard.append(turn)
+        return heard
+
+    def _hop(self, power: float, peak: int) -> Heard | None:
+        start_of_hop = self._position
+        self._position += HOP_SAMPLES
+        if power >= self._speech_power:
+            if self._start is None:
+                self._start = start_of_hop
+                self._speech_samples = self._peak = self._lost = 0
+                self._energy = 0.0
+            self._end = self._position
+            self._speech_samples += HOP_SAMPLES
+            self._energy += power * HOP_SAMPLES
+            self._peak = max(self._peak, peak)
+            if self._end - self._start >= self._longest_samples:
+                return self._finish(is_cut=True)
+        elif self._start is not None and self._position - self._end >= self._hangover_samples:
+            return self._finish(is_cut=False)
+        return None
+
+    def _finish(self, *, is_cut: bool) -> Heard:
+        assert self._start is not None
+        turn = Heard(
+            self._start,
+            self._end - self._start,
+            dbfs(math.sqrt(self._energy / self._speech_samples)),
+            dbfs(self._peak),
+            self._lost,
+            is_cut,
+        )
+        self._start = None
+        return turn

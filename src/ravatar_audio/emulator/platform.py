@@ -1,0 +1,248 @@
+"""The state of the emulated platform: users' sessions, live sessions and their slots, history. No sockets in here."""
+
+import secrets
+import tempfile
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+from ravatar_audio.emulator.contract import ClientMessage, Speaker, Violation
+from ravatar_audio.emulator.hearing import Heard, Hearing
+from ravatar_audio.emulator.recording import Recording, new_path
+from ravatar_audio.emulator.settings import EmulatorSettings
+from ravatar_audio.emulator.statistics import LiveStatistics, ViolationRecord
+from ravatar_audio.emulator.tokens import Tokens
+
+BUSY = "All AI assistants are busy at the moment"
+
+Item = dict[str, Any]
+
+
+class Live:
+    """One live session, and the sound that came for it."""
+
+    def __init__(self, number: int, user_id: str, avatar_id: str, size: tuple[int, int], longest_s: float) -> None:
+        self.number, self.user_id, self.avatar_id = number, user_id, avatar_id
+        self.width, self.height = size
+        self.license_id = secrets.token_urlsafe(24)
+        self.stream_id = secrets.token_urlsafe(12)
+        self.state: Literal["active", "ended", "expired"] = "active"
+        self.started_s = self.seen_s = time.monotonic()
+        self.hearing = Hearing(longest_s)
+        self.recording: Recording | None = None
+        self.connections: list[int] = []
+        self.open_connections = 0
+        self.frames = self.turns = self.texts = self.voice_messages = self.end_calls = 0
+        self.declared_gaps = self.declared_lost_samples = 0
+        self.longest_pause_s = 0.0
+        self.frame_s: float | None = None
+        self.has_warned = False
+        self.said: deque[tuple[str, str]] = deque(maxlen=8)
+        """What was said last, for the streaming page: (who, text)."""
+
+    def attach(self, connection: int) -> None:
+        """A message for this session came by this connection (its number)."""
+        self.seen_s = time.monotonic()
+        if connection not in self.connections:
+            self.connections.append(connection)
+            self.open_connections += 1
+            self.frame_s = None
+            if self.recording is not None:
+                self.recording.mark("connection")
+
+    def detach(self) -> None:
+        """A connection that carried it has ended."""
+        self.seen_s = time.monotonic()
+        self.open_connections -= 1
+
+    def take_frame(self, message: ClientMessage, folder: Path) -> list[Heard]:
+        """Write a frame and hear it; the turns that ended in it."""
+        now = time.monotonic()
+        if self.frame_s is not None:
+            self.longest_pause_s = max(self.longest_pause_s, now - self.frame_s)
+        self.frame_s = now
+        if self.recording is None:
+            self.recording = Recording(new_path(folder, "live", self.number, ".wav"))
+        if message.lost_samples:
+            self.declared_gaps += 1
+            self.declared_lost_samples += message.lost_samples
+            self.recording.mark("declared", message.lost_samples)
+        self.recording.write(message.data)
+        self.frames += 1
+        turns = self.hearing.hear(message.data, message.lost_samples)
+        self.turns += len(turns)
+        return turns
+
+    def finish(self, state: Literal["ended", "expired"]) -> None:
+        """It is over; its recording is closed."""
+        if self.state == "active":
+            self.state = state
+        if self.recording is not None:
+            self.recording.close()
+
+    def statistics(self) -> LiveStatistics:
+        """As of now."""
+        recording = self.recording
+        return LiveStatistics(
+            number=self.number,
+            user_id=self.user_id,
+            avatar_id=self.avatar_id,
+            width=self.width,
+            height=self.height,
+            state=self.state,
+            frames=self.frames,
+            samples=recording.samples if recording else 0,
+            wav=recording.path if recording else None,
+            marks=tuple(recording.marks) if recording else (),
+            connections=tuple(self.connections),
+            declared_gaps=self.declared_gaps,
+            declared_lost_samples=self.declared_lost_samples,
+            turns=self.turns,
+            texts=self.texts,
+            voice_messages=self.voice_messages,
+            longest_pause_s=self.longest_pause_s,
+            end_calls=self.end_calls,
+        )
+
+
+class Platform:
+    """What all connections share."""
+
+    def __init__(self, settings: EmulatorSettings, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.tokens = Tokens(settings.token_lifetime_s, clock)
+        self.lives: list[Live] = []
+        self.requests: defaultdict[str, Counter[int]] = defaultdict(Counter)
+        self.violations: deque[ViolationRecord] = deque(maxlen=1_000)
+        self.violation_count = 0
+        self.files: dict[str, bytes] = {}
+        self._licenses: dict[str, Live] = {}
+        self._sessions: defaultdict[str, set[str]] = defaultdict(set)
+        self._history: defaultdict[str, list[Item]] = defaultdict(list)
+        self._avatar_ids = frozenset(avatar.id for avatar in settings.avatars)
+        self._live_avatar_ids = frozenset(avatar.id for avatar in settings.avatars if avatar.has_live_mode)
+        self._language_codes = frozenset(code for _, code in settings.languages)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._voices = 0
+        if settings.wav_dir is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="ravatar-audio-")
+            self.folder = Path(self._temporary.name)
+        else:
+            self.folder = Path(settings.wav_dir)
+            self.folder.mkdir(parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Close all recordings; a folder that nobody asked for goes away."""
+        for live in self.lives:
+            if live.recording is not None:
+                live.recording.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    @property
+    def live_avatar_ids(self) -> frozenset[str]:
+        return self._live_avatar_ids
+
+    def avatar_name(self, avatar_id: str) -> str:
+        """The name that users see."""
+        return next(avatar.name for avatar in self.settings.avatars if avatar.id == avatar_id)
+
+    def note_violation(self, where: str, violation: Violation) -> None:
+        """Count what broke the contract."""
+        self.violation_count += 1
+        self.violations.append(ViolationRecord(where, violation.field, violation.why))
+
+    # -- sessions and live sessions --
+
+    def new_session(self, user_id: str) -> str:
+        """A conversation context, as /connection returns it."""
+        session = secrets.token_hex(12)
+        self._sessions[user_id].add(session)
+        return session
+
+    def speaker(self, user_id: str) -> Speaker:
+        """What this user's messages are checked against."""
+        return Speaker(
+            user_id,
+            self._avatar_ids,
+            self._language_codes,
+            self._sessions[user_id].__contains__,
+            lambda license_id: self.find_license(license_id, user_id) is not None,
+        )
+
+    def find_license(self, license_id: str, user_id: str) -> Live | None:
+        """The live session of this LicenseId, whatever its state, when it is this user's."""
+        live = self._licenses.get(license_id)
+        return live if live is not None and live.user_id == user_id else None
+
+    def find_stream(self, stream_id: str) -> Live | None:
+        """The live session that a streaming URL shows."""
+        return next((live for live in self.lives if live.stream_id == stream_id), None)
+
+    @property
+    def active(self) -> list[Live]:
+        """Live sessions that hold a slot. Those whose time is over expire here."""
+        now = time.monotonic()
+        active = [live for live in self.lives if live.state == "active"]
+        for live in active:
+            is_idle = not live.open_connections and now - live.seen_s >= self.settings.session_idle_s
+            if is_idle or now - live.started_s >= (self.settings.session_lifetime_s or float("inf")):
+                live.finish("expired")
+        return [live for live in active if live.state == "active"]
+
+    @property
+    def slots_free(self) -> int:
+        return self.settings.slots - len(self.active)
+
+    def start_live(self, user_id: str, avatar_id: str, size: tuple[int, int]) -> Live | None:
+        """A new live session, or None when all slots are taken."""
+        if self.slots_free <= 0:
+            return None
+        live = Live(len(self.lives) + 1, user_id, avatar_id, size, self.settings.reply_every_s)
+        self.lives.append(live)
+        self._licenses[live.license_id] = live
+        return live
+
+    def expire_sessions(self) -> None:
+        """Every live session ends, as if its time were over."""
+        for live in self.active:
+            live.finish("expired")
+
+    # -- history and files --
+
+    def remember(self, user_id: str, direction: Literal["incoming", "outgoing"], text: str, **fields: Any) -> Item:
+        """Add to a user's history. The request belongs to outgoing items, the answer to incoming ones."""
+        item: Item = {
+            "_id": secrets.token_hex(12),
+            "direction": direction,
+            "user_id": user_id,
+            "request": text if direction == "outgoing" else "",
+            "date": round(self.clock() * 1000),
+            **fields,
+        }
+        if direction == "incoming":
+            item["answer"] = text
+            item["avatar_name"] = self.avatar_name(item["avatar_id"])
+        self._history[user_id].append(item)
+        return item
+
+    def history(self, user_id: str, per_page: int, page: int) -> tuple[list[Item], bool]:
+        """A page of a user's history, newest first, and whether there are more behind it."""
+        items = self._history[user_id][::-1]
+        end = page * per_page
+        return items[end - per_page : end], end < len(items)
+
+    def keep_voice(self, data: bytes) -> str:
+        """Store a recorded voice message in the folder; its name, under which it can be fetched as well."""
+        self._voices += 1
+        suffix = ".wav" if data[:4] == b"RIFF" else ".webm"
+        path = new_path(self.folder, "voice", self._voices, suffix)
+        path.write_bytes(data)
+        name = f"{secrets.token_urlsafe(12)}{suffix}"
+        self.files[name] = data
+        while len(self.files) > 20:
+            self.files.pop(next(iter(self.files)))
+        return name

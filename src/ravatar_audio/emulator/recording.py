@@ -1,0 +1,83 @@
+"""A WAV file that is valid at every moment: 16 kHz, mono, int16. And what else is known about the stream in it."""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ravatar_audio.frames import RATE_HZ
+
+_HEADER_BYTES = 44
+_MOST_BYTES = 0xFFFF_FFFF - _HEADER_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A place in a recording behind which the sound may not follow on from what is before it."""
+
+    position_samples: int
+    why: Literal["connection", "declared"]
+    """A new connection carries the stream, or the client said that it dropped samples."""
+    lost_samples: int = 0
+    """As declared by the client; 0 where it did not say."""
+
+
+class Recording:
+    """Writes what it is given, and keeps the header right after each write: a killed process leaves a valid file.
+
+    WAV counts bytes in 32 bits: after 4 GiB (37 h) sound is counted, but no longer written; `is_full` says so.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.samples = 0
+        self.is_full = False
+        self.marks: list[Mark] = []
+        self._file: int | None = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o644)
+        self._written_bytes = 0
+        self._write_header()
+
+    def write(self, pcm: bytes) -> None:
+        """Append int16 little-endian samples."""
+        self.samples += len(pcm) // 2
+        if self._file is None:
+            return
+        if self._written_bytes + len(pcm) > _MOST_BYTES:
+            self.is_full = True
+            return
+        os.lseek(self._file, _HEADER_BYTES + self._written_bytes, os.SEEK_SET)
+        _write_all(self._file, pcm)
+        self._written_bytes += len(pcm)
+        self._write_header()
+
+    def mark(self, why: Literal["connection", "declared"], lost_samples: int = 0) -> None:
+        """Note that the next sample may not follow on from the last."""
+        self.marks.append(Mark(self.samples, why, lost_samples))
+
+    def close(self) -> None:
+        """May be called again."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _write_header(self) -> None:
+        assert self._file is not None
+        size = self._written_bytes
+        os.lseek(self._file, 0, os.SEEK_SET)
+        riff = struct.pack("<4sI4s", b"RIFF", _HEADER_BYTES - 8 + size, b"WAVE")
+        kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
+        _write_all(self._file, riff + kind + struct.pack("<4sI", b"data", size))
+
+
+def _write_all(file: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(file, view) :]
+
+
+def new_path(folder: Path, stem: str, number: int, suffix: str) -> Path:
+    """The first free name in a folder, from a number on: stem-1.suffix, stem-2.suffix, ..."""
+    while (path := folder / f"{stem}-{number}{suffix}").exists():
+        number += 1
+    return path

@@ -1,0 +1,248 @@
+"""A TCP relay in front of the HTTP server: it ends TLS, and it is where a link can be made to misbehave.
+
+What the server library cannot do by its public API is done here, to the bytes: a reset, a hang-up in the middle of an
+answer, a black hole, a server that stops reading, a slow line.
+"""
+
+import ctypes
+import logging
+import socket
+import ssl
+import struct
+import sys
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from ravatar_audio.emulator.faults import Fault
+from ravatar_audio.emulator.scan import ClientScan
+
+_log = logging.getLogger(__name__)
+
+_CHUNK_BYTES: Final = 65_536
+_HANDSHAKE_S: Final = 10.0
+_FAREWELL_S: Final = 1.0
+
+
+class _Gate:
+    """Open, or shut."""
+
+    def __init__(self) -> None:
+        self._open = trio.Event()
+        self._open.set()
+
+    def shut(self) -> None:
+        if self._open.is_set():
+            self._open = trio.Event()
+
+    def open(self) -> None:
+        self._open.set()
+
+    async def wait_open(self) -> None:
+        await self._open.wait()
+
+
+class Link:
+    """One TCP connection of a client. What can happen to it are the methods; they return at once."""
+
+    def __init__(self, number: int, transport: trio.SocketStream, nursery: trio.Nursery) -> None:
+        self.number = number
+        self.scan = ClientScan()
+        self._transport = transport
+        self._nursery = nursery
+        self._scope = trio.CancelScope()
+        self._up, self._down = _Gate(), _Gate()
+        self._bytes_per_s: int | None = None
+        self._left_bytes: int | None = None
+        self._substitute: bytes | None = None
+        self._is_reset = self._is_rude = False
+
+    def reset(self) -> None:
+        """RST."""
+        self._is_reset = True
+        self._scope.cancel()
+
+    def hang_up(self, after_bytes: int = 0) -> None:
+        """FIN without a word: at once, or when so many bytes of what the server says next have passed."""
+        if after_bytes:
+            self._left_bytes = after_bytes
+        else:
+            self._is_rude = True
+            self._scope.cancel()
+
+    def substitute(self, answer: bytes) -> None:
+        """When the server says something next, these bytes go out instead, and then the link is hung up."""
+        self._substitute = answer
+
+    def black_hole(self, duration_s: float | None = None) -> None:
+        """Nothing passes any more, and nothing is acknowledged (on Linux; elsewhere the system still acknowledges)."""
+        self._up.shut()
+        self._down.shut()
+        _set_deaf(self._transport.socket, True)
+        self._later(duration_s, self._hear_again)
+
+    def stop_reading(self, duration_s: float | None = None) -> None:
+        """The client's bytes stay where they are; the server's answers still pass."""
+        self._up.shut()
+        self._later(duration_s, self._up.open)
+
+    def slow_down(self, bytes_per_s: int, duration_s: float | None = None) -> None:
+        """A line of so many bytes per second, each way."""
+        self._bytes_per_s = bytes_per_s
+        self._later(duration_s, self._hurry)
+
+    def apply(self, fault: Fault) -> bool:
+        """Carry out a fault of the link; False when it is not one."""
+        match fault.do:
+            case "reset":
+                self.reset()
+            case "hang_up":
+                self.hang_up(fault.after_bytes)
+            case "black_hole":
+                self.black_hole(fault.duration_s)
+            case "stop_reading":
+                self.stop_reading(fault.duration_s)
+            case "slow":
+                self.slow_down(fault.bytes_per_s, fault.duration_s)
+            case _:
+                return False
+        return True
+
+    def _hear_again(self) -> None:
+        _set_deaf(self._transport.socket, False)
+        self._up.open()
+        self._down.open()
+
+    def _hurry(self) -> None:
+        self._bytes_per_s = None
+
+    def _later(self, duration_s: float | None, action: Callable[[], None]) -> None:
+        if duration_s is not None:
+            self._nursery.start_soon(self._call_later, duration_s, action)
+
+    async def _call_later(self, duration_s: float, action: Callable[[], None]) -> None:
+        await trio.sleep(duration_s)
+        if self._transport.socket.fileno() >= 0:
+            action()
+
+    async def run(self, relay: "Relay", fault: Fault | None) -> None:
+        """Carry bytes until one side ends it."""
+        stream: trio.abc.Stream = self._transport
+        try:
+            with self._scope:
+                if fault is not None and not self.apply(fault):
+                    await trio.sleep(fault.delay_s)
+                await self._up.wait_open()
+                if relay.tls is not None:
+                    stream = await self._secure(relay.tls)
+                upstream = await trio.open_tcp_stream("127.0.0.1", relay.server_port)
+                async with upstream:
+                    port = upstream.socket.getsockname()[1]
+                    relay.links[port] = self
+                    try:
+                        async with trio.open_nursery() as nursery:
+                            nursery.start_soon(self._carry_up, stream, upstream)
+                            await self._carry_down(upstream, stream)
+                            nursery.cancel_scope.cancel()
+                    finally:
+                        del relay.links[port]
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError, OSError) as errors:
+            _log.debug("link %d: %r", self.number, errors.exceptions[0])
+        finally:
+            await self._close(stream)
+
+    async def _secure(self, tls: ssl.SSLContext) -> "trio.SSLStream[trio.SocketStream]":
+        secured = trio.SSLStream(self._transport, tls, server_side=True, https_compatible=True)
+        with trio.fail_after(_HANDSHAKE_S):
+            await secured.do_handshake()
+        return secured
+
+    async def _carry_up(self, client: trio.abc.Stream, server: trio.SocketStream) -> None:
+        while True:
+            pace = self._bytes_per_s
+            data = await client.receive_some(max(1, pace // 20) if pace else _CHUNK_BYTES)
+            await self._up.wait_open()
+            if not data:
+                await server.send_eof()
+                return
+            self.scan.feed(data)
+            await server.send_all(data)
+            if pace:
+                await trio.sleep(len(data) / pace)
+
+    async def _carry_down(self, server: trio.SocketStream, client: trio.abc.Stream) -> None:
+        while data := await server.receive_some(_CHUNK_BYTES):
+            await self._down.wait_open()
+            if self._substitute is not None:
+                data = self._substitute
+                self._left_bytes = len(data)
+            if self._left_bytes is not None:
+                data = data[: self._left_bytes]
+                self._left_bytes -= len(data)
+            while pace := self._bytes_per_s:
+                part, data = data[: max(1, pace // 20)], data[max(1, pace // 20) :]
+                if not part:
+                    break
+                await client.send_all(part)
+                await trio.sleep(len(part) / pace)
+            await client.send_all(data)
+            if self._left_bytes == 0:
+                self.hang_up()
+
+    async def _close(self, stream: trio.abc.Stream) -> None:
+        handle = self._transport.socket
+        if self._is_reset:
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            handle.close()
+        elif self._is_rude:
+            # Closing with unread bytes would send RST: say FIN, and let the client close.
+            try:
+                handle.shutdown(socket.SHUT_WR)
+                with trio.move_on_after(_FAREWELL_S):
+                    while await handle.recv(_CHUNK_BYTES):
+                        pass
+            except OSError:
+                pass
+            finally:
+                handle.close()
+        else:
+            with trio.move_on_after(_FAREWELL_S):
+                await stream.aclose()
+
+
+class Relay:
+    """Accepts the clients and connects each to the server on this machine's `server_port`."""
+
+    def __init__(self, tls: ssl.SSLContext | None, server_port: int, on_accept: Callable[[], Fault | None]) -> None:
+        self.tls = tls
+        self.server_port = server_port
+        self.links: dict[int, Link] = {}
+        """By the port that the server sees as the client's."""
+        self.accepted = 0
+        self._on_accept = on_accept
+
+    async def serve(self, listeners: list[trio.SocketListener]) -> None:
+        """Accept and carry until cancelled."""
+        async with trio.open_nursery() as nursery:
+
+            async def carry(transport: trio.SocketStream) -> None:
+                self.accepted += 1
+                await Link(self.accepted, transport, nursery).run(self, self._on_accept())
+
+            await trio.serve_listeners(carry, listeners, handler_nursery=nursery)
+
+
+def _set_deaf(handle: trio.socket.SocketType, deaf: bool) -> None:
+    """Let the kernel drop every segment that arrives (or no longer): a socket filter that accepts nothing.
+
+    socket(7), SO_ATTACH_FILTER; the program is one instruction of classic BPF, "return 0 bytes". Needs no privilege.
+    """
+    if sys.platform != "linux":
+        return
+    attach, detach = 26, 27
+    if not deaf:
+        handle.setsockopt(socket.SOL_SOCKET, detach, 0)
+        return
+    program = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))
+    handle.setsockopt(socket.SOL_SOCKET, attach, struct.pack("@HP", 1, ctypes.addressof(program)))
