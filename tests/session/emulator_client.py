@@ -18,7 +18,7 @@ from ravatar_audio.emulator import Emulator
 def frame_pcm(index: int, amplitude: int = 8_000) -> bytes:
     """Frame number `index` of a tone: 4,096 samples, no two frames alike."""
     time = np.arange(4096) + 4096 * index
-    return (amplitude * np.sin(time * 0.31)).astype("<i2").tobytes()
+    return bytes((amplitude * np.sin(time * 0.31)).astype("<i2").tobytes())
 
 
 class Client:
