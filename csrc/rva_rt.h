@@ -2,6 +2,7 @@
 #ifndef RVA_RT_H
 #define RVA_RT_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -12,6 +13,11 @@
 /* Two lines, as adjacent-line prefetchers pull pairs; 64-byte lines everywhere that we run, 128 on Apple's arm64. */
 #define RVA_CACHE_LINE 128
 #define RVA_PCM_ALIGN 64
+
+/* A size for aligned_alloc: the next multiple of the alignment. */
+static inline size_t rva_rt_whole_lines(size_t bytes) {
+    return (bytes + RVA_CACHE_LINE - 1) / RVA_CACHE_LINE * RVA_CACHE_LINE;
+}
 
 /* Nanoseconds of CLOCK_MONOTONIC: the vDSO answers, without a system call. */
 static inline int64_t rva_clock_ns(void) {

@@ -1,0 +1,117 @@
+"""The resampler alone, in floats and outside of the package: csrc/ as a shared library behind ctypes."""
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tests.conftest import CORE_UNITS, ROOT
+
+CHUNK = 512  # RVA_RESAMPLE_CHUNK
+PROFILES = ("balanced", "low_latency", "high")
+PHASES = ("linear", "minimum")
+
+Floats = NDArray[np.float32]
+
+
+class Config(ctypes.Structure):
+    """rva_config of csrc/rva.h."""
+
+    _fields_ = [
+        *[(name, ctypes.c_uint32) for name in ("rate_hz", "channels", "format", "channel_mask", "capacity_frames")],
+        *[(name, ctypes.c_uint32) for name in ("profile", "phase", "options")],
+        ("gain_db", ctypes.c_float),
+        ("wake_fd", ctypes.c_int32),
+    ]
+
+
+class Resampler:
+    """One stream through csrc/rva_resample.h."""
+
+    def __init__(self, library: ctypes.CDLL, rate_hz: int, profile: str, phase: str) -> None:
+        self._library = library
+        self._pointer = ctypes.c_void_p()
+        self._output = np.empty(256, np.float32)
+        self.rate_hz = rate_hz
+        config = Config(rate_hz, 1, 1, 0, 8, PROFILES.index(profile), PHASES.index(phase), 0, 0.0, -1)
+        code = library.rva_resample_open(ctypes.byref(config), ctypes.byref(self._pointer))
+        if code:
+            raise RuntimeError(f"rva_resample_open has returned {code}")
+
+    @property
+    def group_delay_s(self) -> float:
+        return float(self._library.rva_resample_group_delay_s(self._pointer))
+
+    @property
+    def kernel(self) -> str:
+        return str(self._library.rva_resample_kernel(self._pointer).decode())
+
+    def _drain(self) -> Iterator[Floats]:
+        while True:
+            at = self._output.ctypes.data_as(ctypes.c_void_p)
+            count = self._library.rva_resample_run(self._pointer, at, ctypes.c_size_t(len(self._output)))
+            yield self._output[:count].copy()
+            if count < len(self._output):
+                return
+
+    def feed(self, samples: ArrayLike) -> Floats:
+        """Outputs that one block makes available."""
+        block = np.ascontiguousarray(samples, np.float32)
+        outputs = [np.empty(0, np.float32)]
+        for start in range(0, len(block), CHUNK):
+            part = block[start : start + CHUNK]
+            at = part.ctypes.data_as(ctypes.c_void_p)
+            self._library.rva_resample_feed(self._pointer, at, ctypes.c_size_t(len(part)))
+            outputs += self._drain()
+        return np.concatenate(outputs)
+
+    def finish(self) -> Floats:
+        """The outputs that are left."""
+        self._library.rva_resample_end(self._pointer)
+        return np.concatenate(list(self._drain()))
+
+    def convert(self, samples: ArrayLike, cuts: Iterable[int] = ()) -> Floats:
+        """A whole sound, cut before the given positions."""
+        blocks = np.split(np.asarray(samples, np.float32), list(cuts))
+        return np.concatenate([*map(self.feed, blocks), self.finish()])
+
+    def close(self) -> None:
+        self._library.rva_resample_close(self._pointer)
+
+
+@contextmanager
+def opened(
+    library: ctypes.CDLL, rate_hz: int, profile: str = "balanced", phase: str = "linear", kernel: str = ""
+) -> Iterator[Resampler]:
+    """A resampler with the kernel of that name, or the fastest."""
+    before = os.environ.get("RAVATAR_AUDIO_KERNEL")
+    os.environ["RAVATAR_AUDIO_KERNEL"] = kernel or (before or "")
+    try:
+        resampler = Resampler(library, rate_hz, profile, phase)
+    finally:
+        if before is None:
+            del os.environ["RAVATAR_AUDIO_KERNEL"]
+        else:
+            os.environ["RAVATAR_AUDIO_KERNEL"] = before
+    try:
+        yield resampler
+    finally:
+        resampler.close()
+
+
+def build(folder: Path) -> ctypes.CDLL:
+    """Compiles the core's units but PortAudio's into a library; the flags are those of csrc/build_ffi.py."""
+    path = folder / "core.so"
+    units = [unit for unit in CORE_UNITS if "portaudio" not in unit.name]
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fno-math-errno", "-shared", "-fPIC", f"-I{ROOT / 'csrc'}"]
+    subprocess.run([os.environ.get("CC", "cc"), *flags, *map(str, units), "-o", str(path), "-lm"], check=True)
+    library = ctypes.CDLL(str(path))
+    library.rva_resample_run.restype = ctypes.c_size_t
+    library.rva_resample_group_delay_s.restype = ctypes.c_double
+    library.rva_resample_kernel.restype = ctypes.c_char_p
+    return library
