@@ -12,11 +12,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from ravatar_audio.emulator import contract
+from ravatar_audio.emulator import contract, page
 from ravatar_audio.emulator.contract import Violation
 from ravatar_audio.emulator.conversation import Conversation
 from ravatar_audio.emulator.faults import Fault, FaultScript
-from ravatar_audio.emulator.platform import BUSY, Platform
+from ravatar_audio.emulator.platform import BUSY, Live, Platform
 from ravatar_audio.emulator.relay import Link
 from ravatar_audio.emulator.tokens import TokenRefused
 
@@ -39,11 +39,19 @@ class App:
             Route("/startLiveSession", self._endpoint("startLiveSession", self._start), methods=["POST"]),
             Route("/endLiveSession", self._endpoint("endLiveSession", self._end), methods=["POST"]),
             Route("/chat", self._endpoint("chat", self._chat), methods=["GET"]),
+            Route("/stream/{stream_id}", self._endpoint("stream", self._stream), methods=["GET"]),
+            Route("/stream/{stream_id}/state", self._stream_state, methods=["GET"]),
             Route("/files/{name}", self._file, methods=["GET"]),
             Route("/icons/{name}", self._icon, methods=["GET"]),
             WebSocketRoute("/ws/chat", self._converse),
         ]
-        cors = Middleware(CORSMiddleware, allow_origins=["*"], allow_methods=["*"], allow_headers=["*"])
+        cors = Middleware(
+            CORSMiddleware,
+            allow_origins=["*"],
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Retry-After"],
+        )
         self.asgi = Starlette(routes=routes, middleware=[cors])
 
     # -- what all endpoints have in common --
@@ -166,6 +174,36 @@ class App:
         per_page, page = contract.check_history_request(request.query_params, user_id)
         items, has_more = self._platform.history(user_id, per_page, page)
         return _json({"payload": items, "has_more_messages": has_more})
+
+    async def _stream(self, request: Request) -> Response:
+        try:
+            self._shown(request)
+        except TokenRefused as refused:
+            return page.refusal(403, "No access", f"The token of this address is refused: {refused.code}.")
+        except KeyError:
+            return page.refusal(404, "No such session", "This streaming address belongs to no live session.")
+        return page.page(self._platform.settings.frame_ancestors)
+
+    async def _stream_state(self, request: Request) -> Response:
+        try:
+            live = self._shown(request)
+        except TokenRefused as refused:
+            return _json({"status": 403, "error": refused.code}, 403)
+        except KeyError:
+            return _json({"status": 404, "error": "not_found"}, 404)
+        since = request.query_params.get("since", "0")
+        since_hops = int(since[:12]) if since.isascii() and since.isdigit() else 0
+        return _json(page.state(live, self._platform.avatar_name(live.avatar_id), since_hops))
+
+    def _shown(self, request: Request) -> Live:
+        """The live session of a streaming address, for its own user."""
+        user_id = self._platform.tokens.check(request.query_params.get("token"))
+        live = self._platform.find_stream(request.path_params["stream_id"])
+        if live is None:
+            raise KeyError
+        if live.user_id != user_id:
+            raise TokenRefused("invalid_token")
+        return live
 
     async def _file(self, request: Request) -> Response:
         data = self._platform.files.get(request.path_params["name"])

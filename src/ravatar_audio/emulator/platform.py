@@ -30,6 +30,7 @@ class Live:
         self.stream_id = secrets.token_urlsafe(12)
         self.state: Literal["active", "ended", "expired"] = "active"
         self.started_s = self.seen_s = time.monotonic()
+        self.ended_s: float | None = None
         self.hearing = Hearing(longest_s)
         self.recording: Recording | None = None
         self.connections: list[int] = []
@@ -39,6 +40,8 @@ class Live:
         self.longest_pause_s = 0.0
         self.frame_s: float | None = None
         self.has_warned = False
+        self.levels_dbfs: deque[float] = deque(maxlen=512)
+        """RMS of the last 8 s, by hop."""
         self.said: deque[tuple[str, str]] = deque(maxlen=8)
         """What was said last, for the streaming page: (who, text)."""
 
@@ -73,12 +76,14 @@ class Live:
         self.frames += 1
         turns = self.hearing.hear(message.data, message.lost_samples)
         self.turns += len(turns)
+        self.levels_dbfs += self.hearing.levels_dbfs
         return turns
 
     def finish(self, state: Literal["ended", "expired"]) -> None:
         """It is over; its recording is closed."""
         if self.state == "active":
             self.state = state
+            self.ended_s = time.monotonic()
         if self.recording is not None:
             self.recording.close()
 
@@ -182,16 +187,18 @@ class Platform:
         """The live session that a streaming URL shows."""
         return next((live for live in self.lives if live.stream_id == stream_id), None)
 
+    def is_active(self, live: Live) -> bool:
+        """Whether it holds a slot. One whose time is over expires here."""
+        now = time.monotonic()
+        is_idle = not live.open_connections and now - live.seen_s >= self.settings.session_idle_s
+        if is_idle or now - live.started_s >= (self.settings.session_lifetime_s or float("inf")):
+            live.finish("expired")
+        return live.state == "active"
+
     @property
     def active(self) -> list[Live]:
-        """Live sessions that hold a slot. Those whose time is over expire here."""
-        now = time.monotonic()
-        active = [live for live in self.lives if live.state == "active"]
-        for live in active:
-            is_idle = not live.open_connections and now - live.seen_s >= self.settings.session_idle_s
-            if is_idle or now - live.started_s >= (self.settings.session_lifetime_s or float("inf")):
-                live.finish("expired")
-        return [live for live in active if live.state == "active"]
+        """Live sessions that hold a slot."""
+        return [live for live in self.lives if live.state == "active" and self.is_active(live)]
 
     @property
     def slots_free(self) -> int:

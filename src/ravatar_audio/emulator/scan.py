@@ -4,6 +4,9 @@ The server library does not tell the application with which code a client closed
 what tests want to know. RFC 6455, section 5.2.
 """
 
+import re
+
+_UPGRADE = re.compile(rb"\nupgrade:[ \t]*websocket", re.IGNORECASE)
 _CLOSE, _PING = 0x8, 0x9
 NO_CODE = 1005
 
@@ -36,7 +39,7 @@ class ClientScan:
             if not end:
                 self._waiting = self._waiting[-65_536:]
                 return
-            if b"\nupgrade: websocket" not in head.lower():
+            if not _UPGRADE.search(head):
                 self._waiting = bytearray()  # another request; a body ends where the next one begins
                 return
             self._is_http = False
