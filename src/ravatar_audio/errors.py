@@ -16,9 +16,11 @@ RavatarError                    every error of this package
 │   ├── BusyError                   503: no free slot
 │   ├── SessionExpiredError         the live session has ended on the server
 │   ├── StreamError                 a stream error of Live Mode
+│   ├── ServerError                 any other status from 500: the platform has failed
 │   └── ProtocolError               an answer that is not what the protocol says
 └── NetworkError                no answer: address, TLS, time-out, a connection that broke
     ├── UnreachableError            the address cannot be reached
+    ├── CertificateError            the server's certificate is refused
     ├── GatewayTimeoutError         504, or no answer in time
     └── LinkError                   the WebSocket: refused, or lost for good
 
@@ -158,6 +160,14 @@ class StreamError(PlatformError):
     retryable = True
 
 
+class ServerError(PlatformError):
+    """Any other status from 500: the platform has failed."""
+
+    code = "server_error"
+    default_advice = "The platform has a problem. Please try again later."
+    retryable = True
+
+
 class ProtocolError(PlatformError):
     """An answer that is not what the protocol says."""
 
@@ -178,6 +188,14 @@ class UnreachableError(NetworkError):
     """The address cannot be reached."""
 
     code = "unreachable"
+
+
+class CertificateError(NetworkError):
+    """The server's certificate is refused: not trusted, for another host, or out of date."""
+
+    code = "certificate_refused"
+    default_advice = "Check the address and this machine's clock; name a private authority's certificates as ca_file."
+    retryable = False
 
 
 class GatewayTimeoutError(NetworkError):

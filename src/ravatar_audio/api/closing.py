@@ -1,0 +1,107 @@
+"""What the end of a WebSocket means: go on, refresh the token first, or stop. Pure.
+
+| how it ended | verdict | why |
+| --- | --- | --- |
+| handshake 401, 403; close 1008, 4401, 4403 | refresh | the token is refused: a new one, then one more try |
+| handshake 402; close 4402 | final | subscription or balance: more tries cannot help |
+| handshake 408, 425, 429, 5xx | retry | the server is busy or restarts; Retry-After is honoured |
+| any other handshake status | final | the address is no WebSocket of this platform |
+| close 1002, 1003, 1007, 1009, 1010 | final | the two sides disagree about the protocol: it would happen again |
+| the peer broke the protocol, or its message is too large | retry | perhaps a middle box; back-off bounds the damage |
+| any other close code, and none at all | retry | restart, overload, idle limit, broken network |
+| no connection, time-out, handshake cut off | retry | the network |
+| certificate refused | final | the wrong host, or a CA that is not trusted |
+| answer to the handshake that is not HTTP | final | the address is no WebSocket server |
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from ravatar_audio.errors import (
+    AuthenticationError,
+    CertificateError,
+    LinkError,
+    PaymentRequiredError,
+    RavatarError,
+    UnreachableError,
+)
+
+ABNORMAL_CLOSURE = 1006
+"""What a connection that ended without a Close frame counts as (RFC 6455, 7.1.5)."""
+
+_REFRESH_STATUS = frozenset({401, 403})
+_RETRY_STATUS = frozenset({408, 425, 429})
+_REFRESH_CODES = frozenset({1008, 4401, 4403})
+_FINAL_CODES = frozenset({1002, 1003, 1007, 1009, 1010, 4402})
+
+
+class Verdict(Enum):
+    """What to do after a link has ended."""
+
+    RETRY = "retry"
+    REFRESH = "refresh"
+    FINAL = "final"
+
+
+class Cause(Enum):
+    """How a link ended."""
+
+    UNREACHABLE = "the address cannot be reached"
+    TIMEOUT = "no answer in time"
+    CERTIFICATE = "the server's certificate is refused"
+    NOT_WEBSOCKET = "the answer is no WebSocket handshake"
+    REFUSED = "the handshake was refused"
+    CLOSED = "the connection was closed"
+    SILENT = "the peer is silent"
+    VIOLATION = "the peer has sent what the WebSocket protocol forbids"
+
+
+@dataclass(slots=True, eq=False)
+class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
+    """A link could not be had, or is over. Between link and session only; users see it as an event or as an error."""
+
+    cause: Cause
+    why: str = ""
+    close_code: int | None = None
+    status: int | None = None
+    retry_after_s: float = 0.0
+
+    def __str__(self) -> str:
+        number = self.close_code or self.status
+        text = self.cause.value + (f" ({number})" if number else "")
+        return f"{text}: {self.why}" if self.why else text
+
+    @property
+    def verdict(self) -> Verdict:
+        """By the table at the head of this module."""
+        if self.cause in (Cause.CERTIFICATE, Cause.NOT_WEBSOCKET):
+            return Verdict.FINAL
+        if self.cause is Cause.REFUSED:
+            status = self.status or 0
+            if status in _REFRESH_STATUS:
+                return Verdict.REFRESH
+            return Verdict.RETRY if status in _RETRY_STATUS or status >= 500 else Verdict.FINAL
+        if self.cause is not Cause.CLOSED:
+            return Verdict.RETRY
+        if self.close_code in _REFRESH_CODES:
+            return Verdict.REFRESH
+        return Verdict.FINAL if self.close_code in _FINAL_CODES else Verdict.RETRY
+
+    @property
+    def is_payment(self) -> bool:
+        """The platform asks for payment."""
+        return self.status == 402 or self.close_code == 4402
+
+    def error(self) -> RavatarError:
+        """What the user gets when there is no further try."""
+        details: dict[str, Any] = {"close_code": self.close_code, "status": self.status}
+        if self.verdict is Verdict.REFRESH:
+            return AuthenticationError(f"the WebSocket refuses a fresh token: {self}", **details)
+        if self.is_payment:
+            return PaymentRequiredError(f"the WebSocket was refused: {self}", **details)
+        if self.cause is Cause.CERTIFICATE:
+            return CertificateError(f"the WebSocket cannot be opened: {self}")
+        if self.cause is Cause.UNREACHABLE:
+            return UnreachableError(f"the WebSocket cannot be opened: {self}")
+        return LinkError(f"the WebSocket cannot be used: {self}", **details)

@@ -1,0 +1,35 @@
+"""Exception groups, taken apart: a nursery of one's own should not show in what a caller catches."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+
+def leaves(error: BaseException | None) -> Iterator[BaseException]:
+    """The errors inside a group, however deep; the error itself when it is none."""
+    if isinstance(error, BaseExceptionGroup):
+        for member in error.exceptions:
+            yield from leaves(member)
+    elif error is not None:
+        yield error
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let a group out as the one error that it is about: the first that is not a cancellation, else that.
+
+    For nurseries whose tasks all stop at the first error. KeyboardInterrupt and the like come before ordinary errors.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        found = list(leaves(group))
+        ranked = sorted(found, key=lambda error: (isinstance(error, trio.Cancelled), isinstance(error, Exception)))
+        chosen = ranked[0]
+        context = chosen.__context__
+        try:
+            raise chosen
+        finally:
+            chosen.__context__ = context
+            del group, found, ranked, chosen, context

@@ -1,0 +1,264 @@
+"""The platform's HTTP endpoints. The only module that knows the HTTP library.
+
+| status | what it becomes |
+| --- | --- |
+| 2xx | the typed result |
+| 400 | BadRequestError |
+| 401, 403 | one new token for all callers in flight, the request once more, then AuthenticationError |
+| 402 | PaymentRequiredError |
+| 503 | BusyError; before that, as many tries as fit into the time that the caller waits for a slot |
+| 408, 429, 502, 504, no answer in time, no connection | up to four tries, backed off, then an error of the network |
+| other 4xx, 3xx | ProtocolError: this is no endpoint of the platform |
+| other 5xx | ServerError |
+
+`Retry-After` is honoured wherever there is a next try. Proxies of the environment are not used, as the WebSocket
+could not go through them.
+"""
+
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx2
+import trio
+
+from ravatar_audio._version import __version__
+from ravatar_audio.api.backoff import Backoff, parse_retry_after
+from ravatar_audio.api.reach import make_ssl_context, why_unreachable
+from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
+from ravatar_audio.api.tokens import Tokens
+from ravatar_audio.errors import (
+    AuthenticationError,
+    BadRequestError,
+    BusyError,
+    GatewayTimeoutError,
+    PaymentRequiredError,
+    ProtocolError,
+    RavatarError,
+    ServerError,
+    SettingsError,
+    UnreachableError,
+)
+from ravatar_audio.observe.log import Log
+from ravatar_audio.settings import PROJECT_ID, USER_ID, Settings
+
+TRIES = 4
+"""Of a call that fails for a passing reason: the first, and as many again as the platform's own demo makes."""
+
+_LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
+_PASSING = frozenset({408, 429, 502, 504})
+
+
+class Platform:
+    """The endpoints, for one user: an async context manager that owns the connections, the TLS context and the token.
+
+    Safe to share between sessions and tasks. All calls raise errors of the RavatarError tree and nothing else.
+    """
+
+    def __init__(self, settings: Settings, user_id: str) -> None:
+        """Raises SettingsError for a user id that the platform would refuse."""
+        if not USER_ID.fullmatch(user_id):
+            raise SettingsError(f"user_id is {user_id!r}; it must be 1 to 128 letters, digits, '-' or '_'")
+        if settings.project_id is not None and not PROJECT_ID.fullmatch(settings.project_id):
+            raise SettingsError(f"project_id is {settings.project_id!r}; it must be 1 to 64 letters, digits or '-'")
+        self.settings = settings
+        self.user_id = user_id
+        self.ssl_context = make_ssl_context(settings)
+        self.log = Log()
+        self.tokens = Tokens(self.request_token)
+        self._address = urlsplit(settings.api_url).netloc
+        self._client = httpx2.AsyncClient(
+            verify=self.ssl_context,
+            timeout=None,
+            trust_env=False,
+            headers={"User-Agent": f"ravatar-audio/{__version__}", "Accept": "application/json"},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections. May be called again."""
+        with trio.move_on_after(0.1, shield=True):
+            await self._client.aclose()
+
+    async def request_token(self) -> str:
+        """`POST /jwt`: a new token. Use `tokens.get()`, which asks only when one is needed."""
+        body = {"user_id": self.user_id}
+        if self.settings.project_id is not None:
+            body["project_id"] = self.settings.project_id
+        token = parse_jwt_answer(await self._call("POST", "/jwt", body=body, authorised=False))
+        self.log.add_secret(token)
+        return token
+
+    async def connection(self) -> Connection:
+        """`GET /connection`: the conversation's id, avatars and languages."""
+        return Connection.parse(await self._call("GET", "/connection"))
+
+    async def start_live(
+        self, avatar_id: str, *, width: int = 1280, height: int = 720, slot_wait_s: float = 0.0
+    ) -> LiveStart:
+        """`POST /startLiveSession`: take a slot, waiting up to `slot_wait_s` for a free one.
+
+        Width is 1 to 1920 pixels, height 1 to 1080; raises SettingsError for others, BusyError when no slot is free.
+        """
+        if not avatar_id:
+            raise SettingsError("avatar_id is empty; choose an avatar that GET /connection offers")
+        for name, value, limit in (("width", width, 1920), ("height", height, 1080)):
+            if not 1 <= value <= limit:
+                raise SettingsError(f"{name} is {value}; it must be 1 to {limit}")
+        body = {"avatar_id": avatar_id, "width": str(width), "height": str(height)}
+        start = LiveStart.parse(await self._call("POST", "/startLiveSession", body=body, slot_wait_s=slot_wait_s))
+        self.log.add_secret(start.license_id)
+        return start
+
+    async def end_live(self, license_id: str) -> None:
+        """`POST /endLiveSession`: give the slot back.
+
+        Tries follow each other quickly, as this is asked on the way out; also while the platform is busy.
+        """
+        backoff = Backoff(first_s=0.05, base_s=0.2, cap_s=2.0)
+        await self._call(
+            "POST", "/endLiveSession", body={"LicenseId": license_id}, slot_wait_s=math.inf, backoff=backoff
+        )
+
+    async def chat_page(self, page: int = 1, per_page: int = 20) -> ChatPage:
+        """`GET /chat`: one page of the history, from 1."""
+        query = {"user_id": self.user_id, "per_page": str(per_page), "page": str(page)}
+        return ChatPage.parse(await self._call("GET", "/chat", query=query))
+
+    async def chat(self, *, per_page: int = 20) -> AsyncIterator[ChatItem]:
+        """The history, page after page, in the platform's order."""
+        page = 1
+        while True:
+            answer = await self.chat_page(page, per_page)
+            for item in answer.items:
+                yield item
+            if not answer.has_more or not answer.items:
+                return
+            page += 1
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        authorised: bool = True,
+        slot_wait_s: float = 0.0,
+        backoff: Backoff | None = None,
+    ) -> Mapping[str, Any]:
+        """One call by the retry rules at the head of this module."""
+        backoff = backoff or Backoff(first_s=1.0, base_s=2.0, cap_s=8.0)
+        slot_deadline_s = trio.current_time() + slot_wait_s
+        may_refresh = authorised
+        tries = 0
+        while True:
+            token = await self.tokens.get() if authorised else None
+            tries += 1
+            try:
+                return await self._once(method, path, body, query, token)
+            except AuthenticationError:
+                if token is None or not may_refresh:
+                    raise
+                may_refresh = False
+                self.tokens.invalidate(token)
+                continue
+            except BusyError as error:
+                delay_s = backoff.next_delay_s(_retry_after_s(error))
+                if trio.current_time() + delay_s >= slot_deadline_s:
+                    raise
+            except (UnreachableError, GatewayTimeoutError) as error:
+                delay_s = backoff.next_delay_s(_retry_after_s(error))
+                if tries >= TRIES or delay_s > self.settings.request_timeout_ms / 1000:
+                    raise
+            self.log.debug("%s %s again in %.2f s", method, path, delay_s)
+            await trio.sleep(delay_s)
+
+    async def _once(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, str] | None,
+        query: Mapping[str, str] | None,
+        token: str | None,
+    ) -> Mapping[str, Any]:
+        url = self.settings.api_url.rstrip("/") + path
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        limit_s = self.settings.request_timeout_ms / 1000
+        started_s = time.monotonic()
+        self.log.debug("%s %s", method, path)
+        try:
+            with trio.fail_after(limit_s):
+                async with self._client.stream(method, url, json=body, params=query, headers=headers) as response:
+                    content = bytearray()
+                    async for chunk in response.aiter_bytes():
+                        content += chunk
+                        if len(content) > _LARGEST_ANSWER_BYTES:
+                            raise ProtocolError(f"{method} {path} answered more than {_LARGEST_ANSWER_BYTES >> 20} MiB")
+        except trio.TooSlowError:
+            raise GatewayTimeoutError(f"{method} {path}: no answer from {self._address} in {limit_s:g} s") from None
+        except httpx2.RemoteProtocolError as error:
+            text = str(error)
+            # Hung up on, perhaps on a kept connection that had gone stale; anything else is not HTTP.
+            if "disconnected" in text or "closed connection" in text:
+                raise UnreachableError(f"{method} {path}: {self._address} closed the connection") from error
+            raise ProtocolError(f"{method} {path}: {self._address} does not speak HTTP") from error
+        except httpx2.DecodingError as error:
+            raise ProtocolError(f"{method} {path}: the answer is damaged") from error
+        except httpx2.TransportError as error:
+            raise why_unreachable(error, self._address) from error
+        elapsed_ms = (time.monotonic() - started_s) * 1000
+        self.log.debug("%s %s -> %d, %d bytes, %.1f ms", method, path, response.status_code, len(content), elapsed_ms)
+        return self._read(f"{method} {path}", response.status_code, response.headers, bytes(content))
+
+    def _read(self, call: str, status: int, headers: Mapping[str, str], content: bytes) -> Mapping[str, Any]:
+        """The answer's JSON object, or the error that the status stands for."""
+        try:
+            data = json.loads(content)
+        except (ValueError, RecursionError):
+            data = None
+        # Some answers carry their status in the body alone.
+        if 200 <= status < 300 and isinstance(data, dict) and isinstance(inner := data.get("status"), int):
+            status = inner
+        if 200 <= status < 300:
+            if not isinstance(data, dict):
+                raise ProtocolError(f"{call} answered something that is no JSON object", status=status)
+            return data
+        said = data.get("error") or data.get("message") if isinstance(data, dict) else None
+        text = f"{call} answered {status}" + (f": {self.log.redact(said)[:300]}" if isinstance(said, str) else "")
+        details: dict[str, Any] = {"status": status, "error": said if isinstance(said, str) else None}
+        retry_after = headers.get("Retry-After")
+        if retry_after is not None:
+            details["retry_after_s"] = parse_retry_after(retry_after)
+        raise _error_type(status)(text, **details)
+
+
+def _error_type(status: int) -> type[RavatarError]:
+    exact: dict[int, type[RavatarError]] = {
+        400: BadRequestError,
+        401: AuthenticationError,
+        402: PaymentRequiredError,
+        403: AuthenticationError,
+        503: BusyError,
+    }
+    if status in exact:
+        return exact[status]
+    if status in _PASSING:
+        return GatewayTimeoutError
+    return ServerError if status >= 500 else ProtocolError
+
+
+def _retry_after_s(error: RavatarError) -> float:
+    value = error.details.get("retry_after_s")
+    return value if isinstance(value, float) else 0.0

@@ -1,0 +1,251 @@
+"""One WebSocket connection, from the TCP handshake to the last byte. The only module that knows trio-websocket.
+
+The library is asked through its public API alone. What it leaves open is closed here:
+- a peer that hangs up during the handshake leaves `wrap_client_stream` waiting for ever: the stream tells, and it ends;
+- `ping` does not wake when the connection dies: the watchdog judges, nothing waits for a pong;
+- a cancelled send leaves half a message: the stream is torn then, and refuses all that follows (wire.py);
+- nothing is read while nobody takes messages: the session always does;
+- closing waits behind a blocked send, for a minute: `leave_s` bounds it.
+"""
+
+import json
+import ssl
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from ravatar_audio._version import __version__
+from ravatar_audio.api.backoff import parse_retry_after
+from ravatar_audio.api.closing import ABNORMAL_CLOSURE, Cause, LinkDown
+from ravatar_audio.api.groups import alone, leaves
+from ravatar_audio.api.reach import why_unreachable
+from ravatar_audio.api.wire import WireStream
+from ravatar_audio.errors import CertificateError, ProtocolError
+
+LARGEST_MESSAGE_CHARS = 16 * 1024 * 1024
+"""Of a message from the server; a larger one ends the link."""
+
+_QUEUED_MESSAGES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLimits:
+    """How long what may last, in seconds. The defaults notice a peer that has vanished within 6 s."""
+
+    connect_s: float = 5.0
+    """From looking up the name to the end of the WebSocket handshake."""
+    ping_interval_s: float = 2.0
+    """A ping is sent when nothing was received for so long."""
+    silence_s: float = 2.5
+    """No answer to a ping, and nothing else received or sent for so long: the peer is gone."""
+    deaf_s: float = 8.0
+    """No answer to a ping, and nothing else received for so long, though sending goes on: the peer is stuck."""
+    stuck_send_s: float = 3.0
+    """A send that takes longer ends the link."""
+    user_timeout_s: float = 5.0
+    """TCP_USER_TIMEOUT, where the system has it."""
+    tick_s: float = 0.5
+    """How often the watchdog looks."""
+    leave_s: float = 0.2
+    """Saying Close and hearing the peer's; then the connection is dropped."""
+
+
+class Link:
+    """An open WebSocket. Every method raises LinkDown when the connection is over, and is safe to cancel.
+
+    A send that is cancelled half-way ends the connection. Get one by `open_link`.
+    """
+
+    def __init__(self, wire: WireStream, limits: LinkLimits) -> None:
+        self.wire = wire
+        self.limits = limits
+        self.handshake_s = 0.0
+        """How long connecting took, name look-up and TLS included."""
+        self._ws: trio_websocket.WebSocketConnection | None = None
+        self._settled = trio.Event()
+        self._library_over = trio.Event()
+        self._library_scope = trio.CancelScope(shield=True)
+        self._library_error: Exception | None = None
+        self._ping_sent_s: float | None = None
+
+    async def send_text(self, text: str) -> None:
+        """Send a text message the library's way: the plain path."""
+        assert self._ws is not None
+        try:
+            await self._ws.send_message(text)
+        except trio_websocket.ConnectionClosed as closed:
+            raise await self._down(closed) from None
+
+    async def send_frame(self, frame: bytes | bytearray | memoryview) -> None:
+        """Send a ready WebSocket frame (header, mask and payload) past the library: the cheap path."""
+        assert self._ws is not None
+        # `closed` is set before a Close frame is written, so no data follows one.
+        if self._ws.closed is not None:
+            raise await self._down(trio_websocket.ConnectionClosed(self._ws.closed))
+        try:
+            await self.wire.send_all(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise LinkDown(Cause.CLOSED, str(error), close_code=ABNORMAL_CLOSURE) from None
+
+    async def receive(self) -> str | bytes:
+        """The next message. Somebody must always be waiting here: the library reads nothing otherwise."""
+        assert self._ws is not None
+        try:
+            return await self._ws.get_message()
+        except trio_websocket.ConnectionClosed as closed:
+            raise await self._down(closed) from None
+
+    async def watch(self) -> None:
+        """Ping, and judge: runs until the peer is found dead, and raises LinkDown then."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ping_when_quiet)
+            while (why := self._verdict(time.monotonic())) is None:  # noqa: ASYNC110 - it is time that is watched
+                await trio.sleep(self.limits.tick_s)
+            nursery.cancel_scope.cancel()
+        raise LinkDown(Cause.SILENT, why)
+
+    def _verdict(self, now_s: float) -> str | None:
+        limits, wire = self.limits, self.wire
+        if wire.send_started_s is not None and now_s - wire.send_started_s > limits.stuck_send_s:
+            return f"a message could not be written in {limits.stuck_send_s:g} s"
+        if self._ping_sent_s is None:
+            return None
+        heard_s = max(self._ping_sent_s, wire.last_received_s)
+        if now_s - max(heard_s, wire.last_sent_s) > limits.silence_s or now_s - heard_s > limits.deaf_s:
+            return f"no answer to a ping in {now_s - heard_s:.1f} s"
+        return None
+
+    async def _ping_when_quiet(self) -> None:
+        assert self._ws is not None
+        while True:
+            quiet_s = time.monotonic() - self.wire.last_received_s
+            if quiet_s < self.limits.ping_interval_s:
+                await trio.sleep(self.limits.ping_interval_s - quiet_s)
+                continue
+            self._ping_sent_s = time.monotonic()
+            try:
+                await self._ws.ping()
+            except trio_websocket.ConnectionClosed:
+                return  # whoever receives says so
+            self._ping_sent_s = None
+
+    async def _run_library(self, host: str, resource: str) -> None:
+        """The library's reader; shielded, as it is needed for a Close when all else is cancelled."""
+        with self._library_scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._end_handshake_with_wire)
+                    self._ws = await trio_websocket.wrap_client_stream(
+                        nursery,
+                        self.wire,  # type: ignore[arg-type]  # documented to take any stream
+                        host,
+                        resource,
+                        extra_headers=[(b"User-Agent", f"ravatar-audio/{__version__}".encode())],
+                        message_queue_size=_QUEUED_MESSAGES,
+                        max_message_size=LARGEST_MESSAGE_CHARS,
+                        receive_buffer_size=None,
+                    )
+                    self._settled.set()
+            except Exception as error:
+                self._library_error = error
+            finally:
+                self._library_over.set()
+        self._settled.set()
+
+    async def _end_handshake_with_wire(self) -> None:
+        await self.wire.ended.wait()
+        if self._ws is None:
+            self._library_scope.cancel()
+
+    async def _wait_open(self, address: str) -> None:
+        await self._settled.wait()
+        if self._ws is not None and self._library_error is None:
+            return
+        for error in leaves(self._library_error):
+            if isinstance(error, trio_websocket.ConnectionRejected):
+                raise _refused(error.status_code, dict(error.headers or ()), error.body or b"")
+        if self.wire.head.startswith(b"HTTP/1.") and (status := self.wire.head[9:12]).isdigit() and status != b"101":
+            raise _refused(int(status), {}, b"")
+        if self._library_error is None or not self.wire.head:
+            raise LinkDown(Cause.UNREACHABLE, f"{address} hung up during the handshake")
+        raise LinkDown(Cause.NOT_WEBSOCKET, address)
+
+    async def _down(self, closed: trio_websocket.ConnectionClosed) -> LinkDown:
+        reason = closed.reason
+        if reason is None:  # the reader has failed; its error takes a moment to arrive
+            with trio.move_on_after(1.0):
+                await self._library_over.wait()
+        if any(isinstance(error, wsproto.utilities.ProtocolError) for error in leaves(self._library_error)):
+            return LinkDown(Cause.VIOLATION)
+        if reason is None:
+            return LinkDown(Cause.CLOSED, close_code=ABNORMAL_CLOSURE)
+        if reason.code == 1009 and (reason.reason or "").startswith("Exceeded maximum message size"):
+            return LinkDown(Cause.VIOLATION, f"a message of more than {LARGEST_MESSAGE_CHARS >> 20} MiB")
+        return LinkDown(Cause.CLOSED, reason.reason or "", close_code=reason.code)
+
+    async def _leave(self) -> None:
+        """Say Close 1000 where that can be, and be gone in `leave_s`, cancelled or not."""
+        with trio.move_on_after(self.limits.leave_s, shield=True):
+            if self._ws is not None and not self.wire.is_torn:
+                await self._ws.aclose()
+        self.wire.close()
+        self._library_scope.cancel()
+
+
+@asynccontextmanager
+async def open_link(
+    url: str, token: str, ssl_context: ssl.SSLContext, limits: LinkLimits = LinkLimits()
+) -> AsyncIterator[Link]:
+    """Connect to `url` (ws: or wss:, no query) with the token, and leave with Close 1000. Raises LinkDown."""
+    parts = urlsplit(url)
+    is_tls = parts.scheme == "wss"
+    host = parts.hostname or ""
+    address = parts.netloc
+    began_s = time.monotonic()
+    deadline_s = trio.current_time() + limits.connect_s
+    with _by(deadline_s, address):
+        try:
+            port = parts.port or (443 if is_tls else 80)
+            wire = await WireStream.connect(
+                host, port, ssl_context if is_tls else None, user_timeout_s=limits.user_timeout_s
+            )
+        except OSError as error:
+            why = why_unreachable(error, address)
+            kinds = {CertificateError: Cause.CERTIFICATE, ProtocolError: Cause.NOT_WEBSOCKET}
+            raise LinkDown(kinds.get(type(why), Cause.UNREACHABLE), why.message) from error
+    link = Link(wire, limits)
+    with alone():
+        async with trio.open_nursery() as nursery:
+            try:
+                nursery.start_soon(link._run_library, address, f"{parts.path or '/'}?token={quote(token, safe='')}")
+                with _by(deadline_s, address):
+                    await link._wait_open(address)
+                link.handshake_s = time.monotonic() - began_s
+                yield link
+            finally:
+                await link._leave()
+
+
+@contextmanager
+def _by(deadline_s: float, address: str) -> Iterator[None]:
+    try:
+        with trio.fail_at(deadline_s):
+            yield
+    except trio.TooSlowError:
+        raise LinkDown(Cause.TIMEOUT, f"{address} did not finish the handshake") from None
+
+
+def _refused(status: int, headers: dict[bytes, bytes], body: bytes) -> LinkDown:
+    try:
+        said = json.loads(body)["error"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        said = None
+    retry_after_s = parse_retry_after(headers.get(b"retry-after", b"").decode("ascii", "replace"))
+    why = said[:200] if isinstance(said, str) else ""
+    return LinkDown(Cause.REFUSED, why, status=status, retry_after_s=retry_after_s)

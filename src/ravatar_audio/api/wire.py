@@ -1,0 +1,186 @@
+"""The byte stream under the WebSocket: a socket, or TLS on it, that knows whether it has been torn.
+
+trio's own streams would do, but for three things. A send that was cancelled half-way must never be followed by another
+one (the peer would read the new message as the rest of the old). Whoever waits for the handshake must learn that the
+peer has hung up, which trio-websocket does not tell. And a small message should cost one system call: `send` is tried
+first, and trio is asked to wait only when the socket is full.
+"""
+
+import socket
+import ssl
+import time
+from types import TracebackType
+from typing import Self
+
+import trio
+
+_UNSENT_LIMIT_BYTES = 16 * 1024
+"""TCP_NOTSENT_LOWAT as trio sets it: without it a peer that stops reading hides minutes of sound in the kernel."""
+
+_RECEIVE_BYTES = 64 * 1024
+_HEAD_BYTES = 64
+
+
+class WireStream(trio.abc.Stream):
+    """A connected TCP socket, with TLS or without. One task may receive; any number may send, one after the other."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """`sock` is connected and non-blocking, and belongs to the stream from now on."""
+        self._sock = sock
+        self._lock = trio.Lock()
+        self.is_torn = False
+        """A send ended half-way: nothing more can be sent."""
+        self.ended = trio.Event()
+        """Set when nothing more will be received: end of file, an error, or closed here."""
+        self.send_started_s: float | None = None
+        """`time.monotonic()` when the send that is under way began, or None."""
+        self.last_received_s = time.monotonic()
+        self.last_sent_s = self.last_received_s
+        self.head = b""
+        """The first bytes that were received: the status line of a handshake's answer."""
+
+    @classmethod
+    async def connect(
+        cls, host: str, port: int, ssl_context: ssl.SSLContext | None, *, user_timeout_s: float | None
+    ) -> Self:
+        """Resolve, connect, and with a context make TLS. Raises OSError, ssl.SSLError included.
+
+        `user_timeout_s` is how long sent bytes may stay unacknowledged before the system gives the connection up
+        (TCP_USER_TIMEOUT, RFC 5482; Linux).
+        """
+        stream = await trio.open_tcp_stream(host, port)
+        sock = _take_socket(stream)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_LIMIT_BYTES)
+        if user_timeout_s is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(user_timeout_s * 1000))
+        if ssl_context is None:
+            return cls(sock)
+        secure = ssl_context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        wire = cls(secure)
+        try:
+            await _do_handshake(secure)
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it. When that fails or is cancelled with a part of it written, the stream is torn.
+
+        Raises trio.BrokenResourceError when it is, trio.ClosedResourceError after close.
+        """
+        try:
+            self._lock.acquire_nowait()
+        except trio.WouldBlock:
+            await self._lock.acquire()
+        try:
+            await self._send_locked(data)
+        finally:
+            self.send_started_s = None
+            self._lock.release()
+
+    async def _send_locked(self, data: bytes | bytearray | memoryview) -> None:
+        if self._sock.fileno() < 0:
+            raise trio.ClosedResourceError("the stream is closed")
+        if self.is_torn:
+            raise trio.BrokenResourceError("an earlier message was cut off; the connection cannot be used")
+        self.send_started_s = time.monotonic()
+        view = memoryview(data)
+        # OpenSSL may have written a part of its record when it asks to wait, so any wait under TLS counts as begun.
+        is_tls = isinstance(self._sock, ssl.SSLSocket)
+        begun = False
+        try:
+            while len(view):
+                try:
+                    sent = self._sock.send(view)
+                except (BlockingIOError, ssl.SSLWantWriteError):
+                    begun = begun or is_tls
+                    await trio.lowlevel.wait_writable(self._sock)
+                else:
+                    self.last_sent_s = time.monotonic()
+                    if sent == len(view):
+                        return
+                    begun = True
+                    view = view[sent:]
+        except OSError as error:
+            self.is_torn = True
+            raise _as_broken(error) from error
+        except BaseException:
+            self.is_torn = begun
+            raise
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Part of trio's Stream; waits until the socket takes bytes."""
+        async with self._lock:
+            await trio.lowlevel.wait_writable(self._sock)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Some bytes, or b"" at the end. Raises trio.BrokenResourceError for a connection that broke."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            while True:
+                if self._sock.fileno() < 0:
+                    raise trio.ClosedResourceError("the stream is closed")
+                try:
+                    data = self._sock.recv(max_bytes or _RECEIVE_BYTES)
+                except (BlockingIOError, ssl.SSLWantReadError):
+                    await trio.lowlevel.wait_readable(self._sock)
+                except ssl.SSLWantWriteError:  # TLS answers a key update; a send under way is waited for first
+                    await self.wait_send_all_might_not_block()
+                except ssl.SSLEOFError:
+                    data = b""  # the peer closed TCP without a TLS farewell, as many do
+                    break
+                else:
+                    break
+        except OSError as error:
+            self.ended.set()
+            raise _as_broken(error) from error
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            self.ended.set()
+            raise
+        if data:
+            self.last_received_s = time.monotonic()
+            self.head = self.head or data[:_HEAD_BYTES]
+        else:
+            self.ended.set()
+        return data
+
+    def close(self) -> None:
+        """Close at once. May be called again."""
+        self.ended.set()
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+
+    async def aclose(self) -> None:
+        """Close; never waits for the peer."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+async def _do_handshake(secure: ssl.SSLSocket) -> None:
+    while True:
+        try:
+            return secure.do_handshake()
+        except ssl.SSLWantReadError:
+            await trio.lowlevel.wait_readable(secure)
+        except ssl.SSLWantWriteError:
+            await trio.lowlevel.wait_writable(secure)
+
+
+def _take_socket(stream: trio.SocketStream) -> socket.socket:
+    """The plain socket of trio's stream; trio's object gives up its own hold on it."""
+    sock = socket.socket(fileno=stream.socket.detach())
+    sock.setblocking(False)
+    return sock
+
+
+def _as_broken(error: OSError) -> trio.BrokenResourceError:
+    return trio.BrokenResourceError(f"the connection broke: {error.strerror or error}")

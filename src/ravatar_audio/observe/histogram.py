@@ -1,0 +1,53 @@
+"""A distribution of durations in constant memory."""
+
+import math
+from dataclasses import dataclass
+
+_SMALLEST_S = 1e-6
+_STEPS_PER_OCTAVE = 32
+_BUCKETS = 32 * _STEPS_PER_OCTAVE  # 1 us to 71 minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """What was measured: count, percentiles and largest, in seconds. All zero when there was nothing."""
+
+    count: int = 0
+    p50_s: float = 0.0
+    p90_s: float = 0.0
+    p99_s: float = 0.0
+    p999_s: float = 0.0
+    max_s: float = 0.0
+
+
+class Histogram:
+    """Durations in buckets of 2.2 % width, from 1 us to 71 minutes; values beyond count in the outermost ones."""
+
+    __slots__ = ("_counts", "_max_s", "_total")
+
+    def __init__(self) -> None:
+        self._counts = [0] * _BUCKETS
+        self._total = 0
+        self._max_s = 0.0
+
+    def record(self, value_s: float) -> None:
+        """Count one value."""
+        index = int(math.log2(value_s / _SMALLEST_S) * _STEPS_PER_OCTAVE) if value_s > _SMALLEST_S else 0
+        self._counts[min(index, _BUCKETS - 1)] += 1
+        self._total += 1
+        self._max_s = max(self._max_s, value_s)
+
+    def percentile_s(self, share: float) -> float:
+        """The value that `share` (0 to 1) of all values do not exceed, to the bucket's upper edge."""
+        wanted = max(1, math.ceil(share * self._total))
+        seen = 0
+        for index, count in enumerate(self._counts):
+            seen += count
+            if seen >= wanted:
+                return min(self._max_s, _SMALLEST_S * math.exp2((index + 1) / _STEPS_PER_OCTAVE))
+        return 0.0
+
+    def distribution(self) -> Distribution:
+        """All of it, as of now."""
+        p50_s, p90_s, p99_s, p999_s = map(self.percentile_s, (0.5, 0.9, 0.99, 0.999))
+        return Distribution(self._total, p50_s, p90_s, p99_s, p999_s, self._max_s)

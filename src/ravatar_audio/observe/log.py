@@ -1,0 +1,55 @@
+"""The log of the platform's side, and what it never shows: tokens and LicenseIds."""
+
+import logging
+import re
+
+LOGGER = logging.getLogger("ravatar_audio")
+HIDDEN = "[hidden]"
+
+_SHORTEST_SECRET = 6  # anything shorter would blank out ordinary words
+_PATTERNS = [
+    re.compile(r"(?<=token=)[^&\s\"']+"),
+    re.compile(r"(?<=Bearer )[^\s\"']+"),
+    re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"),  # any JWT: base64url of '{"' begins so
+    re.compile(r"(?<=\"LicenseId\": \")[^\"]+"),
+]
+
+
+class Log:
+    """Writes to the logger "ravatar_audio", with known secrets and whatever looks like one hidden.
+
+    One for each platform client, as the secrets are its own. Nothing is formatted while debug output is off.
+    """
+
+    def __init__(self) -> None:
+        self._secrets: set[str] = set()
+
+    def add_secret(self, secret: str) -> None:
+        """Hide this text wherever it appears from now on."""
+        if len(secret) >= _SHORTEST_SECRET:
+            self._secrets.add(secret)
+
+    def redact(self, text: str) -> str:
+        """The text with secrets hidden."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        for pattern in _PATTERNS:
+            text = pattern.sub(HIDDEN, text)
+        return text
+
+    @property
+    def is_debugging(self) -> bool:
+        """Whether debug lines go anywhere; ask before computing something only for the log."""
+        return LOGGER.isEnabledFor(logging.DEBUG)
+
+    def debug(self, text: str, *values: object) -> None:
+        """A request, a message, an event, with its timing."""
+        self._write(logging.DEBUG, text, values)
+
+    def warning(self, text: str, *values: object) -> None:
+        """Something that a user should look at; written on the edge, not each time."""
+        self._write(logging.WARNING, text, values)
+
+    def _write(self, level: int, text: str, values: tuple[object, ...]) -> None:
+        if LOGGER.isEnabledFor(level):
+            LOGGER.log(level, "%s", self.redact(text % values if values else text))
