@@ -1,0 +1,39 @@
+"""The platform's side.
+
+http      Platform: the endpoints          link      one WebSocket connection
+messages  what is said over it (pure)      wire      the byte stream under it
+results   what endpoints answer (pure)     closing   what an end of it means (pure)
+tokens    the JWT                          backoff   when to try again (pure)
+audio     the live voice message           reach     why a connection could not be made
+"""
+
+from ravatar_audio.api.http import Platform
+from ravatar_audio.api.messages import (
+    Audio,
+    ConnectionMessage,
+    EventMessage,
+    Reply,
+    ServerMessage,
+    StreamFault,
+    SystemMessage,
+    UnknownMessage,
+)
+from ravatar_audio.api.results import Avatar, ChatItem, Connection, Language, LiveStart, viewer_url
+
+__all__ = [
+    "Audio",
+    "Avatar",
+    "ChatItem",
+    "Connection",
+    "ConnectionMessage",
+    "EventMessage",
+    "Language",
+    "LiveStart",
+    "Platform",
+    "Reply",
+    "ServerMessage",
+    "StreamFault",
+    "SystemMessage",
+    "UnknownMessage",
+    "viewer_url",
+]

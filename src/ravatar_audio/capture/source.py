@@ -59,6 +59,8 @@ class Source(ABC):
     """Of the device, as channels and format."""
     channels: int
     format: str
+    is_real_time: bool = True
+    """Sound comes whether it is taken or not; a source at full pace waits instead."""
 
     def __init__(self) -> None:
         self._chain: Chain | None = None

@@ -47,7 +47,7 @@ class PacedSource(Source):
         super().__init__()
         if pace not in PACES:
             raise SettingsError(f"pace {pace!r} is unknown; it is one of {', '.join(PACES)}")
-        self._is_real_time = pace == "real_time"
+        self.is_real_time = pace == "real_time"
         self._chain_options: dict[str, Any] = {
             "heard": None if heard is None else tuple(heard),
             "profile": profile,
@@ -76,7 +76,7 @@ class PacedSource(Source):
         block_samples = max(1, int(_BLOCK_S * self.rate_hz))
         while True:
             due_s = self._start_s
-            while self._is_real_time and not self._is_at_end:
+            while self.is_real_time and not self._is_at_end:
                 due_s = self._start_s + (self._pushed_samples + block_samples) / self.rate_hz
                 ahead_s = due_s - trio.current_time()
                 if ahead_s > 0:
@@ -88,7 +88,7 @@ class PacedSource(Source):
             if self._is_at_end:
                 self._is_finished = True
                 chain.finish()
-            elif self._is_real_time:
+            elif self.is_real_time:
                 await trio.sleep_until(due_s)
             else:
                 self._push(chain, block_samples, None)

@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -71,6 +71,19 @@ class LiveStatistics:
     """Not JSON."""
     events_dropped: int
     """Nobody took them from `events()`."""
+
+
+class LiveEvents:
+    """An iterator that may be left at any time and taken up again; no event is lost by that."""
+
+    def __init__(self, next_event: Callable[[], Awaitable[LiveEvent]]) -> None:
+        self._next_event = next_event
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> LiveEvent:
+        return await self._next_event()
 
 
 class LiveSession:
@@ -156,20 +169,21 @@ class LiveSession:
         url = self._start.streaming_url if self._start else ""
         return viewer_url(url, token, page_is_https=self.settings.api_url.startswith("https:"))
 
-    async def events(self) -> AsyncIterator[LiveEvent]:
+    def events(self) -> "LiveEvents":
         """The server's messages and what happens to the link, until the session is over.
 
         At most 1,000 wait for whoever iterates; then the oldest are dropped and counted.
         """
-        while True:
-            await trio.lowlevel.checkpoint()
-            if self._events:
-                yield self._events.popleft()
-            elif self._is_over:
+        return LiveEvents(self._next_event)
+
+    async def _next_event(self) -> LiveEvent:
+        await trio.lowlevel.checkpoint()
+        while not self._events:
+            if self._is_over:
                 self._raise_failure()
-                return
-            else:
-                await self._changed.park()
+                raise StopAsyncIteration
+            await self._changed.park()
+        return self._events.popleft()
 
     async def send_text(self, text: str) -> None:
         """Say something in writing; returns when the socket has it, and waits for a link where there is none."""
@@ -213,9 +227,11 @@ class LiveSession:
     @asynccontextmanager
     async def _lifetime(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            self.platform = self._given_platform or await stack.enter_async_context(
-                Platform(self.settings, stable_user_id(self.settings))
-            )
+            if self._given_platform is not None:
+                self.platform = self._given_platform
+            else:
+                self.platform = Platform(self.settings, stable_user_id(self.settings))
+                await stack.enter_async_context(self.platform)
             self.connection = await self.platform.connection()
             self.avatar = choose_live_avatar(self.connection, self.settings.avatar_id)
             self.language = choose_language(self.connection, self.settings.language)

@@ -1,0 +1,69 @@
+"""What the session's tests share: an emulator, settings for it, and a source whose every sample is known."""
+
+import math
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from ravatar_audio.emulator import Emulator
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
+from ravatar_audio.settings import Settings
+
+from .emulator_client import frame_pcm
+
+MakeSettings = Callable[..., Settings]
+
+
+def make_frame(seq: int, *, length_samples: int = FRAME_SAMPLES, lost_samples: int = 0) -> Frame:
+    """A frame whose samples tell its number."""
+    now_s = time.monotonic()
+    return Frame(
+        pcm=frame_pcm(seq),
+        seq=seq,
+        position_samples=seq * FRAME_SAMPLES,
+        length_samples=length_samples,
+        captured_s=now_s,
+        finished_s=now_s,
+        ring_lost_samples=lost_samples,
+        device_lost_samples=0,
+        discontinuity=lost_samples > 0,
+        flushed=length_samples < FRAME_SAMPLES,
+        clipped=0,
+        peak=1,
+        hop_data=b"",
+    )
+
+
+class Frames:
+    """A source: numbered frames, one each `every_s` seconds without drift, for ever or `count` of them."""
+
+    def __init__(self, *, every_s: float = FRAME_SAMPLES / RATE_HZ, count: float = math.inf) -> None:
+        self.every_s = every_s
+        self.count = count
+        self.is_real_time = True
+        self.latest_s = 0.0
+        """Worst lateness of the task that takes frames: how long after its due time one was asked for and given."""
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        due_s = trio.current_time()
+        seq = 0
+        while seq < self.count:
+            yield make_frame(seq)
+            seq += 1
+            due_s += self.every_s
+            await trio.sleep_until(due_s)
+            self.latest_s = max(self.latest_s, trio.current_time() - due_s)
+
+
+@pytest.fixture
+def settings_for(tmp_path: Path) -> MakeSettings:
+    """Settings for an emulator, with a state folder of the test's own: settings_for(emulator, outbox_ms=512)."""
+
+    def make(emulator: Emulator, **given: Any) -> Settings:
+        return Settings(**{"api_url": emulator.api_url, "state_dir": str(tmp_path / "state"), **given})
+
+    return make
