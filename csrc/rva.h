@@ -135,6 +135,12 @@ void rva_chain_note_loss(rva_chain *chain, uint64_t samples);
  * its true length is kept. A frame with no sample in it is not sent. */
 void rva_chain_request_flush(rva_chain *chain);
 
+/* Any thread; real-time safe. Ends the frame that is being filled at a position, to the sample: the frame's last sample is
+ * the one before `position_samples` (16 kHz, counted as in rva_frame). A position that is not ahead any more works as
+ * rva_chain_request_flush does, UINT64_MAX takes the request back. There is one request at a time, the newest, whichever
+ * of the two functions made it; it is gone once it has been served. */
+void rva_chain_flush_at(rva_chain *chain, uint64_t position_samples);
+
 /* Producer, when no more will come; real-time safe. Gives out what the resampler still holds and finishes the last
  * frame. The chain may be pushed to again: that begins a new stretch of sound in the same numbering. */
 void rva_chain_finish(rva_chain *chain);

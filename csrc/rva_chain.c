@@ -22,7 +22,7 @@ typedef struct {
 struct rva_chain {
     rva_ring ring;
     /* written by any thread */
-    _Alignas(RVA_CACHE_LINE) atomic_bool flush_requested;
+    _Alignas(RVA_CACHE_LINE) _Atomic uint64_t flush_at; /* position, or NO_FLUSH */
     /* the producer's alone from here on */
     _Alignas(RVA_CACHE_LINE) rva_counters counters; /* stored by the producer, read by anybody */
     rva_converter converter;
@@ -40,6 +40,8 @@ struct rva_chain {
     float resampled[RVA_HOP_SAMPLES];
 };
 
+#define NO_FLUSH UINT64_MAX
+
 /* Statistics are counts of their own: nothing is ordered by them, so relaxed will do. A load and a store are enough,
  * as only the producer stores. */
 #define COUNT(field, amount)                                                                                          \
@@ -52,6 +54,7 @@ int rva_chain_open(const rva_config *config, rva_chain **out) {
     memset(chain, 0, sizeof *chain);
     chain->rate_hz = config->rate_hz;
     chain->wake_fd = config->wake_fd;
+    atomic_init(&chain->flush_at, NO_FLUSH);
     int code = rva_convert_open(&chain->converter, config);
     if (code == RVA_OK) code = rva_resample_open(config, &chain->resampler);
     if (code == RVA_OK) code = rva_ring_open(&chain->ring, config->capacity_frames);
@@ -141,24 +144,35 @@ RVA_REALTIME static void append(rva_chain *chain, const float *samples, uint32_t
     atomic_store_explicit(&chain->counters.open_samples, chain->filled, memory_order_relaxed);
 }
 
+/* Ends the open frame for a request that has been reached, unless another has taken its place in the meantime. */
+RVA_REALTIME static void flush(rva_chain *chain, uint64_t reached, size_t unfed_samples) {
+    if (!atomic_compare_exchange_strong_explicit(&chain->flush_at, &reached, NO_FLUSH, memory_order_relaxed,
+                                                 memory_order_relaxed))
+        return;
+    if (chain->filled == 0) return;
+    chain->flags |= RVA_FLAG_FLUSHED;
+    finish_frame(chain, captured_ns(chain, unfed_samples));
+}
+
 /* Takes all outputs that are ready, hop by hop. */
 RVA_REALTIME static void collect(rva_chain *chain, size_t unfed_samples) {
     for (;;) {
         size_t room = RVA_HOP_SAMPLES - chain->hop_filled;
+        uint64_t here = chain->position + chain->filled;
+        uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
+        if (flush_at > here && flush_at - here < room) room = (size_t)(flush_at - here);
         size_t count = rva_resample_run(chain->resampler, chain->resampled, room);
         if (count) append(chain, chain->resampled, (uint32_t)count);
         if (chain->filled == RVA_FRAME_SAMPLES) finish_frame(chain, captured_ns(chain, unfed_samples));
+        if (count && flush_at == here + count) flush(chain, flush_at, unfed_samples);
         if (count < room) return;
     }
 }
 
 RVA_REALTIME void rva_chain_push(rva_chain *chain, const void *block, size_t samples, int64_t end_ns) {
     chain->end_ns = end_ns;
-    if (atomic_load_explicit(&chain->flush_requested, memory_order_relaxed) &&
-        atomic_exchange_explicit(&chain->flush_requested, false, memory_order_acquire) && chain->filled) {
-        chain->flags |= RVA_FLAG_FLUSHED;
-        finish_frame(chain, captured_ns(chain, samples));
-    }
+    uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
+    if (flush_at <= chain->position + chain->filled) flush(chain, flush_at, samples);
     const unsigned char *at = block;
     for (size_t left = samples; left;) {
         size_t step = left < RVA_RESAMPLE_CHUNK ? left : RVA_RESAMPLE_CHUNK;
@@ -185,8 +199,10 @@ RVA_REALTIME void rva_chain_note_loss(rva_chain *chain, uint64_t samples) {
     COUNT(chain->counters.lost_samples, scaled / chain->rate_hz);
 }
 
-RVA_REALTIME void rva_chain_request_flush(rva_chain *chain) {
-    atomic_store_explicit(&chain->flush_requested, true, memory_order_release);
+RVA_REALTIME void rva_chain_request_flush(rva_chain *chain) { rva_chain_flush_at(chain, 0); }
+
+RVA_REALTIME void rva_chain_flush_at(rva_chain *chain, uint64_t position_samples) {
+    atomic_store_explicit(&chain->flush_at, position_samples, memory_order_relaxed);
 }
 
 RVA_REALTIME void rva_chain_finish(rva_chain *chain) {

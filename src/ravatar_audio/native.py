@@ -26,6 +26,7 @@ _FORMATS = {
     "float32": lib.RVA_FORMAT_F32,
     "uint8": lib.RVA_FORMAT_U8,
 }
+_NO_POSITION = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,14 @@ class Chain:
     def request_flush(self) -> None:
         """Let the next block end the open frame first. Any thread may ask."""
         lib.rva_chain_request_flush(self.handle)
+
+    def flush_at(self, position_samples: int | None) -> None:
+        """Let the open frame end before the sample at this position (16 kHz); None takes the request back.
+
+        A position that is not ahead any more ends it at the next block. One request at a time, the newest, counts,
+        `request_flush` included. Any thread may ask.
+        """
+        lib.rva_chain_flush_at(self.handle, _NO_POSITION if position_samples is None else position_samples)
 
     def finish(self) -> None:
         """No more will come: give out what the resampler holds and end the open frame."""

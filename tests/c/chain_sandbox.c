@@ -45,6 +45,7 @@ static void *audio_thread(void *unused) {
     }
     for (int n = 0; n < 20000; n++) {
         if (n % 5 == 0) rva_chain_request_flush(chain);
+        if (n % 5 == 3) rva_chain_flush_at(chain, (uint64_t)n * 100);
         if (n % 9 == 0) rva_chain_note_loss(chain, (uint64_t)n);
         rva_chain_push(chain, block, (size_t)(n * 37 % 1024), rva_now_ns());
         if (n % 3 == 0 && rva_chain_peek(chain)) rva_chain_advance(chain);

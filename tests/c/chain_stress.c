@@ -35,6 +35,7 @@ static void *meddle(void *unused) {
     while (!atomic_load(&finished)) {
         rva_chain_request_flush(chain);
         rva_chain_statistics(chain, &statistics);
+        rva_chain_flush_at(chain, statistics.converted_samples + 100);
         if (statistics.queued_frames > 4) exit(3);
         sched_yield();
     }

@@ -143,6 +143,66 @@ def test_flush_pads_the_open_frame_and_keeps_its_true_length() -> None:
         assert sound([frame, rest]) == np.concatenate([tone, tone]).tobytes()
 
 
+@settings(deadline=None, max_examples=30)
+@given(
+    rate=st.sampled_from([8_000, 16_000, 44_100, 192_000]),
+    block_s=st.floats(0.001, 0.2),
+    cuts=st.lists(st.integers(1, 15_000), max_size=6, unique=True).map(sorted),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_a_frame_ends_at_the_position_that_was_asked_for(rate: int, block_s: float, cuts: list[int], seed: int) -> None:
+    data = np.random.default_rng(seed).integers(-20_000, 20_000, rate).astype(np.int16).tobytes()
+    block_bytes = 2 * round(rate * block_s)
+    with Chain(rate_hz=rate, capacity_frames=64) as chain:
+        whole = convert(chain, iter([data]))
+    with Chain(rate_hz=rate, capacity_frames=64) as chain:
+        asked: set[int] = set()
+        for at in range(0, len(data), block_bytes):
+            here = chain.statistics().converted_samples
+            ahead = next((cut for cut in cuts if cut > here), None)
+            chain.flush_at(ahead)
+            chain.push(data[at : at + block_bytes], 0.0)
+            if ahead is not None and ahead <= chain.statistics().converted_samples:
+                asked.add(ahead)
+        chain.finish()
+        frames = list(chain.take_all())
+    assert sound(frames) == sound(whole)
+    assert asked <= {frame.position_samples + frame.length_samples for frame in frames}
+    position = 0
+    for frame in frames:
+        assert frame.position_samples == position
+        position += frame.length_samples
+        assert frame.flushed == (frame.length_samples < FRAME_SAMPLES)
+        assert sum(hop.length_samples for hop in frame.hops) == frame.length_samples
+
+
+def test_a_cut_is_exact_and_can_be_taken_back() -> None:
+    with Chain(rate_hz=16_000) as chain:
+        delay = round(chain.group_delay_s * 16_000)
+        chain.push(bytes(2 * 1_000))
+        chain.flush_at(1_500)
+        chain.flush_at(1_777)  # the newest counts
+        chain.push(bytes(2 * (777 + delay + 8)))
+        frame = chain.take()
+        assert frame is not None
+        assert (frame.position_samples, frame.length_samples, frame.flushed) == (0, 1_777, True)
+        chain.flush_at(2_000)
+        chain.flush_at(None)
+        chain.push(bytes(2 * 3_000))
+        assert chain.take() is None, "a request that was taken back is not served"
+        chain.flush_at(1_777 + FRAME_SAMPLES)  # where the frame ends by itself
+        chain.push(bytes(2 * 4_096))
+        frame = chain.take()
+        assert frame is not None
+        assert (frame.position_samples, frame.length_samples, frame.flushed) == (1_777, FRAME_SAMPLES, False)
+        open_samples = chain.statistics().open_samples
+        chain.flush_at(12)  # long gone: the next block ends the frame first
+        chain.push(bytes(2))
+        frame = chain.take()
+        assert frame is not None
+        assert (frame.length_samples, frame.flushed) == (open_samples, True)
+
+
 def test_levels_of_each_hop() -> None:
     rng = np.random.default_rng(5)
     samples = rng.integers(-20_000, 20_000, FRAME_SAMPLES).astype(np.int16)
