@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.device.microphones import microphone_plugin, usb_microphone  # noqa: F401 - fixtures for every room
+
 ROOT = Path(__file__).parent.parent
 CORE_UNITS = sorted(path for path in (ROOT / "csrc").glob("rva_*.c"))
 
