@@ -1,7 +1,8 @@
 """Captures from microphones and tells what came: the process that the device tests start.
 
 Its argument is JSON: "folder", where NAME.pcm is written; "seconds"; "streams", a list of Microphone's arguments, with
-"name" for the file; "hold": whether a thread holds the interpreter for 50 to 200 ms again and again.
+"name" for the file; "hold": whether a thread holds the interpreter for 50 to 200 ms again and again; "control": a
+microphone's control file and what is written there "after_s" seconds from the start.
 """
 
 import contextlib
@@ -65,6 +66,13 @@ async def capture(stream: dict[str, Any], folder: Path, seconds: float, answer: 
     }
 
 
+async def misbehave(after_s: float, control: str, word: str) -> None:
+    await trio.sleep(after_s)
+    fresh = trio.Path(control + ".new")
+    await fresh.write_text(word + "\n", encoding="utf-8")
+    await fresh.replace(control)
+
+
 async def main(request: dict[str, Any]) -> None:
     answer: dict[str, Any] = {}
     holds: list[float] = []
@@ -72,6 +80,8 @@ async def main(request: dict[str, Any]) -> None:
         until_s = time.monotonic() + request["seconds"] + 2
         threading.Thread(target=hold_interpreter, args=(until_s, holds), daemon=True).start()
     async with trio.open_nursery() as nursery:
+        if "control" in request:
+            nursery.start_soon(misbehave, request["after_s"], *request["control"])
         for stream in request["streams"]:
             nursery.start_soon(capture, stream, Path(request["folder"]), request["seconds"], answer)
     print(json.dumps({"streams": answer, "holds_s": holds}))

@@ -47,7 +47,7 @@ class VirtualMicrophones:
                 "source": pcm.source,
                 "rates": " ".join(map(str, pcm.rates)),
                 "formats": " ".join(ALSA_FORMATS[format] for format in pcm.formats),
-                "control": str(self._control_file(pcm.name)),
+                "control": str(self.control_file(pcm.name)),
             }
             texts = " ".join(f'{name} "{value}"' for name, value in fields.items())
             numbers = f"channels_min {pcm.channels[0]} channels_max {pcm.channels[1]} ppm {pcm.ppm}"
@@ -59,14 +59,15 @@ class VirtualMicrophones:
         lines.append(f'pcm.!default "{pcms[0].name}"')
         (folder / "asound.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def _control_file(self, name: str) -> Path:
+    def control_file(self, name: str) -> Path:
+        """Where control() writes, for a subprocess that replaces it by itself."""
         return self.folder / f"{name}.control"
 
     def control(self, name: str, word: str) -> None:
-        """Let a microphone do something: ok, eacces, ebusy, enodev, unplug, hup, stall, "skip 480"."""
+        """Let a microphone do something: ok, eacces, ebusy, enodev, unplug, hup, stall, "lose 480"."""
         fresh = self.folder / f"{name}.control.new"
         fresh.write_text(word + "\n", encoding="utf-8")
-        fresh.replace(self._control_file(name))
+        fresh.replace(self.control_file(name))
 
     @property
     def environment(self) -> dict[str, str]:

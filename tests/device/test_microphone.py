@@ -1,6 +1,8 @@
 """Real PortAudio streams on virtual microphones: nothing is lost, repeated or changed on the way to a frame."""
 
 import itertools
+import math
+import wave
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +67,63 @@ def test_no_sample_is_lost_or_repeated_in_any_rate_format_and_number_of_channels
         assert_nothing_lost(heard, (tmp_path / f"{name}.pcm").read_bytes(), SECONDS)
     plain = (tmp_path / "mic_16000_1_int16.pcm").read_bytes()
     assert plain == ramp(len(plain) // 2, 1, "int16"), "what comes in at 16 kHz goes out as it is"
+
+
+def write_tone(path: Path, rate_hz: int, frequency_hz: float, amplitude: float) -> None:
+    """One second, stereo: the tone on the left, twice its frequency on the right."""
+    at = np.arange(rate_hz) / rate_hz
+    columns = [amplitude * np.sin(2 * np.pi * factor * frequency_hz * at) for factor in (1, 2)]
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(np.round(np.stack(columns, axis=1) * 32_767).astype("<i2").tobytes())
+
+
+def spectrum_dbfs(pcm: bytes) -> tuple[np.ndarray[Any, np.dtype[np.float64]], float]:
+    """Levels of a whole number of seconds at 16 kHz against a full-scale sine, by hertz; and the RMS in dBFS."""
+    samples = np.frombuffer(pcm, "<i2").astype(np.float64) / 32_768
+    samples = samples[16_000 : 16_000 + len(samples) // 16_000 * 16_000 - 32_000]  # without beginning and end
+    seconds = len(samples) // 16_000
+    levels = np.abs(np.fft.rfft(samples))[::seconds] * 2 / len(samples)
+    return 20 * np.log10(np.maximum(levels, 1e-9)), 20 * math.log10(float(np.sqrt(np.mean(samples**2))))
+
+
+def test_a_tone_keeps_its_level_and_gains_no_other(usb_microphone: MakeMicrophones, tmp_path: Path) -> None:
+    amplitude = 0.5
+    pcms = []
+    for rate_hz in (44_100, 48_000):
+        write_tone(tmp_path / f"{rate_hz}.wav", rate_hz, 1_000, amplitude)
+        pcms.append(Pcm(f"tone_{rate_hz}", (rate_hz,), (2, 2), source=str(tmp_path / f"{rate_hz}.wav")))
+    streams = [{"name": pcm.name, "device": pcm.name, "heard": [0]} for pcm in pcms]
+    answer = run_child(
+        usb_microphone(*pcms), CHILD, {"folder": str(tmp_path), "seconds": 4.0, "streams": streams}, limit_s=60
+    )["streams"]
+    for name in answer:
+        levels, rms_dbfs = spectrum_dbfs((tmp_path / f"{name}.pcm").read_bytes())
+        assert abs(levels[1_000] - 20 * math.log10(amplitude)) < 0.02, name
+        assert abs(rms_dbfs - 20 * math.log10(amplitude / math.sqrt(2))) < 0.02, name
+        others = np.delete(levels, [999, 1_000, 1_001])
+        assert np.max(others) < -95, f"{name}: {np.argmax(others)} Hz has {np.max(others):.1f} dBFS"
+
+
+def test_sound_that_the_device_lost_is_counted_to_within_a_block(
+    usb_microphone: MakeMicrophones, tmp_path: Path
+) -> None:
+    microphones = usb_microphone(Pcm("usbmic", (48_000,), (1, 1)))
+    lost = 24_000  # half a second at the device's rate
+    heard = run_child(
+        microphones,
+        CHILD,
+        {
+            "folder": str(tmp_path),
+            "seconds": 3.0,
+            "streams": [{"name": "lossy", "device": "usbmic"}],
+            "after_s": 1.0,
+            "control": [str(microphones.control_file("usbmic")), f"lose {lost}"],
+        },
+        limit_s=60,
+    )["streams"]["lossy"]
+    assert heard["device_overruns"] == 1
+    assert abs(heard["device_lost_samples"] - lost / 3) <= 160 + 160  # the gap has the restart's own loss in it
+    got = np.frombuffer((tmp_path / "lossy.pcm").read_bytes(), "<i2")
+    assert len(got) == heard["captured_samples"]
+    assert not np.array_equal(got, np.frombuffer(expected(heard), "<i2")), "the ramp must show the gap"

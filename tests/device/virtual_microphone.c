@@ -21,7 +21,7 @@
  *   unplug                     what a USB microphone does: an overrun first, then no such device
  *   hup                        the driver hangs up: POLLERR and POLLHUP, and the state is "disconnected"
  *   stall                      no more samples, and no error
- *   skip N                     once: N samples are lost, and an overrun is reported
+ *   lose N                     once: nothing is heard for as long as N samples take, then an overrun is reported
  *
  * The ramp, for sample n of channel c: channel 0 is n, channel 1 is n / 32768, channel c is n (c + 1), each modulo 32768;
  * formats wider than 16 bits have 5n modulo 256 in the byte below. tests/device/ramp.py says the same in Python.
@@ -51,12 +51,11 @@ typedef struct {
     char control[512];
     struct timespec control_changed;
     condition condition;
-    bool overrun_is_due;     /* to be reported once */
     bool unplug_was_overrun; /* the overrun that comes before an unplug has been reported */
     int64_t epoch_ns;        /* of the first start; 0 before it */
     int64_t start_at;        /* position of the first sample after the newest start */
     int64_t stalled_at;
-    int64_t skipped; /* samples that skip has taken away in all */
+    int64_t deaf_until_ns;   /* of lose; 0: not deaf */
     double ppm;
     const int16_t *wav;
     int64_t wav_length;
@@ -72,7 +71,7 @@ static int64_t now_ns(void) {
 /* Samples that the device has made since its first start. */
 static int64_t position(const microphone *mic) {
     double elapsed_s = (double)(now_ns() - mic->epoch_ns) * 1e-9;
-    return (int64_t)(elapsed_s * mic->io.rate * (1.0 + mic->ppm * 1e-6)) + mic->skipped;
+    return (int64_t)(elapsed_s * mic->io.rate * (1.0 + mic->ppm * 1e-6));
 }
 
 static void read_control(const char *path, char *word, size_t size, long *number) {
@@ -107,9 +106,9 @@ static void look_at_control(microphone *mic) {
         mic->condition = STALLED;
     } else {
         mic->condition = WORKING;
-        if (!strcmp(word, "skip")) {
-            mic->skipped += number;
-            mic->overrun_is_due = true;
+        if (!strcmp(word, "lose")) {
+            mic->stalled_at = position(mic);
+            mic->deaf_until_ns = now_ns() + (int64_t)(1e9 * (double)number / mic->io.rate);
         }
     }
 }
@@ -145,7 +144,8 @@ static int64_t read_at(const microphone *mic) { return mic->start_at + (int64_t)
 static snd_pcm_sframes_t on_pointer(snd_pcm_ioplug_t *io) {
     microphone *mic = io->private_data;
     look_at_control(mic);
-    int64_t written = mic->condition == STALLED ? mic->stalled_at : position(mic);
+    bool is_deaf = mic->deaf_until_ns && now_ns() < mic->deaf_until_ns;
+    int64_t written = is_deaf || mic->condition == STALLED ? mic->stalled_at : position(mic);
     switch (mic->condition) {
     case UNPLUGGED:
         if (!mic->unplug_was_overrun) {
@@ -159,10 +159,9 @@ static snd_pcm_sframes_t on_pointer(snd_pcm_ioplug_t *io) {
         return -ENODEV;
     default: break;
     }
-    if (mic->overrun_is_due || written - read_at(mic) > (int64_t)io->buffer_size) {
-        mic->overrun_is_due = false;
-        return -EPIPE;
-    }
+    bool was_deaf = mic->deaf_until_ns && !is_deaf;
+    if (was_deaf) mic->deaf_until_ns = 0;
+    if (was_deaf || written - read_at(mic) > (int64_t)io->buffer_size) return -EPIPE;
     return (snd_pcm_sframes_t)(written - mic->start_at);
 }
 
@@ -338,7 +337,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
     mic->lock_fd = mic->timer_fd = -1;
     mic->ppm = (double)ppm;
     snprintf(mic->control, sizeof mic->control, "%s", control);
-    struct stat status; /* what the file says already does not happen again: skip is for running streams */
+    struct stat status; /* what the file says already does not happen again: lose is for running streams */
     if (!stat(control, &status)) mic->control_changed = status.st_mtim;
     if (!strcmp(word, "stall")) mic->condition = STALLED;
     int code = 0;
