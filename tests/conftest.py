@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.device.microphones import microphone_plugin, usb_microphone  # noqa: F401 - fixtures for every room
 
@@ -15,10 +16,21 @@ CORE_UNITS = sorted(path for path in (ROOT / "csrc").glob("rva_*.c"))
 
 CompileC = Callable[..., Path]
 
+IS_EMULATED = "RAVATAR_EMULATED" in os.environ
+"""Under scripts/test-arm everything is some twenty times slower, and no subprocess can be started."""
+
+
+def examples(count: int) -> settings:
+    """Settings of a property test with `count` examples; a tenth of them under emulation."""
+    return settings(deadline=None, max_examples=max(5, count // 10) if IS_EMULATED else count)
+
 
 @pytest.fixture(scope="session")
 def compile_c(tmp_path_factory: pytest.TempPathFactory) -> CompileC:
     """Builds tests/c/NAME.c with units of the core and gives the program's path: compile_c("ring_stress", *flags)."""
+
+    if IS_EMULATED:
+        pytest.skip("no compiler under emulation; scripts/test-arm cross-compiles")
 
     def build(name: str, *flags: str, units: list[Path] | None = None) -> Path:
         program = tmp_path_factory.mktemp("c") / name

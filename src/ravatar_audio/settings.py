@@ -35,7 +35,7 @@ class Settings:
     project_id: str | None = _setting(None, "RAVATAR project, 1-64 letters, digits, '-'.")
     avatar_id: str | None = _setting(None, "Avatar to talk to; default: the first with Live Mode.")
     language: str | None = _setting(None, "Language code of the conversation; default: the platform's first.")
-    source: str = _setting("ravatar-audio", "Name of the client application that messages carry.")
+    client_name: str = _setting("ravatar-audio", "Name of the client application that messages carry.")
     width: int = _setting(1280, "Width of the rendered avatar in pixels.", low=1, high=1920)
     height: int = _setting(720, "Height of the rendered avatar in pixels.", low=1, high=1080)
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import SAMPLE_BYTES, Chain
+from tests.conftest import examples
 
 RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000]
 
@@ -43,7 +44,7 @@ def sound(frames: list[Frame]) -> bytes:
     return b"".join(frame.pcm[: 2 * frame.length_samples] for frame in frames)
 
 
-@settings(deadline=None, max_examples=60)
+@examples(60)
 @given(
     rate=st.sampled_from(RATES) | st.integers(8_000, 192_000),
     channels=st.sampled_from([1, 2, 3, 4, 6, 8, 32]),
@@ -73,7 +74,7 @@ def test_output_does_not_depend_on_blocks_and_nothing_is_lost(
     assert [frame.position_samples for frame in pieces] == [index * FRAME_SAMPLES for index in range(len(pieces))]
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(rate=st.sampled_from(RATES), block=st.integers(1, 4_000), blocks=st.integers(1, 60))
 def test_what_is_out_and_what_is_pending_is_what_went_in(rate: int, block: int, blocks: int) -> None:
     with Chain(rate_hz=rate, capacity_frames=256) as chain:
@@ -143,7 +144,7 @@ def test_flush_pads_the_open_frame_and_keeps_its_true_length() -> None:
         assert sound([frame, rest]) == np.concatenate([tone, tone]).tobytes()
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(
     rate=st.sampled_from([8_000, 16_000, 44_100, 192_000]),
     block_s=st.floats(0.001, 0.2),

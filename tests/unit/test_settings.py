@@ -16,7 +16,7 @@ def test_arguments_win_over_environment_over_file_over_defaults(tmp_path: Path) 
     environ = {"RAVATAR_SETTINGS": str(file), "RAVATAR_HEIGHT": "480", "RAVATAR_LANGUAGE": "fr"}
     settings = Settings.load(environ=environ, language="uk", device=None)
     assert (settings.width, settings.height, settings.language) == (640, 480, "uk")
-    assert settings.source == "ravatar-audio"
+    assert settings.client_name == "ravatar-audio"
     assert settings.device is None
 
 
@@ -66,7 +66,7 @@ def test_the_platforms_own_debug_switches_work(name: str) -> None:
         ({"api_url": "https://host:99999"}, "api_url"),
         ({"ws_url": "https://chat.rvtr.ai/ws/chat"}, "wss://"),
         ({"ca_file": "/nowhere.pem"}, "/nowhere.pem"),
-        ({"source": None}, "source is None"),
+        ({"client_name": None}, "client_name is None"),
         ({"debug": "maybe"}, "maybe"),
     ],
 )

@@ -406,7 +406,7 @@ class LiveSession:
             avatar_id=self.avatar.id,
             user_id=self.platform.user_id,
             language=self.language.code,
-            source=self.settings.source,
+            source=self.settings.client_name,
             session=self.connection.session,
             license_id=self._start.license_id,
         )

@@ -1,0 +1,98 @@
+"""`ravatar-audio demo`: the whole path on this machine, with neither account nor microphone nor network."""
+
+import json
+import tempfile
+from typing import Any
+
+import click
+
+from ravatar_audio.capture import open_source
+from ravatar_audio.cli.run import load_settings, run, settings_options
+from ravatar_audio.cli.streaming import Streamed, stream
+from ravatar_audio.emulator import Emulator, EmulatorSettings, EmulatorStatistics
+from ravatar_audio.settings import Settings
+
+_ROUNDTRIP_S = 0.3
+"""For the last frame to arrive and be counted before the platform is asked what it heard."""
+
+
+@click.command(name="demo")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 86_400), default=10.0, show_default=True, help="How long to stream."
+)
+@click.option("--mic", is_flag=True, help="The microphone instead of generated sound.")
+@click.option(
+    "--wav-dir", type=click.Path(file_okay=False), help="Folder for what the platform heard; default: a new one."
+)
+@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on the last line.")
+@settings_options("device", "rate_hz", "channels", "format", "heard", "profile", "gain_db", "debug")
+def command(
+    seconds: float, mic: bool, wav_dir: str | None, as_json: bool, settings_file: str | None, **given: Any
+) -> None:
+    """Stream to a platform that runs inside this command, and show that what was captured is what arrived.
+
+    Speech-like sound, or the microphone with --mic, goes the whole way: capture, C core, ring, WebSocket over a real
+    socket. The meter shows level, frames, how old a frame's newest sample is when it has been sent, and what was lost.
+    """
+    configured = load_settings(settings_file, given)
+
+    async def work() -> None:
+        folder = wav_dir or tempfile.mkdtemp(prefix="ravatar-demo-")
+        with tempfile.TemporaryDirectory() as state_dir:
+            async with Emulator(EmulatorSettings(wav_dir=folder)) as emulator:
+                # Whatever the user has configured for the real platform does not concern this one.
+                settings = local(configured, api_url=emulator.api_url, state_dir=state_dir)
+                source = open_source(
+                    settings, "mic" if mic else "synthetic:speech", duration_s=None if mic else seconds
+                )
+                streamed = await stream(
+                    settings,
+                    source,
+                    on_event=lambda event: None,
+                    seconds=seconds if mic else None,
+                    linger_s=_ROUNDTRIP_S,
+                )
+                heard = emulator.statistics()
+        result = summary(streamed, heard)
+        click.echo(json.dumps(result) if as_json else table(result, source.name))
+
+    run(work)
+
+
+def local(configured: Settings, *, api_url: str, state_dir: str) -> Settings:
+    """The settings of the microphone and the core, with the platform at `api_url`."""
+    kept = ("device", "rate_hz", "channels", "format", "heard", "profile", "gain_db", "ring_ms", "outbox_ms", "debug")
+    return Settings(api_url=api_url, state_dir=state_dir, **{name: getattr(configured, name) for name in kept})
+
+
+def summary(streamed: Streamed, heard: EmulatorStatistics) -> dict[str, Any]:
+    """What was sent and what arrived. Received samples are without the zeros that pad the last frame."""
+    age = streamed.live.age_newest
+    received = heard.samples - streamed.padding_samples
+    (session,) = heard.live
+    return {
+        "frames_sent": streamed.live.sent_frames,
+        "frames_received": heard.frames,
+        "samples_captured": streamed.capture.captured_samples,
+        "samples_received": received,
+        "samples_lost": streamed.capture.captured_samples + streamed.capture.device_lost_samples - received,
+        "age_at_send_ms": {
+            name: round(value * 1e3, 3) for name, value in (("p50", age.p50_s), ("p99", age.p99_s), ("max", age.max_s))
+        },
+        "wav": str(session.wav) if session.wav else None,
+    }
+
+
+def table(result: dict[str, Any], source: str) -> str:
+    """The summary for people."""
+    age = result["age_at_send_ms"]
+    return "\n".join(
+        [
+            f"source         {source}",
+            f"frames         {result['frames_sent']} sent, {result['frames_received']} received",
+            f"samples        {result['samples_captured']} captured, {result['samples_received']} received, "
+            f"{result['samples_lost']} lost",
+            f"age at send    p50 {age['p50']:.1f} ms, p99 {age['p99']:.1f} ms, max {age['max']:.1f} ms",
+            f"heard as       {result['wav']}",
+        ]
+    )

@@ -1,0 +1,127 @@
+"""`ravatar-audio live`: the microphone, a file or a pipe, streamed to the platform in Live Mode."""
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+import click
+
+from ravatar_audio.api.messages import Reply
+from ravatar_audio.capture import open_source
+from ravatar_audio.cli.run import load_settings, run, settings_options
+from ravatar_audio.cli.streaming import Streamed, stream
+from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
+
+PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
+SOUND = ("device", "rate_hz", "channels", "format", "heard", "profile", "gain_db", "ring_ms", "outbox_ms")
+REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "debug")
+
+
+@click.command(name="live")
+@click.option(
+    "--source",
+    "spec",
+    default="mic",
+    show_default=True,
+    help="mic, a sound file, - (PCM on standard input), or synthetic:speech|tone|sweep|noise.",
+)
+@click.option("--seconds", type=click.FloatRange(0.1), help="Stop after so long; default: at the source's end.")
+@click.option(
+    "--linger", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds to wait for answers at the end."
+)
+@click.option(
+    "--slot-wait", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds to wait while all are busy."
+)
+@click.option("--renew", is_flag=True, help="Begin a new session when the platform ends one.")
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
+@settings_options(*PLATFORM, *SOUND, *REST)
+def command(
+    spec: str,
+    seconds: float | None,
+    linger: float,
+    slot_wait: float,
+    renew: bool,
+    as_json: bool,
+    settings_file: str | None,
+    **given: Any,
+) -> None:
+    """Stream sound to an avatar until interrupted; what the avatar says is printed.
+
+    Every option can also be set in the environment (RAVATAR_API_URL, RAVATAR_DEVICE, ...) or in a TOML file.
+    """
+    settings = load_settings(settings_file, given)
+
+    def show(event: LiveEvent) -> None:
+        if as_json:
+            click.echo(json.dumps(as_plain(event), default=str))
+        elif text := as_text(event):
+            click.echo(f"\r\x1b[K{text}" if sys.stderr.isatty() and sys.stdout.isatty() else text)
+
+    async def work() -> None:
+        streamed = await stream(
+            settings,
+            open_source(settings, spec),
+            on_event=show,
+            seconds=seconds,
+            linger_s=linger,
+            slot_wait_s=slot_wait,
+            renew=renew,
+            with_meter=sys.stderr.isatty(),
+        )
+        result = summary(streamed)
+        click.echo(json.dumps(result) if as_json else table(result), err=not as_json)
+
+    run(work)
+
+
+def as_text(event: LiveEvent) -> str | None:
+    """An event for people; None for those that need not be seen."""
+    match event:
+        case Reply():
+            return f"avatar: {event.text}"
+        case LinkLost():
+            return f"connection lost ({event.why}); trying again in {event.retry_in_s:.1f} s"
+        case LinkUp(connects=connects) if connects > 1:
+            return "connected again"
+        case SessionRenewed():
+            return "a new session has begun"
+        case _:
+            return None
+
+
+def as_plain(event: LiveEvent) -> dict[str, Any]:
+    """An event as JSON: its kind and its fields."""
+    fields = {item.name: getattr(event, item.name) for item in dataclasses.fields(event)}
+    return {"event": type(event).__name__} | {name: value for name, value in fields.items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    return value is None or isinstance(value, (str, int, float, bool))
+
+
+def summary(streamed: Streamed) -> dict[str, Any]:
+    """What was captured and what became of it, in samples at 16 kHz."""
+    age = streamed.live.age_newest
+    return {
+        "event": "summary",
+        "frames_sent": streamed.live.sent_frames,
+        "samples_captured": streamed.capture.captured_samples,
+        "samples_sent": streamed.live.sent_samples,
+        "samples_lost": streamed.lost_samples,
+        "reconnects": streamed.live.reconnects,
+        "age_at_send_ms": {
+            "p50": round(age.p50_s * 1e3, 3),
+            "p99": round(age.p99_s * 1e3, 3),
+            "max": round(age.max_s * 1e3, 3),
+        },
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """The summary for people."""
+    return (
+        f"sent {result['frames_sent']} frames, {result['samples_sent']} of {result['samples_captured']} samples; "
+        f"lost {result['samples_lost']}; {result['reconnects']} reconnects; "
+        f"age at send p50 {result['age_at_send_ms']['p50']:.1f} ms, p99 {result['age_at_send_ms']['p99']:.1f} ms"
+    )

@@ -1,0 +1,204 @@
+"""The commands as a user runs them: results, exit codes, one clear line for what goes wrong, clean interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+COMMAND = [sys.executable, "-m", "ravatar_audio"]
+LIMIT_S = 60
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """The user's environment without settings, and with a state folder of the test's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAVATAR_", "VITE_"))}
+    return kept | {"RAVATAR_STATE_DIR": str(tmp_path / "state"), "PYTHONFAULTHANDLER": "1"}
+
+
+def run(environment: dict[str, str], *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [*COMMAND, *arguments], env=environment, input=stdin, capture_output=True, timeout=LIMIT_S, check=False
+    )
+    decoded = subprocess.CompletedProcess(
+        result.args, result.returncode, result.stdout.decode(), result.stderr.decode()
+    )
+    assert "Traceback" not in decoded.stderr + decoded.stdout
+    return decoded
+
+
+@contextmanager
+def emulator(environment: dict[str, str], folder: Path, *arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The emulator as a process of its own, and its address."""
+    process = subprocess.Popen(
+        [*COMMAND, "emulator", "--port", "0", "--json", "--wav-dir", str(folder), *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        words = process.stderr.readline().split()
+        assert words[:2] == ["listening", "on"], words
+        yield words[2], process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.wait(LIMIT_S)
+        process.stderr.close()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
+    """Interrupt the emulator and read what it counted."""
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    counted: dict[str, Any] = json.loads(output.splitlines()[-1])
+    return counted
+
+
+def write_wav(path: Path, samples: np.ndarray[Any, np.dtype[np.int16]], rate_hz: int = 16_000) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.tobytes())
+    return path
+
+
+def read_wav(path: str) -> np.ndarray[Any, np.dtype[np.int16]]:
+    with wave.open(path, "rb") as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)
+
+
+def test_the_demo_carries_every_sample_to_the_platform(environment: dict[str, str], tmp_path: Path) -> None:
+    result = run(environment, "demo", "--seconds", "3", "--json", "--wav-dir", str(tmp_path / "heard"))
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["frames_sent"] == summary["frames_received"] == 12
+    assert summary["samples_captured"] == summary["samples_received"] == 48_000
+    assert summary["samples_lost"] == 0
+    assert 0 < summary["age_at_send_ms"]["p50"] <= summary["age_at_send_ms"]["p99"] <= summary["age_at_send_ms"]["max"]
+    heard = read_wav(summary["wav"])
+    assert len(heard) >= 48_000
+    assert np.abs(heard.astype(int)).max() > 1_000, "something was said"
+
+
+def test_the_demo_ignores_settings_of_the_real_platform(environment: dict[str, str]) -> None:
+    configured = environment | {"RAVATAR_API_URL": "https://127.0.0.1:1", "RAVATAR_PROJECT_ID": "mine"}
+    result = run(configured, "demo", "--seconds", "0.5", "--json")
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["samples_lost"] == 0
+
+
+def test_a_file_reaches_the_platform_bit_for_bit(environment: dict[str, str], tmp_path: Path) -> None:
+    samples = np.random.default_rng(7).integers(-20_000, 20_000, 20_000).astype(np.int16)
+    wav = write_wav(tmp_path / "said.wav", samples)
+    with emulator(environment, tmp_path / "heard") as (url, process):
+        result = run(environment, "live", "--api-url", url, "--source", str(wav), "--linger", "0.3", "--json")
+        assert result.returncode == 0, result.stderr
+        counted = ended(process)
+    assert counted["violations"] == 0
+    heard = read_wav(counted["wavs"][0])
+    assert np.array_equal(heard[:20_000], samples)
+    assert not heard[20_000:].any()
+    assert json.loads(result.stdout.splitlines()[-1])["samples_lost"] == 0
+
+
+def test_a_pipe_reaches_the_platform(environment: dict[str, str], tmp_path: Path) -> None:
+    samples = np.random.default_rng(8).integers(-20_000, 20_000, 10_000).astype(np.int16)
+    with emulator(environment, tmp_path / "heard") as (url, process):
+        arguments = ["live", "--api-url", url, "--source", "-", "--linger", "0.3"]
+        result = run(environment, *arguments, stdin=samples.tobytes())
+        assert result.returncode == 0, result.stderr
+        counted = ended(process)
+    assert np.array_equal(read_wav(counted["wavs"][0])[:10_000], samples)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_session_is_ended_on_the_platform(
+    environment: dict[str, str], tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    with emulator(environment, tmp_path / "heard", "--slots", "1") as (url, process):
+        live = subprocess.Popen(
+            [*COMMAND, "live", "--api-url", url, "--source", "synthetic:tone", "--json"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert live.stdout is not None
+        assert json.loads(live.stdout.readline())["event"] == "LinkUp"
+        live.send_signal(number)
+        began_s = time.monotonic()
+        _, errors = live.communicate(timeout=LIMIT_S)
+        assert live.returncode == code, errors
+        assert "Traceback" not in errors
+        assert time.monotonic() - began_s < 5
+        # The only slot is free again: a second session can begin.
+        again = run(environment, "live", "--api-url", url, "--source", "synthetic:tone", "--seconds", "0.5")
+        assert again.returncode == 0, again.stderr
+        ended(process)
+
+
+@pytest.mark.parametrize("name", ["demo", "live", "emulator", "devices"])
+def test_every_command_has_help(environment: dict[str, str], name: str) -> None:
+    result = run(environment, name, "--help")
+    assert result.returncode == 0
+    assert "Usage" in result.stdout
+
+
+def test_version_and_exit_codes_are_told(environment: dict[str, str]) -> None:
+    assert run(environment, "--version").stdout.startswith("ravatar-audio, version ")
+    text = run(environment, "--help").stdout
+    for code in ("2 ", "3 ", "4 ", "5 ", "130"):
+        assert f"  {code}" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["nonsense"], 2, "nonsense"),
+        (["demo", "--seconds", "x"], 2, "'x'"),
+        (["live", "--api-url", "nowhere"], 2, "api_url"),
+        (["live", "--width", "5000"], 2, "width is 5000"),
+        (["live", "--user-id", "a b"], 2, "user_id is 'a b'"),
+        (["live", "--settings", "/nowhere.toml"], 2, "/nowhere.toml"),
+        (["live", "--source", "/nowhere.wav"], 2, "/nowhere.wav"),
+        (["live", "--source", "synthetic:song"], 2, "song"),
+        (["live", "--api-url", "http://127.0.0.1:9", "--source", "synthetic:tone"], 4, "127.0.0.1:9"),
+        (["live", "--api-url", "http://nowhere.invalid", "--source", "synthetic:tone"], 4, "nowhere.invalid"),
+        (["emulator", "--host", "192.0.2.1"], 2, "192.0.2.1"),
+        (["emulator", "--fault", "nonsense"], 2, "nonsense"),
+    ],
+)
+def test_what_goes_wrong_is_one_clear_line(
+    environment: dict[str, str], arguments: list[str], code: int, said: str
+) -> None:
+    result = run(environment | {"RAVATAR_REQUEST_TIMEOUT_MS": "3000"}, *arguments)
+    assert result.returncode == code, result.stderr
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 4
+
+
+def test_an_output_that_is_closed_early_is_no_failure(environment: dict[str, str]) -> None:
+    shell = f"{sys.executable} -m ravatar_audio --help | head -1"
+    result = subprocess.run(
+        ["sh", "-c", shell], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+    assert result.stderr == ""
