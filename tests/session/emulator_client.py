@@ -1,18 +1,26 @@
 """A client of the emulator for its own tests: plain HTTP and WebSocket, none of the package's own client."""
 
 import base64
+import fcntl
 import json
+import re
 import ssl
-from collections.abc import AsyncIterator
+import sys
+import termios
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
 import httpx2
 import numpy as np
+import pytest
+import trio
 import trio_websocket
+import trustme
 
-from ravatar_audio.emulator import Emulator
+from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 
 
 def frame_pcm(index: int, amplitude: int = 8_000) -> bytes:
@@ -52,12 +60,26 @@ class Client:
 
     @asynccontextmanager
     async def socket(self, token: str | None = None) -> AsyncIterator[trio_websocket.WebSocketConnection]:
-        """The WebSocket."""
-        url = f"{self.emulator.ws_url}?token={quote(self.jwt if token is None else token)}"
-        async with trio_websocket.open_websocket_url(
-            url, ssl_context=self.tls, connect_timeout=3, disconnect_timeout=1, max_message_size=16 * 1024 * 1024
-        ) as socket:
-            yield socket
+        """The WebSocket, on a stream of our own: the library forgets to close its own when the server ends it."""
+        path = f"/ws/chat?token={quote(self.jwt if token is None else token)}"
+        most_bytes = 16 * 1024 * 1024
+        async with open_raw(self.emulator) as raw, trio.open_nursery() as nursery:
+            try:
+                socket = await trio_websocket.wrap_client_stream(
+                    nursery, raw.stream, "127.0.0.1", path, max_message_size=most_bytes
+                )
+                yield socket
+                with trio.move_on_after(1):
+                    await socket.aclose()
+            finally:
+                nursery.cancel_scope.cancel()
+
+    async def refused(self, token: str | None = None) -> trio_websocket.ConnectionRejected:
+        """How the handshake is refused."""
+        with pytest.raises(BaseExceptionGroup) as group:
+            async with self.socket(token):
+                pass
+        return next(error for error in _leaves(group.value) if isinstance(error, trio_websocket.ConnectionRejected))
 
     def fields(self, *, live: bool = True) -> dict[str, Any]:
         """The fields that all messages have in common."""
@@ -75,12 +97,119 @@ class Client:
         return json.dumps(self.fields(live=live) | {"chat_type": "text", "requestType": "text", "request": text})
 
 
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+async def drain(socket: trio_websocket.WebSocketConnection) -> None:
+    """Read and forget, until the connection ends."""
+    while True:
+        await socket.get_message()
+
+
+async def close_reason(socket: trio_websocket.WebSocketConnection) -> trio_websocket.CloseReason:
+    """How the connection ends; messages before that are read and forgotten."""
+    with pytest.raises(trio_websocket.ConnectionClosed) as closed:
+        await drain(socket)
+    assert closed.value.reason is not None
+    return closed.value.reason
+
+
+@lru_cache(maxsize=1)
+def tls_pair() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """(server's, client's) contexts that trust each other."""
+    authority = trustme.CA()
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+@asynccontextmanager
+async def open_emulator(
+    *faults: Fault | str, secured: bool = False, login: bool = True, **settings: Any
+) -> AsyncIterator[tuple[Emulator, "Client"]]:
+    """An emulator with faults, and a client of it, within 10 s."""
+    script = tuple(Fault.parse(fault) if isinstance(fault, str) else fault for fault in faults)
+    server, client = tls_pair() if secured else (None, None)
+    with trio.fail_after(10):
+        async with (
+            Emulator(EmulatorSettings(tls=server, **settings)) as emulator,
+            open_client(emulator, login=login, tls=client) as it,
+        ):
+            emulator.faults.add(*script)  # behind the login
+            yield emulator, it
+
+
+class RawConnection:
+    """Bytes to the emulator and back; says how the connection ended."""
+
+    def __init__(
+        self, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], transport: trio.SocketStream
+    ) -> None:
+        self.stream, self.socket = stream, transport.socket
+
+    @property
+    def unacknowledged_bytes(self) -> int:
+        """What the peer's system has not acknowledged (Linux: SIOCOUTQ)."""
+        return int.from_bytes(fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+
+    async def ask(self, path: str, jwt: str = "", *more: str, method: str = "GET") -> None:
+        """Send a request."""
+        head = [f"{method} {path} HTTP/1.1", "Host: emulator", f"Authorization: Bearer {jwt}", *more]
+        await self.stream.send_all("\r\n".join([*head, "", ""]).encode())
+
+    async def upgrade(self, jwt: str) -> None:
+        """Ask for the WebSocket."""
+        key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+        more = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", key)
+        await self.ask(f"/ws/chat?token={jwt}", "", *more)
+
+    async def answer(self) -> bytes:
+        """One answer with a Content-Length, or as much as came before the end."""
+        data = b""
+        while part := await self.stream.receive_some():
+            data += part
+            head, end, body = data.partition(b"\r\n\r\n")
+            if end and (length := re.search(rb"content-length: (\d+)", head)) and len(body) >= int(length[1]):
+                break
+        return data
+
+    async def rest(self) -> tuple[bytes, str]:
+        """All that comes, and how it ends: "FIN" or "RST"."""
+        data = b""
+        try:
+            while part := await self.stream.receive_some():
+                data += part
+        except trio.BrokenResourceError as error:
+            return data, "RST" if isinstance(error.__cause__, ConnectionResetError) else repr(error.__cause__)
+        return data, "FIN"
+
+
+@asynccontextmanager
+async def open_raw(emulator: Emulator) -> AsyncIterator[RawConnection]:
+    """A connection without any protocol."""
+    transport = await trio.open_tcp_stream("127.0.0.1", emulator.port)
+    stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = transport
+    if emulator.settings.tls is not None:
+        stream = trio.SSLStream(transport, tls_pair()[1], server_hostname="127.0.0.1", https_compatible=True)
+    try:
+        yield RawConnection(stream, transport)
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
 @asynccontextmanager
 async def open_client(
     emulator: Emulator, *, login: bool = True, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Client]:
     """A client, logged in."""
-    async with httpx2.AsyncClient(base_url=emulator.api_url, timeout=5, verify=tls or True) as http:
+    async with httpx2.AsyncClient(base_url=emulator.api_url, timeout=5, verify=tls or False) as http:
         client = Client(emulator, http, tls)
         if login:
             await client.login()

@@ -40,7 +40,7 @@ STREAM_ERRORS: Final = {
 _LINK = {"reset", "hang_up", "black_hole", "stop_reading", "slow"}
 _EXPIRE = {"expire_token", "expire_session"}
 _HTTP = _LINK | _EXPIRE | {"status", "delay", "garbage", "oversized"}
-_ACTIONS: Final = {
+ACTIONS: Final = {
     **dict.fromkeys((*ENDPOINTS, "http"), _HTTP),
     "socket": _LINK | _EXPIRE | {"status", "delay", "garbage"},
     "message": _LINK | _EXPIRE | {"close", "delay", "garbage", "oversized", "binary", "broken_text", "stream_error"},
@@ -88,10 +88,10 @@ class Fault:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "at", {"ws/chat": "socket"}.get(self.at.lstrip("/"), self.at.lstrip("/")))
-        if self.at not in _ACTIONS:
-            raise SettingsError(f"a fault cannot be at {self.at!r}; it is at one of {', '.join(_ACTIONS)}")
-        if self.do not in _ACTIONS[self.at]:
-            allowed = ", ".join(sorted(_ACTIONS[self.at]))
+        if self.at not in ACTIONS:
+            raise SettingsError(f"a fault cannot be at {self.at!r}; it is at one of {', '.join(ACTIONS)}")
+        if self.do not in ACTIONS[self.at]:
+            allowed = ", ".join(sorted(ACTIONS[self.at]))
             raise SettingsError(f"a fault at {self.at!r} cannot do {self.do!r}; it can do {allowed}")
         if self.error not in STREAM_ERRORS:
             raise SettingsError(f"stream error {self.error!r} is unknown; it is one of {', '.join(STREAM_ERRORS)}")

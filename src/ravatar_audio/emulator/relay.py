@@ -160,16 +160,13 @@ class Link:
 
     async def _carry_up(self, client: trio.abc.Stream, server: trio.SocketStream) -> None:
         while True:
-            pace = self._bytes_per_s
-            data = await client.receive_some(max(1, pace // 20) if pace else _CHUNK_BYTES)
+            data = await client.receive_some(_CHUNK_BYTES)
             await self._up.wait_open()
             if not data:
                 await server.send_eof()
                 return
             self.scan.feed(data)
-            await server.send_all(data)
-            if pace:
-                await trio.sleep(len(data) / pace)
+            await self._send(server, data)
 
     async def _carry_down(self, server: trio.SocketStream, client: trio.abc.Stream) -> None:
         while data := await server.receive_some(_CHUNK_BYTES):
@@ -180,15 +177,18 @@ class Link:
             if self._left_bytes is not None:
                 data = data[: self._left_bytes]
                 self._left_bytes -= len(data)
-            while pace := self._bytes_per_s:
-                part, data = data[: max(1, pace // 20)], data[max(1, pace // 20) :]
-                if not part:
-                    break
-                await client.send_all(part)
-                await trio.sleep(len(part) / pace)
-            await client.send_all(data)
+            await self._send(client, data)
             if self._left_bytes == 0:
                 self.hang_up()
+
+    async def _send(self, stream: trio.abc.Stream, data: bytes | bytearray) -> None:
+        while data and (pace := self._bytes_per_s):
+            size = max(1, pace // 20)
+            part, data = data[:size], data[size:]
+            await stream.send_all(part)
+            await trio.sleep(len(part) / pace)
+        if data:
+            await stream.send_all(data)
 
     async def _close(self, stream: trio.abc.Stream) -> None:
         handle = self._transport.socket
