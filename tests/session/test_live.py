@@ -33,16 +33,16 @@ def heard(wav: Path | None) -> bytes:
         return bytes(file.readframes(100_000_000))
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["core", "plain"])
 async def test_what_is_captured_arrives_sample_for_sample_and_the_slot_is_given_back(
-    settings_for: MakeSettings,
+    settings_for: MakeSettings, plain: bool
 ) -> None:
     with trio.fail_after(20):
         async with Emulator(EmulatorSettings(slots=1)) as emulator:
             source = Frames(every_s=0.01, count=40)
             sent: list[int] = []
-            async with LiveSession(
-                settings_for(emulator, outbox_ms=20_000), source, on_sent=lambda frame: sent.append(frame.seq)
-            ) as live:
+            settings = settings_for(emulator, outbox_ms=20_000)
+            async with LiveSession(settings, source, plain=plain, on_sent=lambda frame: sent.append(frame.seq)) as live:
                 await live.wait_finished()
             told, statistics = emulator.statistics(), live.statistics()
             assert heard(told.live[0].wav) == b"".join(frame_pcm(seq) for seq in range(40))

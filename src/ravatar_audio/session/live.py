@@ -102,6 +102,7 @@ class LiveSession:
     server, begin a new one. `reconnect_limit_s`: how long the link may be down before giving up; None: never.
     `lossless`: the source can wait (a file, not a microphone), so nothing is dropped for a slow network; default: what
     the source says (`is_real_time`). `declare_gaps`: a message behind a gap says how many samples are missing.
+    `plain`: leave audio messages to the WebSocket library; the same arrives, at several times the cost.
     `on_sent` is called with each frame that was written, and must return at once. `platform`: share one between
     sessions; default: one of its own.
     """
@@ -117,6 +118,7 @@ class LiveSession:
         reconnect_limit_s: float | None = 120.0,
         lossless: bool | None = None,
         declare_gaps: bool = True,
+        plain: bool = False,
         on_sent: Callable[[Frame], None] | None = None,
         limits: LinkLimits | None = None,
     ) -> None:
@@ -128,6 +130,7 @@ class LiveSession:
         self._reconnect_limit_s = math.inf if reconnect_limit_s is None else reconnect_limit_s
         self._is_lossless = not getattr(source, "is_real_time", True) if lossless is None else lossless
         self._declares_gaps = declare_gaps
+        self._is_plain = plain
         self._on_sent = on_sent
         self._limits = limits or LinkLimits(connect_s=settings.connect_timeout_ms / 1000)
 
@@ -364,7 +367,7 @@ class LiveSession:
 
     async def _send(self, link: Link) -> None:
         envelope = self._envelope()
-        encoder = AudioEncoder(envelope)
+        encoder = AudioEncoder(envelope, plain=self._is_plain)
 
         async def send_text(make: MakeText) -> None:
             await link.send_text(make(envelope))
