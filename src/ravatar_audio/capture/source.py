@@ -115,6 +115,14 @@ class Source(ABC):
         if self._chain:
             self._chain.request_flush()
 
+    def flush_at(self, position_samples: int | None) -> None:
+        """Let the open frame end at a position (16 kHz, as Frame.position_samples counts), to the sample.
+
+        None takes the request back; the newest request counts, request_flush() included. Does nothing when closed.
+        """
+        if self._chain:
+            self._chain.flush_at(position_samples)
+
     def statistics(self) -> CaptureStatistics:
         """Counters as of now; once closed, as of then."""
         if self._chain:

@@ -1,0 +1,50 @@
+"""The audio thread on a real stream: the interpreter cannot make it lose sound; it neither allocates nor locks."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.device.microphones import MakeMicrophones, Pcm, build_shared, run_child
+from tests.device.test_microphone import CHILD, assert_nothing_lost
+
+pytestmark = pytest.mark.device
+
+SECONDS = 20.0
+
+
+def test_python_code_that_holds_the_interpreter_costs_us_nothing_and_a_python_callback_most(
+    usb_microphone: MakeMicrophones, tmp_path: Path
+) -> None:
+    def capture(name: str, backend: str) -> dict[str, Any]:
+        # The Python callback is away for longer than a microphone may be silent.
+        stall_s = 10.0
+        stream = {"name": name, "device": name, "backend": backend, "stall_s": stall_s}
+        request = {"folder": str(tmp_path), "seconds": SECONDS, "streams": [stream], "hold": True}
+        return run_child(usb_microphone(Pcm(name)), CHILD, request, limit_s=SECONDS + 60)
+
+    with ThreadPoolExecutor() as pool:
+        ours, theirs = pool.map(capture, ("core", "callback"), ("portaudio", "pyaudio"))
+    for answer in (ours, theirs):
+        holds_s = answer["holds_s"]
+        assert sum(holds_s) > 0.6 * SECONDS, "the interpreter was held for too little of the time to prove anything"
+        assert max(holds_s) > 0.15
+    assert_nothing_lost(ours["streams"]["core"], (tmp_path / "core.pcm").read_bytes(), SECONDS)
+    heard = theirs["streams"]["callback"]
+    assert heard["backend"] == "pyaudio"
+    lost = 1 - heard["device_samples"] / (heard["elapsed_s"] * heard["rate_hz"])
+    assert lost > 0.5, f"the Python callback lost only {lost:.0%}: this test would not see a fault"
+
+
+def test_the_callback_neither_allocates_nor_locks(usb_microphone: MakeMicrophones, tmp_path: Path) -> None:
+    trap = build_shared(
+        Path(__file__).with_name("trap.c"), tmp_path / "trap.so", "-Wl,--no-as-needed", "-lportaudio", "-ldl"
+    )
+    answer = run_child(
+        usb_microphone(), "tests.device.trap_child", {"trap": str(trap)}, limit_s=60, LD_PRELOAD=str(trap)
+    )
+    assert answer["springs"] == [2, 2], "the trap does not work"
+    assert answer["callbacks"] > 150
+    assert answer["dropped"] > 0
+    assert (answer["allocations"], answer["locks"]) == (0, 0)
