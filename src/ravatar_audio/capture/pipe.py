@@ -62,6 +62,7 @@ class PipeSource(Source):
             gain_db=self._gain_db,
             capacity_frames=max(2, ring_capacity(self._ring_s)),
         )
+        self._push(self._chain)
 
     async def _read_header(self) -> WavHeader | None:
         """The WAV header when the stream begins with one; what has been read stays in self._rest."""

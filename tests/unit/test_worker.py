@@ -1,0 +1,49 @@
+"""Blocking calls in threads: the task leaves on time, and nothing that a late call opened stays open."""
+
+import threading
+
+import pytest
+import trio
+
+from ravatar_audio.capture.worker import call_in_thread
+
+
+async def test_the_result_comes_back_and_is_not_undone() -> None:
+    undone: list[int] = []
+    assert await call_in_thread(lambda: 7, timeout_s=5, undo=undone.append) == 7
+    assert not undone
+
+
+async def test_an_error_comes_back() -> None:
+    def fail() -> int:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await call_in_thread(fail, timeout_s=5, undo=lambda _: None)
+
+
+@pytest.mark.parametrize("reason", ["time-out", "cancelled"])
+async def test_what_a_call_opens_too_late_is_closed(reason: str) -> None:
+    begun, go_on, undone = threading.Event(), threading.Event(), threading.Event()
+
+    def open_slowly() -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return "handle"
+
+    def undo(handle: str) -> None:
+        assert handle == "handle"
+        undone.set()
+
+    if reason == "time-out":
+        with pytest.raises(trio.TooSlowError):
+            await call_in_thread(open_slowly, timeout_s=0.05, undo=undo)
+    else:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: call_in_thread(open_slowly, timeout_s=10, undo=undo))
+            await trio.to_thread.run_sync(begun.wait)
+            nursery.cancel_scope.cancel()
+    assert not undone.is_set()
+    go_on.set()
+    with trio.fail_after(10):
+        assert await trio.to_thread.run_sync(undone.wait)
