@@ -36,6 +36,8 @@ class Client:
         self.emulator, self.http, self.tls = emulator, http, tls
         self.user_id = "user-1"
         self.jwt = self.session = self.license_id = ""
+        self.raw: RawConnection | None = None
+        """Below the last WebSocket."""
 
     async def call(self, method: str, path: str, body: object = None, **fields: Any) -> httpx2.Response:
         """One request with the token."""
@@ -65,8 +67,9 @@ class Client:
         most_bytes = 16 * 1024 * 1024
         async with open_raw(self.emulator) as raw, trio.open_nursery() as nursery:
             try:
+                self.raw = raw
                 socket = await trio_websocket.wrap_client_stream(
-                    nursery, raw.stream, "127.0.0.1", path, max_message_size=most_bytes
+                    nursery, raw.stream, f"127.0.0.1:{self.emulator.port}", path, max_message_size=most_bytes
                 )
                 yield socket
                 with trio.move_on_after(1):

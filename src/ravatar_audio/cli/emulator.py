@@ -20,9 +20,7 @@ from ravatar_audio.emulator import Emulator, EmulatorSettings, EmulatorStatistic
 @click.option("--token-lifetime", type=click.FloatRange(0.001), default=86_400.0, show_default=True, help="Seconds.")
 @click.option("--vad", is_flag=True, help="Say vadEnabled to clients.")
 @click.option("--tls", "certificate", type=click.Path(dir_okay=False), help="Certificate and key (PEM): https and wss.")
-@click.option(
-    "--fault", "faults", multiple=True, help="A fault, as 'on=startLiveSession status=503 times=2'. Repeatable."
-)
+@click.option("--fault", "faults", multiple=True, help="A fault, as 'startLiveSession status=503 times=2'. Repeatable.")
 @click.option("--faults", "fault_file", type=click.Path(dir_okay=False), help="File of faults (TOML or JSON).")
 @click.option("--json", "as_json", is_flag=True, help="What was heard as one JSON object on the last line.")
 def command(

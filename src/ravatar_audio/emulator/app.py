@@ -18,6 +18,7 @@ from ravatar_audio.emulator.conversation import Conversation
 from ravatar_audio.emulator.faults import Fault, FaultScript
 from ravatar_audio.emulator.platform import BUSY, Live, Platform
 from ravatar_audio.emulator.relay import Link
+from ravatar_audio.emulator.statistics import ConnectionStatistics
 from ravatar_audio.emulator.tokens import TokenRefused
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -32,7 +33,9 @@ class App:
         self._script = script
         self._find_link = find_link
         self.api_url = ""
-        self.conversations: list[Conversation] = []
+        self._handshakes = 0
+        self.open: list[Conversation] = []
+        self.ended: list[ConnectionStatistics] = []
         routes = [
             Route("/jwt", self._endpoint("jwt", self._jwt), methods=["POST"]),
             Route("/connection", self._endpoint("connection", self._connection), methods=["GET"]),
@@ -53,6 +56,12 @@ class App:
             expose_headers=["Retry-After"],
         )
         self.asgi = Starlette(routes=routes, middleware=[cors])
+
+    @property
+    def connections(self) -> tuple[ConnectionStatistics, ...]:
+        """All WebSockets, in the order of their handshakes."""
+        known = [*self.ended, *(conversation.statistics() for conversation in self.open)]
+        return tuple(sorted(known, key=lambda item: item.number))
 
     # -- what all endpoints have in common --
 
@@ -238,11 +247,15 @@ class App:
             await socket.send_denial_response(response)
             return
         await socket.accept()
-        number = len(self.conversations) + 1
+        self._handshakes += 1
         base_url = self._base_url(socket)
-        conversation = Conversation(number, socket, user_id, self._platform, self._script, link, base_url)
-        self.conversations.append(conversation)
-        await conversation.run()
+        conversation = Conversation(self._handshakes, socket, user_id, self._platform, self._script, link, base_url)
+        self.open.append(conversation)
+        try:
+            await conversation.run()
+        finally:
+            self.open.remove(conversation)
+            self.ended.append(conversation.statistics())
 
     async def _handshake_fault(self, socket: WebSocket, link: Link | None) -> Response | None:
         if (fault := self._script.strike("socket")) is None:

@@ -117,6 +117,8 @@ def _kind(message: Mapping[str, Any], is_live: bool) -> Literal["text", "voice",
     if chat_type == "text":
         return "text"
     if "audio_base64_pcm" not in message:
+        if "file_base64_data" not in message:
+            raise Violation("audio_base64_pcm" if is_live else "file_base64_data", "it is missing")
         return "voice"
     if not is_live:
         raise Violation("audio_base64_pcm", "live PCM needs isLive true; Chat Mode takes file_base64_data")
@@ -182,6 +184,8 @@ def as_object(raw: str | bytes, what: str) -> dict[str, Any]:
         value = json.loads(raw, parse_constant=_no_constant)
     except ValueError as error:
         raise Violation(what, f"it is not JSON: {error}") from None
+    except RecursionError:
+        raise Violation(what, "it is nested too deep") from None
     if not isinstance(value, dict):
         raise Violation(what, f"it is JSON, but {_kind_of(value)} and not an object")
     return value
@@ -258,6 +262,8 @@ def _take(message: Mapping[str, Any], field: str, kind: type[_T]) -> _T:
     value = message[field]
     if type(value) is not kind:
         raise Violation(field, f"it is {_kind_of(value)}; it must be {_KINDS[kind]}")
+    if isinstance(value, str) and not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+        raise Violation(field, "it has half a surrogate pair, which is no text")
     return value
 
 

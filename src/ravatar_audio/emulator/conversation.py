@@ -72,10 +72,6 @@ class Conversation:
             is_torn=bool(scan and scan.is_torn),
         )
 
-    @property
-    def is_open(self) -> bool:
-        return self._closed_s is None
-
     async def run(self) -> None:
         """Until either side closes."""
         try:
@@ -104,7 +100,7 @@ class Conversation:
 
     async def close(self, code: int, reason: str = "") -> None:
         """Say Close."""
-        if self._close_code is None and self.is_open:
+        if self._close_code is None and self._closed_s is None:
             self._close_code = code
             await self._socket.close(code, reason)
 

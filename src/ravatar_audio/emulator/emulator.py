@@ -12,7 +12,6 @@ from typing import Any, Self
 import trio
 
 from ravatar_audio.emulator.app import App
-from ravatar_audio.emulator.conversation import Conversation
 from ravatar_audio.emulator.faults import Fault, FaultScript
 from ravatar_audio.emulator.platform import Platform
 from ravatar_audio.emulator.relay import Relay
@@ -82,7 +81,7 @@ class Emulator:
         return EmulatorStatistics(
             tokens_issued=platform.tokens.issued,
             requests={name: dict(counts) for name, counts in platform.requests.items()},
-            connections=tuple(item.statistics() for item in self._app.conversations),
+            connections=self._app.connections,
             live=tuple(live.statistics() for live in platform.lives),
             violations=tuple(platform.violations),
             violation_count=platform.violation_count,
@@ -91,18 +90,14 @@ class Emulator:
             slots_free=platform.slots_free,
         )
 
-    @property
-    def _open(self) -> list[Conversation]:
-        return [item for item in self._app.conversations if item.is_open]
-
     def send(self, message: Mapping[str, Any] | str | bytes) -> None:
         """Say something on every open WebSocket: an object as JSON, text and bytes as they are."""
-        for conversation in self._open:
+        for conversation in self._app.open:
             conversation.say(message)
 
     async def strike(self, fault: Fault) -> None:
         """Carry out a fault of "message" on every open WebSocket now, whatever its `after` and `times`."""
-        for conversation in self._open:
+        for conversation in tuple(self._app.open):
             await conversation.apply(fault)
 
     def expire_tokens(self) -> None:

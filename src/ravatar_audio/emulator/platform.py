@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import LiveStatistics, ViolationRecord
 from ravatar_audio.emulator.tokens import Tokens
 
+_HISTORY = 10_000
 BUSY = "All AI assistants are busy at the moment"
 
 Item = dict[str, Any]
@@ -126,7 +128,7 @@ class Platform:
         self.files: dict[str, bytes] = {}
         self._licenses: dict[str, Live] = {}
         self._sessions: defaultdict[str, set[str]] = defaultdict(set)
-        self._history: defaultdict[str, list[Item]] = defaultdict(list)
+        self._history: defaultdict[str, deque[Item]] = defaultdict(lambda: deque(maxlen=_HISTORY))
         self._avatar_ids = frozenset(avatar.id for avatar in settings.avatars)
         self._live_avatar_ids = frozenset(avatar.id for avatar in settings.avatars if avatar.has_live_mode)
         self._language_codes = frozenset(code for _, code in settings.languages)
@@ -238,9 +240,9 @@ class Platform:
 
     def history(self, user_id: str, per_page: int, page: int) -> tuple[list[Item], bool]:
         """A page of a user's history, newest first, and whether there are more behind it."""
-        items = self._history[user_id][::-1]
+        items = self._history[user_id]
         end = page * per_page
-        return items[end - per_page : end], end < len(items)
+        return list(islice(reversed(items), end - per_page, end)), end < len(items)
 
     def keep_voice(self, data: bytes) -> str:
         """Store a recorded voice message in the folder; its name, under which it can be fetched as well."""

@@ -1,0 +1,181 @@
+"""The emulator's pure parts: tokens, the reading along, hearing, recordings."""
+
+import base64
+import json
+import math
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ravatar_audio.emulator.hearing import Hearing
+from ravatar_audio.emulator.recording import Recording, new_path
+from ravatar_audio.emulator.scan import ClientScan
+from ravatar_audio.emulator.tokens import TokenRefused, Tokens
+
+# -- tokens --
+
+
+class Clock:
+    now_s = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def refusal(tokens: Tokens, token: str | None) -> str:
+    with pytest.raises(TokenRefused) as refused:
+        tokens.check(token)
+    return refused.value.code
+
+
+def test_a_token_is_a_jwt_that_says_when_it_expires() -> None:
+    clock = Clock()
+    tokens = Tokens(86_400, clock)
+    head, claims, _ = tokens.issue("user-1", "p1").split(".")
+    assert json.loads(base64.urlsafe_b64decode(head + "==")) == {"alg": "HS256", "typ": "JWT"}
+    read = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    assert (read["user_id"], read["project_id"], read["exp"] - read["iat"]) == ("user-1", "p1", 86_400)
+
+
+def test_a_token_holds_until_its_expiry() -> None:
+    clock = Clock()
+    tokens = Tokens(10, clock)
+    token = tokens.issue("user-1", None)
+    clock.now_s += 9.9
+    assert tokens.check(token) == "user-1"
+    clock.now_s += 0.1
+    assert refusal(tokens, token) == "token_expired"
+
+
+def test_expiring_all_tokens_leaves_later_ones_alone() -> None:
+    tokens = Tokens(10)
+    old = tokens.issue("user-1", None)
+    tokens.expire_all()
+    assert refusal(tokens, old) == "token_expired"
+    assert tokens.check(tokens.issue("user-1", None)) == "user-1"
+
+
+def test_what_was_not_signed_here_is_refused() -> None:
+    tokens = Tokens(10)
+    head, claims, signature = tokens.issue("user-1", None).split(".")
+    other = base64.urlsafe_b64encode(b'{"user_id":"root","exp":9e9,"n":0}').rstrip(b"=").decode()
+    assert refusal(tokens, None) == "missing_token"
+    for token in (f"{head}.{other}.{signature}", f"{head}.{claims}.", f"{head}.{claims}", "x", "ü.ü.ü"):
+        assert refusal(tokens, token) == "invalid_token"
+    assert refusal(Tokens(10), f"{head}.{claims}.{signature}") == "invalid_token"
+
+
+# -- reading along --
+
+UPGRADE = b"GET /ws/chat HTTP/1.1\r\nUpgrade: websocket\r\n\r\n"
+KEY = b"\x01\x02\x03\x04"
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        length = bytes([0x80 | size])
+    else:
+        length = b"\xfe" + size.to_bytes(2, "big") if size < 65_536 else b"\xff" + size.to_bytes(8, "big")
+    return bytes([0x80 | opcode]) + length + KEY + bytes(byte ^ KEY[i % 4] for i, byte in enumerate(payload))
+
+
+@given(st.lists(st.integers(1, 400), max_size=60))
+def test_however_the_bytes_are_cut_the_frames_and_the_close_are_seen(cuts: list[int]) -> None:
+    data = b"POST /jwt HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
+    scan = ClientScan()
+    scan.feed(data)
+    data = UPGRADE + frame(1, b"x" * 300) + frame(9, b"") + frame(1, b"y" * 5) + frame(8, b"\x03\xe9why")
+    for cut in [*cuts, len(data)]:
+        scan.feed(data[:cut])
+        data = data[cut:]
+    assert (scan.close_code, scan.frames, scan.pings, scan.is_torn) == (1001, 4, 1, False)
+
+
+def test_a_torn_frame_and_a_close_without_a_code_are_told() -> None:
+    scan = ClientScan()
+    scan.feed(UPGRADE + frame(1, b"x" * 70_000)[:-1])
+    assert scan.is_torn
+    scan.feed(b"z" + frame(8, b""))
+    assert (scan.is_torn, scan.close_code, scan.frames) == (False, 1005, 2)
+
+
+def test_plain_http_is_not_taken_for_frames() -> None:
+    scan = ClientScan()
+    scan.feed(b"GET /chat HTTP/1.1\r\n\r\n" * 3)
+    assert (scan.frames, scan.is_torn, scan.close_code) == (0, False, None)
+
+
+# -- hearing --
+
+
+def tone(frames: int, amplitude: float) -> bytes:
+    return bytes((amplitude * 32_767 * np.sin(np.arange(4096 * frames) * 0.3)).astype("<i2").tobytes())
+
+
+def hear(hearing: Hearing, pcm: bytes) -> list[str]:
+    return [turn.sentence() for start in range(0, len(pcm), 8192) for turn in hearing.hear(pcm[start : start + 8192])]
+
+
+def test_a_turn_ends_900_ms_after_the_level_fell_below_0_02() -> None:
+    hearing = Hearing(15)
+    assert hear(hearing, tone(8, 0.5)) == []
+    assert hear(hearing, tone(3, 0.01)) == []  # 768 ms
+    (said,) = hear(hearing, tone(1, 0.01))
+    assert "2.0 s of sound, -9.0 dBFS RMS (peak -6.0 dBFS), no gaps." in said
+    assert hear(hearing, tone(20, 0.01)) == []
+
+
+def test_a_level_at_the_threshold_is_speech_and_below_it_is_not() -> None:
+    at, below = 0.0203 * math.sqrt(2), 0.0197 * math.sqrt(2)
+    assert hear(Hearing(0.5), tone(8, at))
+    assert not hear(Hearing(0.5), tone(8, below))
+
+
+def test_a_turn_that_goes_on_is_cut_and_says_so() -> None:
+    hearing = Hearing(1)
+    said = hear(hearing, tone(12, 0.5))
+    assert len(said) == 3
+    assert all("go on" in sentence for sentence in said)
+
+
+def test_gaps_within_a_turn_are_told_and_zeros_are_counted() -> None:
+    hearing = Hearing(15)
+    hearing.hear(tone(1, 0.5))
+    hearing.hear(tone(1, 0.5), lost_samples=4_096)
+    (said,) = hear(hearing, bytes(8192 * 4))
+    assert "4096 samples were missing" in said
+    assert hearing.zero_run_samples == 4 * 4096
+    assert hearing.level_dbfs == -math.inf
+
+
+# -- recordings --
+
+
+def test_a_recording_is_a_valid_wav_after_each_write(tmp_path: Path) -> None:
+    path = new_path(tmp_path, "live", 1, ".wav")
+    recording = Recording(path)
+    heard = b""
+    for count in range(4):
+        with wave.open(str(path)) as file:
+            assert file.getparams()[:3] == (1, 2, 16_000)
+            assert file.readframes(1 << 20) == heard
+        recording.mark("declared", count)
+        recording.write(tone(1, 0.1 * (count + 1)))
+        heard += tone(1, 0.1 * (count + 1))
+    recording.close()
+    recording.close()
+    recording.write(b"late")
+    assert [mark.position_samples for mark in recording.marks] == [0, 4096, 8192, 12288]
+    assert path.stat().st_size == 44 + len(heard)
+
+
+def test_no_recording_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "live-1.wav").write_bytes(b"precious")
+    assert new_path(tmp_path, "live", 1, ".wav").name == "live-2.wav"
+    with pytest.raises(FileExistsError):
+        Recording(tmp_path / "live-1.wav")
