@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).parent.parent.parent
+PLUGIN_SOURCE = Path(__file__).with_name("virtual_microphone.c")
 ALSA_FORMATS = {"int16": "S16_LE", "int24": "S24_3LE", "int32": "S32_LE", "float32": "FLOAT_LE"}
 
 
@@ -96,7 +97,7 @@ def microphone_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pytest.fail(message)
         pytest.skip(message)
     target = tmp_path_factory.mktemp("plugin") / "libasound_module_pcm_virtual_microphone.so"
-    return build_shared(Path(__file__).with_name("virtual_microphone.c"), target, "-lasound")
+    return build_shared(PLUGIN_SOURCE, target, "-lasound")
 
 
 MakeMicrophones = Callable[..., VirtualMicrophones]
