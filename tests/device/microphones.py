@@ -8,10 +8,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
@@ -134,13 +134,20 @@ def ramp(samples: int, channels: int, format: str, first: int = 0) -> bytes:
     return (value24.astype(np.float32) / np.float32(8_388_608)).tobytes()
 
 
+class HasEnvironment(Protocol):
+    """What a subprocess needs to have certain sound devices: virtual microphones, or a sound server."""
+
+    @property
+    def environment(self) -> Mapping[str, str]: ...
+
+
 def run_child(
-    microphones: VirtualMicrophones, module: str, request: dict[str, Any], *, limit_s: float, **environment: str
+    microphones: HasEnvironment, module: str, request: dict[str, Any], *, limit_s: float, **environment: str
 ) -> dict[str, Any]:
     """Run `python -m MODULE JSON` with the microphones; its last line of output is the answer, in JSON."""
     done = subprocess.run(
         [sys.executable, "-m", module, json.dumps(request)],
-        env=microphones.environment | environment,
+        env={**microphones.environment, **environment},
         capture_output=True,
         text=True,
         timeout=limit_s,

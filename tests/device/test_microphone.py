@@ -69,9 +69,9 @@ def test_no_sample_is_lost_or_repeated_in_any_rate_format_and_number_of_channels
     assert plain == ramp(len(plain) // 2, 1, "int16"), "what comes in at 16 kHz goes out as it is"
 
 
-def write_tone(path: Path, rate_hz: int, frequency_hz: float, amplitude: float) -> None:
-    """One second, stereo: the tone on the left, twice its frequency on the right."""
-    at = np.arange(rate_hz) / rate_hz
+def write_tone(path: Path, rate_hz: int, frequency_hz: float, amplitude: float, *, seconds: int = 1) -> None:
+    """Stereo: the tone on the left, twice its frequency on the right."""
+    at = np.arange(seconds * rate_hz) / rate_hz
     columns = [amplitude * np.sin(2 * np.pi * factor * frequency_hz * at) for factor in (1, 2)]
     with wave.open(str(path), "wb") as file:
         file.setparams((2, 2, rate_hz, 0, "NONE", ""))

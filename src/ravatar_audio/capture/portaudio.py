@@ -65,7 +65,10 @@ def _life_cycle() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _chatter_to_log() -> Iterator[None]:
-    """Sound libraries print on stderr what they try; it goes to the debug log. The whole process's stderr is caught."""
+    """Sound libraries print on stderr what they try; it goes to the debug log. The whole process's stderr is caught.
+
+    Not for closing: on a device that was unplugged PortAudio 19.6 prints without end and never returns.
+    """
     try:
         saved = os.dup(2)
     except OSError:  # there is no stderr
@@ -107,7 +110,7 @@ class PortAudio:
 
     def close(self) -> None:
         """Give PortAudio back; the streams must have been closed."""
-        with _life_cycle(), _chatter_to_log():
+        with _life_cycle():
             self._instance.terminate()
         if self._native is not None:
             lib.rva_portaudio_unbind(self._native)
@@ -226,7 +229,7 @@ class _NativeStream:
     def close(self) -> None:
         if self._stream is None:
             return
-        with _life_cycle(), _chatter_to_log():
+        with _life_cycle():
             stream = self._stream
             self._last, self._stream = self._read(), None
             code = lib.rva_portaudio_close(stream)
@@ -311,7 +314,7 @@ class _PyAudioStream:
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            with _life_cycle(), _chatter_to_log():
+            with _life_cycle():
                 self._stream.close()  # which aborts; PyAudio's stop_stream would wait for the device
 
     def statistics(self) -> StreamStatistics:

@@ -1,0 +1,55 @@
+"""Opens a microphone that misbehaves and tells what the program was told. Its argument is JSON.
+
+"microphone": Microphone's arguments; "control": a control file; "steps": words for it, one after each frame; "limit_s".
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from ravatar_audio.capture import Microphone
+from ravatar_audio.errors import RavatarError
+
+
+def told(error: RavatarError) -> dict[str, Any]:
+    return {"error": error.code, "message": error.message, "advice": error.advice, "details": repr(error.details)}
+
+
+async def main(request: dict[str, Any]) -> None:
+    answer: dict[str, Any] = {"frames": 0}
+    control = Path(request["control"])
+    steps = list(request["steps"])
+    begun_s = time.monotonic()
+    microphone = Microphone(**request["microphone"])
+    try:
+        with trio.fail_after(request["limit_s"]):
+            async with microphone:
+                async for _ in microphone:
+                    answer["frames"] += 1
+                    if steps:
+                        fresh = control.with_suffix(".fresh")
+                        fresh.write_text(steps.pop(0))
+                        fresh.replace(control)
+                        begun_s = time.monotonic()
+                    elif answer["frames"] > 8:
+                        break
+    except RavatarError as error:
+        answer |= told(error)
+    answer["noticed_after_s"] = time.monotonic() - begun_s
+    counts = microphone.statistics()
+    answer["unaccounted"] = (
+        counts.captured_samples - counts.delivered_samples - counts.ring_dropped_samples - counts.pending_samples
+    )
+    answer["threads"] = [thread.name for thread in threading.enumerate() if "trio" not in thread.name.lower()]
+    answer["native_threads"] = len(os.listdir("/proc/self/task"))
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(main, json.loads(sys.argv[1]))
