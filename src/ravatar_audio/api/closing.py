@@ -6,8 +6,8 @@
 | handshake 402; close 4402 | final | subscription or balance: more tries cannot help |
 | handshake 408, 425, 429, 5xx | retry | the server is busy or restarts; Retry-After is honoured |
 | any other handshake status | final | the address is no WebSocket of this platform |
-| close 1002, 1003, 1007, 1009, 1010 | final | the two sides disagree about the protocol: it would happen again |
-| the peer broke the protocol, or its message is too large | retry | perhaps a middle box; back-off bounds the damage |
+| close 1003, 1009, 1010 | final | the server wants no such message: it would happen again |
+| close 1002, 1007; a message that is too large | retry | mostly our library's own verdict: a damaged line |
 | any other close code, and none at all | retry | restart, overload, idle limit, broken network |
 | no connection, time-out, handshake cut off | retry | the network |
 | certificate refused | final | the wrong host, or a CA that is not trusted |
@@ -33,7 +33,7 @@ ABNORMAL_CLOSURE = 1006
 _REFRESH_STATUS = frozenset({401, 403})
 _RETRY_STATUS = frozenset({408, 425, 429})
 _REFRESH_CODES = frozenset({1008, 4401, 4403})
-_FINAL_CODES = frozenset({1002, 1003, 1007, 1009, 1010, 4402})
+_FINAL_CODES = frozenset({1003, 1009, 1010, 4402})
 
 
 class Verdict(Enum):

@@ -18,7 +18,6 @@ from urllib.parse import quote, urlsplit
 
 import trio
 import trio_websocket
-import wsproto.utilities
 
 from ravatar_audio._version import __version__
 from ravatar_audio.api.backoff import parse_retry_after
@@ -172,7 +171,8 @@ class Link:
                 raise _refused(error.status_code, dict(error.headers or ()), error.body or b"")
         if self.wire.head.startswith(b"HTTP/1.") and (status := self.wire.head[9:12]).isdigit() and status != b"101":
             raise _refused(int(status), {}, b"")
-        if self._library_error is None or not self.wire.head:
+        is_http = self.wire.head.startswith(b"HTTP/1."[: len(self.wire.head)])
+        if self._library_error is None and self.wire.is_ended_by_peer and is_http:
             raise LinkDown(Cause.UNREACHABLE, f"{address} hung up during the handshake")
         raise LinkDown(Cause.NOT_WEBSOCKET, address)
 
@@ -181,10 +181,10 @@ class Link:
         if reason is None:  # the reader has failed; its error takes a moment to arrive
             with trio.move_on_after(1.0):
                 await self._library_over.wait()
-        if any(isinstance(error, wsproto.utilities.ProtocolError) for error in leaves(self._library_error)):
+        # What it cannot read the library answers by closing the stream, without a word to us.
+        is_closed_here = self.wire.ended.is_set() and not (self.wire.is_ended_by_peer or self.wire.is_torn)
+        if reason is None or (reason.code == ABNORMAL_CLOSURE and is_closed_here):
             return LinkDown(Cause.VIOLATION)
-        if reason is None:
-            return LinkDown(Cause.CLOSED, close_code=ABNORMAL_CLOSURE)
         if reason.code == 1009 and (reason.reason or "").startswith("Exceeded maximum message size"):
             return LinkDown(Cause.VIOLATION, f"a message of more than {LARGEST_MESSAGE_CHARS >> 20} MiB")
         return LinkDown(Cause.CLOSED, reason.reason or "", close_code=reason.code)

@@ -32,6 +32,7 @@ class WireStream(trio.abc.Stream):
         """A send ended half-way: nothing more can be sent."""
         self.ended = trio.Event()
         """Set when nothing more will be received: end of file, an error, or closed here."""
+        self.is_ended_by_peer = False
         self.send_started_s: float | None = None
         """`time.monotonic()` when the send that is under way began, or None."""
         self.last_received_s = time.monotonic()
@@ -135,17 +136,18 @@ class WireStream(trio.abc.Stream):
                 else:
                     break
         except OSError as error:
-            self.ended.set()
+            self._note_end()
             raise _as_broken(error) from error
-        except (trio.ClosedResourceError, trio.BrokenResourceError):
-            self.ended.set()
-            raise
         if data:
             self.last_received_s = time.monotonic()
             self.head = self.head or data[:_HEAD_BYTES]
         else:
-            self.ended.set()
+            self._note_end()
         return data
+
+    def _note_end(self) -> None:
+        self.is_ended_by_peer = True
+        self.ended.set()
 
     def close(self) -> None:
         """Close at once. May be called again."""

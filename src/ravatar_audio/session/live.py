@@ -290,7 +290,7 @@ class LiveSession:
         backoff = Backoff()
         is_fresh = False  # the token was renewed because of a refusal, and no link has lasted since
         tries = 0
-        up_s = trio.current_time()
+        up_s = trio.current_time()  # when a link that had lasted ended; flapping ones do not count
         while True:
             if self._start is None:
                 await self._take_slot()
@@ -309,7 +309,7 @@ class LiveSession:
             tries += 1
             now_s = trio.current_time()
             lasted_s = max(0.0, now_s - began_s)
-            if began_s < math.inf:
+            if lasted_s >= backoff.stable_s:
                 up_s = now_s
             backoff.note_success(lasted_s)
             is_fresh = is_fresh and lasted_s < backoff.stable_s

@@ -1,0 +1,454 @@
+"""One WebSocket connection over real sockets: what its library leaves open, trap by trap, in the clear and over TLS."""
+
+import ssl
+import time
+from collections.abc import Iterator
+
+import pytest
+import trio
+import trustme
+from wsproto.events import CloseConnection, Ping, Pong, TextMessage
+
+from ravatar_audio.api.audio import AudioEncoder
+from ravatar_audio.api.closing import Cause, LinkDown, Verdict
+from ravatar_audio.api.link import Link, LinkLimits, open_link
+from ravatar_audio.api.messages import Envelope
+from ravatar_audio.frames import FRAME_BYTES
+
+from .scripted import Peer, Script, scripted
+
+QUICK = LinkLimits(
+    connect_s=2.0, ping_interval_s=0.2, silence_s=0.3, deaf_s=0.6, stuck_send_s=0.5, tick_s=0.05, leave_s=0.2
+)
+ENVELOPE = Envelope(avatar_id="ava", user_id="u", language="en-US", source="t", session="s", license_id="license-1")
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+class Tls:
+    """A server's and a client's context, or none."""
+
+    def __init__(self, is_on: bool) -> None:
+        self.server: ssl.SSLContext | None = None
+        self.client = PLAIN
+        if is_on:
+            authority = trustme.CA()
+            self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            authority.issue_cert("localhost").configure_cert(self.server)
+            self.client = ssl.create_default_context()
+            authority.configure_trust(self.client)
+
+
+@pytest.fixture(params=[False, True], ids=["ws", "wss"])
+def tls(request: pytest.FixtureRequest) -> Tls:
+    return Tls(request.param)
+
+
+@pytest.fixture(autouse=True)
+def hang_limit() -> Iterator[None]:
+    """Nothing here may take 10 s."""
+    began_s = time.monotonic()
+    yield
+    assert time.monotonic() - began_s < 10
+
+
+async def pump(peer: Peer) -> None:
+    """Answer what a server must answer, until the end."""
+    while True:
+        event = await peer.next_event()
+        if isinstance(event, Ping):
+            await peer.send(event.response())
+        elif isinstance(event, CloseConnection):
+            await peer.send(event.response())
+            return
+
+
+async def accept_and_pump(peer: Peer) -> None:
+    await peer.accept()
+    await pump(peer)
+
+
+def texts(peer: Peer) -> list[str]:
+    """The whole text messages that arrived."""
+    whole, part = [], ""
+    for event in peer.events:
+        if isinstance(event, TextMessage):
+            part += event.data
+            if event.message_finished:
+                whole.append(part)
+                part = ""
+    return whole
+
+
+async def fails(script: Script, tls: Tls, limits: LinkLimits = QUICK) -> LinkDown:
+    """The failure to open, or of waiting for a message."""
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(5), pytest.raises(LinkDown) as caught:
+            async with open_link(url, "token", tls.client, limits) as link:
+                await link.receive()
+    return caught.value
+
+
+# The handshake.
+
+
+async def test_both_ways_of_sending_arrive_byte_for_byte_between_pings_and_texts(tls: Tls) -> None:
+    peers: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        peers.append(peer)
+        assert (await peer.accept()).endswith("?token=a%2Fb%20c")
+        await pump(peer)
+
+    encoder = AudioEncoder(ENVELOPE)
+    sounds = [bytes([index % 251]) * FRAME_BYTES for index in range(300)]
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(8):
+            async with open_link(url, "a/b c", tls.client, QUICK) as link:
+
+                async def chatter() -> None:
+                    for index in range(60):
+                        await link.send_text(f"text {index}")
+
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(chatter)
+                    nursery.start_soon(chatter)
+                    for index, pcm in enumerate(sounds):
+                        if index % 3:
+                            await link.send_frame(encoder.frame(pcm))
+                        else:
+                            await link.send_text(encoder.text(pcm))
+    arrived = [text for text in texts(peers[0]) if text.startswith("{")]
+    assert arrived == [encoder.text(pcm) for pcm in sounds]
+    assert len(texts(peers[0])) == 300 + 120
+    close = peers[0].events[-1]
+    assert isinstance(close, CloseConnection)
+    assert close.code == 1000
+
+
+async def test_trap_1_a_peer_that_hangs_up_before_its_answer_is_noticed_at_once(tls: Tls) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+
+    began_s = trio.current_time()
+    assert (await fails(script, tls)).cause is Cause.UNREACHABLE
+    assert trio.current_time() - began_s < 1
+
+
+async def test_trap_1_half_an_answer_is_noticed_at_once(tls: Tls) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.stream.send_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: webso")
+
+    down = await fails(script, tls)
+    assert down.cause is Cause.UNREACHABLE
+
+
+async def test_a_peer_that_never_answers_is_given_up_at_the_deadline(tls: Tls) -> None:
+    async def script(peer: Peer) -> None:
+        await trio.sleep_forever()
+
+    began_s = trio.current_time()
+    limits = LinkLimits(connect_s=0.3)
+    assert (await fails(script, tls, limits)).cause is Cause.TIMEOUT
+    assert 0.25 < trio.current_time() - began_s < 1
+
+
+async def test_a_tls_handshake_that_is_never_answered_is_given_up_at_the_deadline() -> None:
+    async def script(peer: Peer) -> None:
+        await trio.sleep_forever()
+
+    async with scripted(script) as url:
+        with trio.fail_after(5), pytest.raises(LinkDown) as caught:
+            async with open_link(url.replace("ws:", "wss:"), "token", Tls(True).client, LinkLimits(connect_s=0.3)):
+                pass
+    assert caught.value.cause is Cause.TIMEOUT
+
+
+@pytest.mark.parametrize("with_length", [True, False], ids=["content-length", "until the end"])
+@pytest.mark.parametrize("status", [301, 402, 403, 404, 429, 503])
+async def test_trap_7_a_refused_handshake_is_one_plain_error_with_its_status(
+    tls: Tls, status: int, with_length: bool
+) -> None:
+    body = b'{"error": "not today"}'
+
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        length = f"Content-Length: {len(body)}\r\n" if with_length else "Connection: close\r\n"
+        await peer.stream.send_all(f"HTTP/1.1 {status} No\r\nRetry-After: 7\r\n{length}\r\n".encode() + body)
+
+    down = await fails(script, tls)
+    assert (down.cause, down.status) == (Cause.REFUSED, status)
+    if with_length:
+        assert (down.why, down.retry_after_s) == ("not today", 7.0)
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\xff" * 50, b"HTTP/1.1 101 Yes\r\n\r\n"])
+async def test_trap_8_an_answer_that_is_no_handshake_is_one_plain_error(tls: Tls, answer: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.read_request()
+        await peer.stream.send_all(answer)
+        await trio.sleep(0.2)
+
+    assert (await fails(script, tls)).cause is Cause.NOT_WEBSOCKET
+
+
+async def test_trap_13_no_listener_and_no_such_host() -> None:
+    for url in ("ws://127.0.0.1:1/ws/chat", "ws://does-not-exist.invalid/ws/chat"):
+        with trio.fail_after(8), pytest.raises(LinkDown) as caught:
+            async with open_link(url, "token", PLAIN, LinkLimits(connect_s=7)):
+                pass
+        assert caught.value.cause is Cause.UNREACHABLE
+
+
+async def test_a_wrong_certificate_is_final_and_says_why() -> None:
+    tls = Tls(True)
+    async with scripted(accept_and_pump, tls=tls.server) as url:
+        for client, wrong_url in [(Tls(True).client, url), (tls.client, url.replace("localhost", "127.0.0.1"))]:
+            with trio.fail_after(5), pytest.raises(LinkDown) as caught:
+                async with open_link(wrong_url, "token", client, QUICK):
+                    pass
+            assert caught.value.cause is Cause.CERTIFICATE
+            assert "certificate" in str(caught.value)
+
+
+async def test_a_plain_server_behind_wss_is_one_plain_error() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.stream.receive_some()
+        await peer.stream.send_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    async with scripted(script) as url:
+        with trio.fail_after(5), pytest.raises(LinkDown) as caught:
+            async with open_link(url.replace("ws:", "wss:"), "token", Tls(True).client, QUICK):
+                pass
+    assert caught.value.cause is Cause.NOT_WEBSOCKET
+
+
+# The connection's end.
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 1012, 1013, 4001, 4403])
+async def test_a_close_code_arrives_at_once(tls: Tls, code: int) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(CloseConnection(code=code, reason="because"))
+        await peer.next_event()
+
+    down = await fails(script, tls)
+    assert (down.cause, down.close_code, down.why) == (Cause.CLOSED, code, "because")
+
+
+@pytest.mark.parametrize("how", ["fin", "reset"])
+async def test_a_drop_without_a_close_is_1006_at_once(tls: Tls, how: str) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        if how == "reset":
+            peer.reset()
+
+    down = await fails(script, tls)
+    assert (down.cause, down.close_code) == (Cause.CLOSED, 1006)
+
+
+async def test_trap_10_a_message_that_is_too_large_ends_the_link_in_words(
+    tls: Tls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ravatar_audio.api.link.LARGEST_MESSAGE_CHARS", 1 << 20)
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(TextMessage("x" * 1_200_000))
+        await pump(peer)
+
+    down = await fails(script, tls)
+    assert down.cause is Cause.VIOLATION
+    assert "1 MiB" in str(down)
+
+
+async def test_a_message_as_large_as_allowed_arrives(tls: Tls) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(TextMessage("x" * 4_000_000))
+        await pump(peer)
+
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(5):
+            async with open_link(url, "token", tls.client, QUICK) as link:
+                assert len(await link.receive()) == 4_000_000
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x81\x02\xff\xfe", b"\x83\x00", b"\x81\x85mask12345", b"\x8f\x00"],
+    ids=["broken UTF-8", "reserved opcode", "masked by the server", "unknown control"],
+)
+async def test_what_breaks_the_protocol_ends_the_link_and_nothing_else(tls: Tls, data: bytes) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.stream.send_all(data)
+        await trio.sleep(0.5)
+
+    down = await fails(script, tls)
+    assert down.close_code in (1002, 1007)
+    assert down.verdict is Verdict.RETRY
+
+
+# A dead peer, and one that does not read.
+
+
+async def hold(peer: Peer) -> None:
+    """Accept, and then neither read nor write."""
+    await peer.accept()
+    await trio.sleep_forever()
+
+
+async def test_trap_2_a_peer_that_answers_no_ping_is_found_dead(tls: Tls) -> None:
+    async with scripted(hold, tls=tls.server) as url:
+        with trio.fail_after(5), pytest.raises(LinkDown) as caught:  # noqa: PT012 - one block
+            async with open_link(url, "token", tls.client, QUICK) as link:
+                began_s = trio.current_time()
+                await link.watch()
+        assert caught.value.cause is Cause.SILENT
+        assert trio.current_time() - began_s < 0.2 + 0.3 + 0.3
+
+
+async def fill(link: Link) -> None:
+    encoder = AudioEncoder(ENVELOPE)
+    while True:
+        await link.send_frame(encoder.frame(bytes(FRAME_BYTES)))
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_send_that_does_not_finish_is_noticed(tls: Tls) -> None:
+    limits = LinkLimits(stuck_send_s=0.4, tick_s=0.05, ping_interval_s=60, leave_s=0.2)
+    async with scripted(hold, tls=tls.server) as url:
+        with trio.fail_after(8), pytest.raises(LinkDown, match="could not be written") as caught:  # noqa: PT012 - one block
+            async with open_link(url, "token", tls.client, limits) as link, trio.open_nursery() as nursery:
+                nursery.start_soon(fill, link)
+                try:
+                    await link.watch()
+                finally:
+                    nursery.cancel_scope.cancel()
+        assert caught.value.cause is Cause.SILENT
+
+
+async def test_complaint_19_pings_without_answer_are_no_death_while_data_flows(tls: Tls) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        while True:  # reads, and never answers a ping
+            await peer.next_event()
+
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(5):
+            async with open_link(url, "token", tls.client, LinkLimits(**_limits(deaf_s=60))) as link:
+                encoder = AudioEncoder(ENVELOPE)
+                with trio.move_on_after(1.2) as scope:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(link.watch)
+                        while True:
+                            await link.send_frame(encoder.frame(bytes(FRAME_BYTES)))
+                            await trio.sleep(0.1)
+                assert scope.cancelled_caught
+
+
+def _limits(**changes: float) -> dict[str, float]:
+    return {name: getattr(QUICK, name) for name in QUICK.__slots__} | changes
+
+
+async def test_trap_3_after_a_cancelled_send_nothing_more_is_sent(tls: Tls) -> None:
+    go_on = trio.Event()
+    peers: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        peers.append(peer)
+        await peer.accept()
+        await go_on.wait()
+        await pump(peer)
+
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(8):
+            async with open_link(url, "token", tls.client, QUICK) as link:
+                with trio.move_on_after(0.3):
+                    await fill(link)
+                assert link.wire.is_torn
+                go_on.set()
+                with pytest.raises(LinkDown):
+                    await link.send_text("never to be seen")
+                with pytest.raises(LinkDown):
+                    await link.send_frame(b"never to be seen")
+            for _ in range(1_000):
+                if len(peers) == 1 and not link.wire.ended.is_set():
+                    break
+                await trio.sleep(0.001)
+    whole = texts(peers[0])
+    assert all(text.startswith('{"avatar_id"') and text.endswith('"}') for text in whole)
+    assert not any(isinstance(event, CloseConnection) for event in peers[0].events)
+
+
+async def test_trap_5_leaving_a_peer_that_does_not_read_takes_no_longer_than_the_limit(tls: Tls) -> None:
+    async with scripted(hold, tls=tls.server) as url:
+        with trio.fail_after(8):
+            async with open_link(url, "token", tls.client, QUICK) as link:
+                with trio.move_on_after(0.3):
+                    await fill(link)
+                began_s = trio.current_time()
+            assert trio.current_time() - began_s < 0.3
+
+
+async def test_trap_9_a_cancelled_block_still_says_close_1000(tls: Tls) -> None:
+    peers: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        peers.append(peer)
+        await accept_and_pump(peer)
+
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(5):
+            with trio.CancelScope() as scope:
+                async with open_link(url, "token", tls.client, QUICK):
+                    began_s = trio.current_time()
+                    scope.cancel()
+                    await trio.sleep_forever()
+            assert scope.cancelled_caught
+            assert trio.current_time() - began_s < 0.1
+    close = peers[0].events[-1]
+    assert isinstance(close, CloseConnection)
+    assert close.code == 1000
+
+
+async def test_trap_4_pings_are_answered_while_messages_are_taken(tls: Tls) -> None:
+    answered = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        for number in range(200):
+            await peer.send(TextMessage(f"{number}"))
+        await peer.send(Ping(b"still there?"))
+        while not isinstance(await peer.next_event(), Pong):
+            pass
+        answered.set()
+        await pump(peer)
+
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(5):
+            async with open_link(url, "token", tls.client, QUICK) as link, trio.open_nursery() as nursery:
+
+                async def take() -> None:
+                    while True:
+                        await link.receive()
+
+                nursery.start_soon(take)
+                await answered.wait()
+                nursery.cancel_scope.cancel()
+
+
+async def test_an_error_of_the_block_comes_out_as_it_is(tls: Tls) -> None:
+    async with scripted(accept_and_pump, tls=tls.server) as url:
+        with pytest.raises(ZeroDivisionError):
+            async with open_link(url, "token", tls.client, QUICK):
+                raise ZeroDivisionError
+
+
+def test_the_limits_keep_their_promise_of_6_s() -> None:
+    limits = LinkLimits()
+    assert limits.ping_interval_s + limits.silence_s + limits.tick_s <= 6
+    assert 1.5 + limits.stuck_send_s + limits.tick_s <= 6  # the system takes some 1.5 s of sound before a send waits
+    assert limits.user_timeout_s + 0.5 <= 6
