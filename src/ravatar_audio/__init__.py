@@ -1,7 +1,115 @@
-"""A real-time voice front end for the RAVATAR avatar platform: microphone to WebSocket, with a C core."""
+"""A real-time voice front end for the RAVATAR avatar platform: microphone to WebSocket, with a C core.
+
+The rooms, from the ground up; each uses those above it in this list, never those below:
+
+errors, frames      one tree of errors; frames as pure data
+settings            one frozen Settings
+native, converter   the C core (csrc/) as a chain with a ring; the conversion alone
+capture             microphones, and the sources that stand in for them
+turns               push-to-talk and voice activity as pure state machines
+observe             histograms, the debug log
+api                 the platform's side: messages, HTTP, tokens, the WebSocket
+session             where capture and api meet: LiveSession
+emulator, testing   a local platform; helpers for tests
+cli                 the commands
+
+Names are loaded when they are first used, so that `import ravatar_audio` is quick.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from ravatar_audio._version import __version__
-from ravatar_audio.converter import Converter
-from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
 
-__all__ = ["FRAME_BYTES", "FRAME_SAMPLES", "HOP_SAMPLES", "RATE_HZ", "Converter", "Frame", "Hop", "__version__"]
+if TYPE_CHECKING:
+    from ravatar_audio.api.messages import (
+        ConnectionMessage,
+        EventMessage,
+        Reply,
+        ServerMessage,
+        StreamFault,
+        SystemMessage,
+        UnknownMessage,
+    )
+    from ravatar_audio.capture import (
+        CaptureStatistics,
+        Device,
+        FileSource,
+        Microphone,
+        PipeSource,
+        Source,
+        SyntheticSource,
+        list_devices,
+        open_source,
+    )
+    from ravatar_audio.converter import Converter
+    from ravatar_audio.emulator import Emulator, EmulatorSettings
+    from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
+    from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
+    from ravatar_audio.session import LinkLost, LinkUp, LiveSession, LiveStatistics, SessionRenewed
+    from ravatar_audio.settings import Settings
+
+_HOMES = {
+    "api.messages": ("ConnectionMessage EventMessage Reply ServerMessage StreamFault SystemMessage UnknownMessage"),
+    "capture": (
+        "CaptureStatistics Device FileSource Microphone PipeSource Source SyntheticSource list_devices open_source"
+    ),
+    "converter": "Converter",
+    "emulator": "Emulator EmulatorSettings",
+    "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
+    "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
+    "session": "LinkLost LinkUp LiveSession LiveStatistics SessionRenewed",
+    "settings": "Settings",
+}
+_HOME = {name: room for room, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "FRAME_BYTES",
+    "FRAME_SAMPLES",
+    "HOP_SAMPLES",
+    "RATE_HZ",
+    "CaptureStatistics",
+    "ConnectionMessage",
+    "Converter",
+    "Device",
+    "Emulator",
+    "EmulatorSettings",
+    "EventMessage",
+    "FileSource",
+    "Frame",
+    "Hop",
+    "LinkLost",
+    "LinkUp",
+    "LiveSession",
+    "LiveStatistics",
+    "MediaError",
+    "Microphone",
+    "NetworkError",
+    "PipeSource",
+    "PlatformError",
+    "RavatarError",
+    "Reply",
+    "ServerMessage",
+    "SessionRenewed",
+    "Settings",
+    "SettingsError",
+    "Source",
+    "StreamFault",
+    "SyntheticSource",
+    "SystemMessage",
+    "UnknownMessage",
+    "__version__",
+    "list_devices",
+    "open_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
