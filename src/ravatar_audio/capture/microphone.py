@@ -25,7 +25,8 @@ BACKENDS = ("auto", "portaudio", "pyaudio")
 
 OPEN_TIMEOUT_S = 10.0
 """For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
-CLOSE_TIMEOUT_S = 2.0
+CLOSE_TIMEOUT_S = 5.0
+"""For stopping; streams of one process wait for each other here, as PortAudio takes one call at a time."""
 FIRST_BLOCK_TIMEOUT_S = 5.0
 """A device may take longer to deliver its first block than any other."""
 
@@ -113,7 +114,7 @@ class Microphone(Source):
             "capacity_frames": ring_capacity(ring_s),
         }
         self._opened: _Opened | None = None
-        self._is_stopped = self._is_abandoned = False
+        self._is_stopped = self._is_at_end = self._is_abandoned = False
         self.name = "microphone"
 
     @classmethod
@@ -216,9 +217,10 @@ class Microphone(Source):
         while (opened := self._opened) is not None:
             opened.wake.clear()
             frame = opened.chain.take()
-            if frame is not None or self._is_stopped:
+            if frame is not None or self._is_at_end:
                 return frame
-            self._check_alive(opened.stream.statistics())
+            if not self._is_stopped:  # while it is being stopped, the last frame is still to come
+                self._check_alive(opened.stream.statistics())
             with trio.move_on_after(self._stall_s / 2):
                 await opened.wake.wait()
         return None
@@ -260,6 +262,7 @@ class Microphone(Source):
                 log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
             else:
                 opened.chain.finish()
+        self._is_at_end = True
         opened.wake.set()
 
     async def aclose(self) -> None:
