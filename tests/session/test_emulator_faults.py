@@ -226,6 +226,18 @@ async def test_a_handshake_at_which_token_or_session_expire() -> None:
             assert emulator.statistics().live[0].state == "expired"
 
 
+@shows("socket", "close")
+async def test_a_flapping_server_accepts_and_closes_at_once() -> None:
+    async with open_emulator("socket close=1013 times=2") as (emulator, client):
+        for _ in range(2):
+            async with client.socket() as socket:
+                assert (await close_reason(socket)).code == 1013
+        async with client.socket() as socket:
+            await socket.get_message()
+        await _until(lambda: len(emulator.statistics().close_codes) == 3)
+        assert emulator.statistics().close_codes == (1013, 1013, 1000)
+
+
 # -- messages --
 
 

@@ -9,7 +9,7 @@ from trio_websocket import WebSocketConnection
 
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 
-from .emulator_client import Client, frame_pcm, open_client
+from .emulator_client import Client, frame_pcm, open_client, open_emulator
 
 
 async def test_live_frames_are_recorded_and_answered() -> None:
@@ -50,6 +50,23 @@ async def test_leaving_is_immediate_with_open_sockets_and_a_client_that_does_not
             nursery.cancel_scope.cancel()
     assert left_s < 0.3
     assert emulator.statistics().connections[0].close_code == 1006
+
+
+async def test_a_server_that_pings_hears_the_pongs() -> None:
+    async with open_emulator(ping_every_s=0.02) as (emulator, client), client.socket() as socket:
+        await socket.ping()
+        while emulator.statistics().connections[0].pongs < 3:
+            await trio.lowlevel.checkpoint()
+        assert emulator.statistics().connections[0].pings == 1
+
+
+async def test_a_new_emulator_on_the_same_port_knows_nothing_of_the_old_one() -> None:
+    async with open_emulator() as (old, client), client.socket():
+        pass
+    async with open_emulator(port=old.port, login=False) as (new, client_again):
+        assert new.port == old.port
+        client_again.jwt = client.jwt
+        assert (await client_again.call("GET", "/connection")).status_code == 403
 
 
 async def _hold_open(client: Client, task_status: "trio.TaskStatus[WebSocketConnection]") -> None:

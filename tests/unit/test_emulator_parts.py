@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravatar_audio.emulator.hearing import Hearing
+from ravatar_audio.emulator.pace import Pace
 from ravatar_audio.emulator.recording import Recording, new_path
 from ravatar_audio.emulator.scan import ClientScan
 from ravatar_audio.emulator.tokens import TokenRefused, Tokens
@@ -150,7 +151,43 @@ def test_gaps_within_a_turn_are_told_and_zeros_are_counted() -> None:
     (said,) = hear(hearing, bytes(8192 * 4))
     assert "4096 samples were missing" in said
     assert hearing.zero_run_samples == 4 * 4096
-    assert hearing.level_dbfs == -math.inf
+    assert hearing.levels_dbfs(since_hops=6 * 16 - 2) == [-math.inf] * 2
+    assert hearing.levels_dbfs(0)[0] == pytest.approx(-9, abs=0.1)
+
+
+# -- pace --
+
+
+def pace_of(*arrivals_s: float, lost_samples: int = 0) -> Pace:
+    pace = Pace()
+    for arrival_s in arrivals_s:
+        pace.note_frame(arrival_s, lost_samples)
+    return pace
+
+
+FRAME_S = 0.256
+
+
+def test_a_stream_in_time_is_not_behind_and_nor_is_one_that_was_late_but_is_whole() -> None:
+    assert pace_of(*(index * FRAME_S for index in range(20))).behind_samples == 0
+    late = pace_of(0.0, *(max(5.0, index * FRAME_S) for index in range(1, 30)))
+    assert (late.behind_samples, late.longest_pause_s) == (0, 5.0)
+
+
+def test_what_is_missing_by_the_clock_shows_unless_it_was_declared() -> None:
+    arrivals_s = [index * FRAME_S for index in range(40) if not 10 <= index < 14]
+    assert pace_of(*arrivals_s).behind_samples == 4 * 4096
+    pace = Pace()
+    for arrival_s in arrivals_s:
+        pace.note_frame(arrival_s, 4 * 4096 if arrival_s == 14 * FRAME_S else 0)
+    assert pace.behind_samples == 0
+
+
+def test_a_break_between_connections_is_no_pause_of_the_stream() -> None:
+    pace = pace_of(0.0, FRAME_S)
+    pace.begin_connection()
+    pace.note_frame(9.0)
+    assert pace.longest_pause_s == FRAME_S
 
 
 # -- recordings --

@@ -6,7 +6,8 @@ app           the HTTP endpoints            conversation  one WebSocket
 contract      what messages must be (pure)  hearing       turns in the sound (pure)
 platform      sessions, slots, history      recording     the WAV files
 faults        what shall go wrong (pure)    relay, scan   the link, where it does
-tokens        JWTs                          statistics    what was counted
+tokens        JWTs (pure)                   pace          gaps by the clock (pure)
+page          the streaming page            statistics    what was counted
 """
 
 from ravatar_audio.emulator.emulator import Emulator

@@ -1,5 +1,6 @@
 """The HTTP endpoints, and the handshake of the WebSocket: a Starlette application."""
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,6 +21,8 @@ from ravatar_audio.emulator.platform import BUSY, Live, Platform
 from ravatar_audio.emulator.relay import Link
 from ravatar_audio.emulator.statistics import ConnectionStatistics
 from ravatar_audio.emulator.tokens import TokenRefused
+
+_log = logging.getLogger(__name__)
 
 _Handler = Callable[[Request], Awaitable[Response]]
 _ERRORS = {402: "payment_required", 403: "token_expired", 500: "token_generation_failed", 503: BUSY}
@@ -69,6 +72,7 @@ class App:
         async def answer(request: Request) -> Response:
             response = await self._answer(name, handler, request)
             self._platform.requests[name][response.status_code] += 1
+            _log.debug("%s %s: %d", request.method, name, response.status_code)
             return response
 
         return answer
@@ -235,7 +239,8 @@ class App:
 
     async def _converse(self, socket: WebSocket) -> None:
         link = self._link(socket)
-        response = await self._handshake_fault(socket, link)
+        fault = self._script.strike("socket")
+        response = await self._handshake_fault(fault, link) if fault is not None else None
         user_id = ""
         if response is None:
             try:
@@ -252,14 +257,12 @@ class App:
         conversation = Conversation(self._handshakes, socket, user_id, self._platform, self._script, link, base_url)
         self.open.append(conversation)
         try:
-            await conversation.run()
+            await conversation.run(fault if fault is not None and fault.do == "close" else None)
         finally:
             self.open.remove(conversation)
             self.ended.append(conversation.statistics())
 
-    async def _handshake_fault(self, socket: WebSocket, link: Link | None) -> Response | None:
-        if (fault := self._script.strike("socket")) is None:
-            return None
+    async def _handshake_fault(self, fault: Fault, link: Link | None) -> Response | None:
         match fault.do:
             case "status":
                 headers = {} if fault.retry_after_s is None else {"Retry-After": str(fault.retry_after_s)}

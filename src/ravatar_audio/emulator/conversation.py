@@ -65,6 +65,7 @@ class Conversation:
             messages=self._messages,
             frames=self._frames,
             pings=scan.pings if scan else 0,
+            pongs=scan.pongs if scan else 0,
             replies=self._replies,
             replies_dropped=self._replies_dropped,
             client_close_code=scan.close_code if scan else None,
@@ -72,12 +73,14 @@ class Conversation:
             is_torn=bool(scan and scan.is_torn),
         )
 
-    async def run(self) -> None:
-        """Until either side closes."""
+    async def run(self, fault: Fault | None = None) -> None:
+        """Until either side closes; a fault strikes at once."""
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
                 self._greet()
+                if fault is not None:
+                    await self.apply(fault)
                 await self._receive()
                 nursery.cancel_scope.cancel()
         finally:

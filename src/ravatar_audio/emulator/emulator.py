@@ -19,6 +19,8 @@ from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import EmulatorStatistics
 from ravatar_audio.errors import SettingsError
 
+logging.getLogger("ravatar_audio.emulator").addHandler(logging.NullHandler())  # quiet unless somebody listens
+
 
 class Emulator:
     """A RAVATAR platform on this machine, without any AI: strict about what it is sent, and it tells what it heard.
@@ -119,7 +121,7 @@ class Emulator:
         failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
-                server_port = await nursery.start(_serve, self._app)
+                server_port = await nursery.start(_serve, self._app, settings.ping_every_s)
                 self._relay = Relay(settings.tls, server_port, partial(self.faults.strike, "accept"))
                 nursery.start_soon(self._relay.serve, listeners)
                 try:
@@ -145,7 +147,7 @@ async def _listen(settings: EmulatorSettings) -> list[trio.SocketListener]:
     return listeners
 
 
-async def _serve(app: App, task_status: "trio.TaskStatus[int]") -> None:
+async def _serve(app: App, ping_every_s: float | None, task_status: "trio.TaskStatus[int]") -> None:
     """Run the HTTP server on a free port of loopback, behind the relay."""
     from hypercorn.config import Config
     from hypercorn.trio import serve
@@ -155,6 +157,7 @@ async def _serve(app: App, task_status: "trio.TaskStatus[int]") -> None:
     config.errorlog = logging.getLogger("ravatar_audio.emulator.server")
     config.graceful_timeout = 0
     config.keep_alive_timeout = 60
+    config.websocket_ping_interval = ping_every_s
 
     async with trio.open_nursery() as nursery:
         binds: list[str] = await nursery.start(partial(serve, app.asgi, config))  # type: ignore[arg-type]

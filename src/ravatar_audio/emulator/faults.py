@@ -12,7 +12,8 @@ command line as `startLiveSession status=503 times=2 retry_after_s=1`, and in a 
 
 `at`                    what is counted               what `do` may be
 an endpoint, or "http"  calls (of any endpoint)       status, delay, garbage, oversized, and everything of the link
-"socket"                WebSocket handshakes          status, delay, garbage, and everything of the link
+"socket"                WebSocket handshakes          status, delay, garbage, everything of the link, and close: it
+                                                      is accepted, and closed at once
 "message"               WebSocket messages received   close, garbage, oversized, binary, broken_text, stream_error,
                                                       delay, and everything of the link
 "accept"                TCP connections accepted      delay, and everything of the link
@@ -42,7 +43,7 @@ _EXPIRE = {"expire_token", "expire_session"}
 _HTTP = _LINK | _EXPIRE | {"status", "delay", "garbage", "oversized"}
 ACTIONS: Final = {
     **dict.fromkeys((*ENDPOINTS, "http"), _HTTP),
-    "socket": _LINK | _EXPIRE | {"status", "delay", "garbage"},
+    "socket": _LINK | _EXPIRE | {"status", "delay", "garbage", "close"},
     "message": _LINK | _EXPIRE | {"close", "delay", "garbage", "oversized", "binary", "broken_text", "stream_error"},
     "accept": _LINK | {"delay"},
 }

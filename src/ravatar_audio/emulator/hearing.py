@@ -1,15 +1,20 @@
 """What the emulator hears in a live stream: turns, by level, as the platform's own demo finds them. Pure."""
 
 import math
+from collections import deque
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from ravatar_audio.frames import HOP_SAMPLES, RATE_HZ, dbfs
 
 SPEECH_DBFS: Final = 20 * math.log10(0.02)
 """RMS of a hop that counts as speech: 0.02 of full scale, as in the platform's demo."""
+KEPT_HOPS: Final = 512
+"""Hops whose level is kept, for those who watch: 8 s."""
 HANGOVER_S: Final = 0.9
 """Quiet that ends a turn, as in the platform's demo."""
 
@@ -51,10 +56,8 @@ class Hearing:
         self._start: int | None = None
         self._end = self._speech_samples = self._peak = self._lost = 0
         self._energy = 0.0
-        self.level_dbfs = -math.inf
-        """RMS of the last frame."""
-        self.levels_dbfs: list[float] = []
-        """RMS of the last frame's hops."""
+        self.powers: deque[float] = deque(maxlen=KEPT_HOPS)
+        """Mean square of each of the last hops, as int16."""
 
     @property
     def position_samples(self) -> int:
@@ -68,20 +71,29 @@ class Hearing:
     def hear(self, pcm: bytes, lost_samples: int = 0) -> list[Heard]:
         """One frame of int16 little-endian samples; the turns that ended in it."""
         samples = np.frombuffer(pcm, "<i2")
-        hops = samples.reshape(-1, HOP_SAMPLES).astype(np.float64)
-        powers = np.square(hops).mean(axis=1)
-        peaks = np.abs(hops).max(axis=1)
-        loud = np.flatnonzero(samples)
-        self._zeros = self._zeros + len(samples) if not len(loud) else len(samples) - 1 - int(loud[-1])
-        self.level_dbfs = dbfs(math.sqrt(float(powers.mean())))
-        self.levels_dbfs = [dbfs(math.sqrt(power)) for power in powers.tolist()]
+        hops = samples.reshape(-1, HOP_SAMPLES).astype(np.float32)
+        powers = (np.einsum("ij,ij->i", hops, hops) / HOP_SAMPLES).tolist()
+        self.powers += powers
+        self._zeros = self._zeros_at_end(samples)
         if self._start is not None:
             self._lost += lost_samples
-        heard = []
-        for power, peak in zip(powers.tolist(), peaks.tolist(), strict=True):
-            if (turn := self._hop(power, int(peak))) is not None:
-                heard.append(turn)
-        return heard
+        elif max(powers) < self._speech_power:
+            self._position += len(samples)
+            return []
+        peaks = np.abs(hops).max(axis=1).tolist()
+        turns = [self._hop(power, int(peak)) for power, peak in zip(powers, peaks, strict=True)]
+        return [turn for turn in turns if turn is not None]
+
+    def _zeros_at_end(self, samples: npt.NDArray[np.int16]) -> int:
+        if samples[-1]:
+            return 0
+        (sounding,) = np.nonzero(samples)
+        return len(samples) - 1 - int(sounding[-1]) if len(sounding) else self._zeros + len(samples)
+
+    def levels_dbfs(self, since_hops: int = 0) -> list[float]:
+        """RMS of the hops from this number on, as far as they are kept."""
+        fresh = max(0, self._position // HOP_SAMPLES - since_hops)
+        return [dbfs(math.sqrt(power)) for power in islice(self.powers, max(0, len(self.powers) - fresh), None)]
 
     def _hop(self, power: float, peak: int) -> Heard | None:
         start_of_hop = self._position

@@ -4,7 +4,6 @@ import math
 import secrets
 import time
 from importlib import resources
-from itertools import islice
 from typing import Any
 
 from starlette.responses import HTMLResponse
@@ -42,17 +41,15 @@ def state(live: Live, avatar_name: str, since_hops: int) -> dict[str, Any]:
     now = time.monotonic()
     hearing = live.hearing
     hops = hearing.position_samples // HOP_SAMPLES
-    kept = len(live.levels_dbfs)
-    fresh = islice(live.levels_dbfs, max(0, kept - max(0, hops - since_hops)), kept)
     return {
         "state": live.state,
         "avatar": avatar_name,
         "session_s": (now if live.ended_s is None else live.ended_s) - live.started_s,
         "heard_s": hearing.position_samples / RATE_HZ,
-        "pause_s": None if live.frame_s is None else now - live.frame_s,
-        "level_dbfs": _finite(hearing.level_dbfs),
+        "pause_s": None if live.pace.last_s is None else now - live.pace.last_s,
+        "level_dbfs": _finite(hearing.levels_dbfs(hops - 1)[0]) if hops else None,
         "hops": hops,
-        "levels_dbfs": [_finite(level) for level in fresh],
+        "levels_dbfs": [_finite(level) for level in hearing.levels_dbfs(since_hops)],
         "gaps": live.declared_gaps,
         "lost_samples": live.declared_lost_samples,
         "connections": len(live.connections),

@@ -1,5 +1,6 @@
 """The state of the emulated platform: users' sessions, live sessions and their slots, history. No sockets in here."""
 
+import logging
 import secrets
 import tempfile
 import time
@@ -11,6 +12,7 @@ from typing import Any, Literal
 
 from ravatar_audio.emulator.contract import ClientMessage, Speaker, Violation
 from ravatar_audio.emulator.hearing import Heard, Hearing
+from ravatar_audio.emulator.pace import Pace
 from ravatar_audio.emulator.recording import Recording, new_path
 from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import LiveStatistics, ViolationRecord
@@ -20,6 +22,8 @@ _HISTORY = 10_000
 BUSY = "All AI assistants are busy at the moment"
 
 Item = dict[str, Any]
+
+_log = logging.getLogger(__name__)
 
 
 class Live:
@@ -39,11 +43,8 @@ class Live:
         self.open_connections = 0
         self.frames = self.turns = self.texts = self.voice_messages = self.end_calls = 0
         self.declared_gaps = self.declared_lost_samples = 0
-        self.longest_pause_s = 0.0
-        self.frame_s: float | None = None
+        self.pace = Pace()
         self.has_warned = False
-        self.levels_dbfs: deque[float] = deque(maxlen=512)
-        """RMS of the last 8 s, by hop."""
         self.said: deque[tuple[str, str]] = deque(maxlen=8)
         """What was said last, for the streaming page: (who, text)."""
 
@@ -53,7 +54,7 @@ class Live:
         if connection not in self.connections:
             self.connections.append(connection)
             self.open_connections += 1
-            self.frame_s = None
+            self.pace.begin_connection()
             if self.recording is not None:
                 self.recording.mark("connection")
 
@@ -64,10 +65,7 @@ class Live:
 
     def take_frame(self, message: ClientMessage, folder: Path) -> list[Heard]:
         """Write a frame and hear it; the turns that ended in it."""
-        now = time.monotonic()
-        if self.frame_s is not None:
-            self.longest_pause_s = max(self.longest_pause_s, now - self.frame_s)
-        self.frame_s = now
+        self.pace.note_frame(time.monotonic(), message.lost_samples)
         if self.recording is None:
             self.recording = Recording(new_path(folder, "live", self.number, ".wav"))
         if message.lost_samples:
@@ -78,7 +76,6 @@ class Live:
         self.frames += 1
         turns = self.hearing.hear(message.data, message.lost_samples)
         self.turns += len(turns)
-        self.levels_dbfs += self.hearing.levels_dbfs
         return turns
 
     def finish(self, state: Literal["ended", "expired"]) -> None:
@@ -109,7 +106,8 @@ class Live:
             turns=self.turns,
             texts=self.texts,
             voice_messages=self.voice_messages,
-            longest_pause_s=self.longest_pause_s,
+            longest_pause_s=self.pace.longest_pause_s,
+            behind_samples=self.pace.behind_samples,
             end_calls=self.end_calls,
         )
 
@@ -160,6 +158,7 @@ class Platform:
     def note_violation(self, where: str, violation: Violation) -> None:
         """Count what broke the contract."""
         self.violation_count += 1
+        _log.info("violation at %s: %s", where, violation)
         self.violations.append(ViolationRecord(where, violation.field, violation.why))
 
     # -- sessions and live sessions --

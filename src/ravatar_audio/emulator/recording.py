@@ -34,7 +34,7 @@ class Recording:
         self.samples = 0
         self.is_full = False
         self.marks: list[Mark] = []
-        self._file: int | None = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o644)
+        self._file: int | None = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         self._written_bytes = 0
         self._write_header()
 
@@ -46,8 +46,7 @@ class Recording:
         if self._written_bytes + len(pcm) > _MOST_BYTES:
             self.is_full = True
             return
-        os.lseek(self._file, _HEADER_BYTES + self._written_bytes, os.SEEK_SET)
-        _write_all(self._file, pcm)
+        _write_at(self._file, _HEADER_BYTES + self._written_bytes, pcm)
         self._written_bytes += len(pcm)
         self._write_header()
 
@@ -64,16 +63,16 @@ class Recording:
     def _write_header(self) -> None:
         assert self._file is not None
         size = self._written_bytes
-        os.lseek(self._file, 0, os.SEEK_SET)
         riff = struct.pack("<4sI4s", b"RIFF", _HEADER_BYTES - 8 + size, b"WAVE")
         kind = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
-        _write_all(self._file, riff + kind + struct.pack("<4sI", b"data", size))
+        _write_at(self._file, 0, riff + kind + struct.pack("<4sI", b"data", size))
 
 
-def _write_all(file: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(file, view) :]
+def _write_at(file: int, position_bytes: int, data: bytes) -> None:
+    while data:
+        written = os.pwrite(file, data, position_bytes)
+        position_bytes += written
+        data = data[written:]
 
 
 def new_path(folder: Path, stem: str, number: int, suffix: str) -> Path:

@@ -7,7 +7,7 @@ what tests want to know. RFC 6455, section 5.2.
 import re
 
 _UPGRADE = re.compile(rb"\nupgrade:[ \t]*websocket", re.IGNORECASE)
-_CLOSE, _PING = 0x8, 0x9
+_CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
 NO_CODE = 1005
 
 
@@ -19,6 +19,7 @@ class ClientScan:
         """Of the Close frame; 1005 for one without a code; None when there was none."""
         self.frames = 0
         self.pings = 0
+        self.pongs = 0
         self._is_http = True
         self._waiting = bytearray()
         self._skip = 0
@@ -71,6 +72,7 @@ class ClientScan:
             self.close_code = (body[0] ^ key[0]) << 8 | body[1] ^ key[1] if length >= 2 else NO_CODE
         self.frames += 1
         self.pings += opcode == _PING
+        self.pongs += opcode == _PONG
         del self._waiting[:header]
         self._skip = length
         return bool(self._waiting)

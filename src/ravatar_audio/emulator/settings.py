@@ -54,6 +54,8 @@ class EmulatorSettings:
     languages: tuple[tuple[str, str], ...] = LANGUAGES
     """(name, language_code)."""
     vad_enabled: bool = False
+    ping_every_s: float | None = None
+    """The server pings its clients; None: never."""
     observed_names: bool = False
     """Answer with the variants seen on deployments: token for jwt, id for _id, code for language_code."""
     frame_ancestors: str | None = None

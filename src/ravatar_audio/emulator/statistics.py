@@ -31,6 +31,9 @@ class ConnectionStatistics:
     messages: int
     frames: int
     pings: int
+    """From the client."""
+    pongs: int
+    """The client's answers to pings."""
     replies: int
     replies_dropped: int
     """Answers that were not sent because the client did not read."""
@@ -67,7 +70,11 @@ class LiveStatistics:
     texts: int
     voice_messages: int
     longest_pause_s: float
-    """Between two frames."""
+    """Between two frames of a connection."""
+    behind_samples: int
+    """What a real-time stream should have brought since its first frame, by the clock, and what neither came nor was
+    declared as lost; 0 or more. Sound that is late counts until it is there; a muted microphone and a device clock that
+    is slow (100 ppm: 5,760 samples an hour) count as well."""
     end_calls: int
     """Calls of /endLiveSession that named it."""
 
