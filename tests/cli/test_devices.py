@@ -1,0 +1,96 @@
+"""The commands with microphones, and with what can be wrong about them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.device.microphones import MakeMicrophones, Pcm
+
+pytestmark = pytest.mark.device
+
+
+def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    result = subprocess.run(
+        [sys.executable, "-m", "ravatar_audio", *arguments],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in result.stdout + result.stderr
+    return result
+
+
+@pytest.fixture
+def environment(usb_microphone: MakeMicrophones, tmp_path: Path) -> dict[str, str]:
+    microphones = usb_microphone(Pcm("usbmic", (44_100, 48_000)), Pcm("arraymic", (16_000,), (4, 4)), Pcm("busymic"))
+    microphones.control("busymic", "ebusy")
+    return microphones.environment | {"RAVATAR_STATE_DIR": str(tmp_path)}
+
+
+def test_devices_are_listed_for_people_and_for_programs(environment: dict[str, str]) -> None:
+    listed = json.loads(run(environment, "devices", "--json").stdout)
+    by_name = {item["name"]: item for item in listed}
+    assert by_name["usbmic"]["channels"] == 2
+    assert by_name["arraymic"]["rate_hz"] == 16_000
+    assert sum(item["is_default"] for item in listed) == 1
+    shown = run(environment, "devices")
+    assert shown.stderr == "", "the sound libraries' chatter is not shown"
+    lines = shown.stdout.splitlines()
+    assert lines[0].split() == ["index", "name", "host", "API", "channels", "rate"]
+    assert any("arraymic" in line and "16000 Hz" in line for line in lines)
+
+
+def test_no_device_at_all_is_said_and_is_no_failure_of_the_listing(tmp_path: Path) -> None:
+    configuration = tmp_path / "asound.conf"
+    configuration.write_text("pcm.!default { type hw card 99 }\n")
+    environment = {"PATH": "/usr/bin:/bin", "ALSA_CONFIG_PATH": str(configuration), "JACK_NO_START_SERVER": "1"}
+    listed = run(environment, "devices", "--json")
+    assert listed.returncode == 0
+    assert json.loads(listed.stdout) == []
+    assert "No microphone was found" in run(environment, "devices").stderr
+
+
+def test_the_demo_takes_the_microphone(environment: dict[str, str], tmp_path: Path) -> None:
+    arguments = ["demo", "--mic", "--device", "array", "--seconds", "2", "--json", "--wav-dir", str(tmp_path / "heard")]
+    result = run(environment, *arguments)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.splitlines()[-1])
+    assert summary["samples_lost"] == 0
+    assert 31_000 < summary["samples_captured"] == summary["samples_received"] < 48_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--device", "nonsense"], 3, "usbmic"),
+        (["--device", "mic"], 3, "arraymic"),
+        (["--device", "99"], 3, "99"),
+        (["--device", "usbmic", "--rate", "96000"], 3, "96000"),
+        (["--device", "usbmic", "--channels", "3"], 3, "3 channels"),
+        (["--device", "busymic"], 3, "busymic"),
+        (["--device", "usbmic", "--heard", "5"], 2, "channel 5"),
+    ],
+)
+def test_a_microphone_that_cannot_be_had_is_one_clear_line(
+    environment: dict[str, str], arguments: list[str], code: int, said: str
+) -> None:
+    result = run(environment, "demo", "--mic", "--seconds", "1", *arguments)
+    assert result.returncode == code, result.stderr
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) <= 4, result.stderr
+
+
+def test_without_portaudio_the_command_says_what_to_install(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "pyaudio.py").write_text('raise ImportError("libportaudio.so.2: cannot open shared object file")\n')
+    shadowed = environment | {"PYTHONPATH": f"{tmp_path}:{environment['PYTHONPATH']}"}
+    for arguments in (["devices"], ["demo", "--mic"]):
+        result = run(shadowed, *arguments)
+        assert result.returncode == 3
+        assert "libportaudio2" in result.stderr
+    assert run(shadowed, "demo", "--seconds", "0.5").returncode == 0, "without a microphone it is not needed"
