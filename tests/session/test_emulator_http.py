@@ -1,6 +1,8 @@
 """The emulator's HTTP side over a real socket: each endpoint, each error of the guide, for programs and browsers."""
 
+import contextlib
 import json
+import random
 import ssl
 from typing import Any
 
@@ -339,6 +341,29 @@ async def test_an_unknown_path_is_404_and_a_wrong_method_405() -> None:
     async with open_emulator(login=False) as (_, client):
         assert (await client.http.get("/nowhere")).status_code == 404
         assert (await client.http.get("/jwt")).status_code == 405
+
+
+@pytest.mark.parametrize("secured", [False, True])
+async def test_bytes_of_every_kind_do_not_disturb_the_others(secured: bool) -> None:
+    rng = random.Random(4)
+    async with open_emulator(secured=secured) as (emulator, client), trio.open_nursery() as nursery:
+
+        async def disturb(data: bytes) -> None:
+            stream = await trio.open_tcp_stream("127.0.0.1", emulator.port)
+            async with stream:
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await stream.send_all(data)
+                    await stream.send_eof()
+                    while await stream.receive_some():
+                        pass
+
+        upgrade = b"GET /ws/chat?token=%b HTTP/1.1\r\nHost: e\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        upgrade += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        for start in (b"", b"GET / HTTP/1.1\r\n", b"\x16\x03\x01", upgrade % client.jwt.encode()):
+            for _ in range(25):
+                nursery.start_soon(disturb, start + rng.randbytes(rng.randrange(1, 3000)))
+        for _ in range(5):
+            assert (await client.call("GET", "/connection")).status_code == 200
 
 
 async def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from trio_websocket import WebSocketConnection
 
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 
-from .emulator_client import Client, frame_pcm, open_client, open_emulator
+from .emulator_client import Client, frame_pcm, open_client, open_emulator, open_raw
 
 
 async def test_live_frames_are_recorded_and_answered() -> None:
@@ -58,6 +58,14 @@ async def test_a_server_that_pings_hears_the_pongs() -> None:
         while emulator.statistics().connections[0].pongs < 3:
             await trio.lowlevel.checkpoint()
         assert emulator.statistics().connections[0].pings == 1
+
+
+async def test_frames_that_come_before_the_handshake_is_answered_are_not_lost() -> None:
+    async with open_emulator("socket delay=0.1") as (emulator, client), open_raw(emulator) as raw:
+        await raw.upgrade(client.jwt)
+        await raw.stream.send_all(b"\x81\x82\0\0\0\0{}" * 3)
+        while emulator.statistics().violation_count < 3:
+            await trio.lowlevel.checkpoint()
 
 
 async def test_a_new_emulator_on_the_same_port_knows_nothing_of_the_old_one() -> None:

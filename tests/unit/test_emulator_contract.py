@@ -1,12 +1,15 @@
 """What the emulator accepts of a client, field by field: the guide's tables of messages to the server."""
 
 import base64
+import contextlib
 import io
 import json
 import wave
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ravatar_audio.emulator.contract import (
     FRAME_CHARACTERS,
@@ -130,6 +133,27 @@ def test_what_is_no_json_object_is_a_violation_and_no_crash(raw: str | bytes) ->
     with pytest.raises(Violation) as violation:
         check_message(raw, SPEAKER)
     assert violation.value.field == "message"
+
+
+SIMPLE = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
+JSON = SIMPLE | st.lists(SIMPLE, max_size=2) | st.dictionaries(st.text(max_size=5), SIMPLE, max_size=2)
+
+
+@given(st.sampled_from(sorted(ROWS)), st.sampled_from(sorted(ROWS["live PCM voice"])), JSON)
+def test_whatever_is_sent_is_a_message_or_a_violation(row: str, field: str, value: Any) -> None:
+    named = "message"
+    try:
+        check_message(json.dumps(ROWS[row] | {field: value}), SPEAKER)
+    except Violation as violation:
+        named = violation.field
+        str(violation).encode()
+    assert named in ("message", *ROWS[row], field, "audio_base64_pcm", "file_base64_data")
+
+
+@given(st.binary(max_size=200), st.booleans())
+def test_whatever_recording_is_sent_is_measured_or_a_violation(data: bytes, is_riff: bool) -> None:
+    with contextlib.suppress(Violation):
+        check_recording(b"RIFF\0\0\0\0WAVE" + data if is_riff else data)
 
 
 # -- the table of recorded voice: WAV or WebM, 16 kHz, mono, any depth --

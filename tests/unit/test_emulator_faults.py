@@ -1,11 +1,13 @@
 """Scripted faults as text, file and Python; and when they are due."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
 from ravatar_audio.emulator import Fault, FaultScript, read_faults
+from ravatar_audio.emulator.faults import ACTIONS
 from ravatar_audio.errors import SettingsError
 
 
@@ -84,6 +86,14 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, name: str, text:
         (tmp_path / name).write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(SettingsError, match=why):
         read_faults(tmp_path / name)
+
+
+def test_each_fault_in_the_documentation_can_be_meant() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE) + re.findall(r'--fault "([^"]+)"', page)
+    shown = {(fault.at, fault.do) for fault in map(Fault.parse, lines)}
+    assert {action for actions in ACTIONS.values() for action in actions} == {action for _, action in shown}
+    assert {at for at, _ in shown} >= {"socket", "message", "accept"}
 
 
 def test_a_fault_strikes_at_number_k_and_n_times() -> None:

@@ -7,7 +7,7 @@ import binascii
 import json
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ
@@ -60,9 +60,9 @@ class ClientMessage:
     avatar_id: str
     language: str
     session: str
-    license_id: str | None
+    license_id: str | None = field(repr=False)
     text: str = ""
-    data: bytes = b""
+    data: bytes = field(default=b"", repr=False)
     is_push_to_talk: bool = False
     lost_samples: int = 0
 

@@ -155,6 +155,7 @@ async def _serve(app: App, ping_every_s: float | None, task_status: "trio.TaskSt
     config = Config()
     config.bind = ["127.0.0.1:0"]
     config.errorlog = logging.getLogger("ravatar_audio.emulator.server")
+    config.errorlog.setLevel(logging.WARNING)  # its greeting names a port that is not for clients
     config.graceful_timeout = 0
     config.keep_alive_timeout = 60
     config.websocket_ping_interval = ping_every_s

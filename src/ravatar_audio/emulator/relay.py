@@ -57,6 +57,7 @@ class Link:
         self._left_bytes: int | None = None
         self._substitute: bytes | None = None
         self._is_reset = self._is_rude = False
+        self._answered = trio.Event()
 
     def reset(self) -> None:
         """RST."""
@@ -165,11 +166,16 @@ class Link:
             if not data:
                 await server.send_eof()
                 return
-            self.scan.feed(data)
+            if (size := self.scan.feed(data)) is not None:
+                # The server library breaks on frames that come before it has answered the handshake.
+                await self._send(server, data[:size])
+                await self._answered.wait()
+                data = data[size:]
             await self._send(server, data)
 
     async def _carry_down(self, server: trio.SocketStream, client: trio.abc.Stream) -> None:
         while data := await server.receive_some(_CHUNK_BYTES):
+            self._answered.set()
             await self._down.wait_open()
             if self._substitute is not None:
                 data = self._substitute

@@ -29,22 +29,31 @@ class ClientScan:
         """The bytes so far end within a frame."""
         return not self._is_http and bool(self._skip or self._waiting)
 
-    def feed(self, data: bytes | bytearray) -> None:
-        """More bytes."""
+    def feed(self, data: bytes | bytearray) -> int | None:
+        """More bytes. Where they end a request for the WebSocket: how many of them belong to it; else None."""
+        if self._is_http:
+            return self._feed_http(data)
+        self._feed_frames(data)
+        return None
+
+    def _feed_http(self, data: bytes | bytearray) -> int | None:
+        self._waiting += data
+        head, end, rest = self._waiting.partition(b"\r\n\r\n")
+        if not end:
+            self._waiting = self._waiting[-65_536:]
+            return None
+        self._waiting = bytearray()
+        if not _UPGRADE.search(head):
+            return None  # another request; if it has a body, that ends where the next request begins
+        self._is_http = False
+        self._feed_frames(rest)
+        return len(data) - len(rest)
+
+    def _feed_frames(self, data: bytes | bytearray) -> None:
         if not self._waiting and self._skip >= len(data):  # the usual case: the middle of a payload
             self._skip -= len(data)
             return
         self._waiting += data
-        if self._is_http:
-            head, end, rest = self._waiting.partition(b"\r\n\r\n")
-            if not end:
-                self._waiting = self._waiting[-65_536:]
-                return
-            if not _UPGRADE.search(head):
-                self._waiting = bytearray()  # another request; a body ends where the next one begins
-                return
-            self._is_http = False
-            self._waiting = rest
         while self._step():
             pass
 
