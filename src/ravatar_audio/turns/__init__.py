@@ -1,0 +1,37 @@
+"""Turns without clipped words: a gate moved over sound that is already there.
+
+A gate is a pure state machine: frames of a capture in, turns out. It does no I/O, waits for nothing and has no clock;
+times come from the caller. Give it frames of any length, in order, and tell it what happens:
+
+    gate = Gate("ptt")
+    for outcome in gate.feed(frame):      # a Frame to be sent, or a TurnEvent
+        ...
+    gate.press(now_s), gate.release(now_s), gate.mute(now_s), gate.set_mode("vad", now_s), ...
+    chain.flush_at(gate.flush_at)         # after each of these: the last frame of a turn is not waited for
+
+- A turn's frames begin exactly at the turn's start, pre-roll included, and have 4,096 samples each; the last, and the
+  one before a gap, are shorter: zeros follow behind `length_samples`. `STARTED` comes before them, `ENDED`, `CAPPED` or
+  `CANCELLED` after them; what is between two events belongs to that turn.
+- Turns are disjoint and in order, and each sample fed is given out once, or gated, or pending (`statistics()`).
+- Sound decides, not its packing: turns are the same however the capture cuts its frames. `flush_at` only brings
+  forward when they are known: the caller is woken once a frame (256 ms), yet the end of a turn, a press that has been
+  held long enough or a hangover that is over are known one device block later, as the audio thread ends its frame
+  there. The begin of speech is seen with the frame that holds it, and its first word is in the pre-roll.
+- The key is the button (push-to-talk), the detector's speech (voice activity) or always down (open microphone).
+  Pre-roll, shortest press, tail, hangover and caps are TurnRules.
+
+    events.py   Mode, TurnEvent and its kinds
+    rules.py    TurnRules
+    machine.py  when a turn is open: one key, and samples that pass
+    keys.py     what presses the key: button, voice, mute, mode, the avatar
+    ear.py      Detector, the interface of voice activity detection
+    tape.py     sound kept, read to the sample
+    gate.py     Gate: all of it together
+"""
+
+from ravatar_audio.turns.ear import Detector
+from ravatar_audio.turns.events import EventKind, Mode, Reason, TurnEvent
+from ravatar_audio.turns.gate import Gate, GateStatistics, Outcome
+from ravatar_audio.turns.rules import TurnRules
+
+__all__ = ["Detector", "EventKind", "Gate", "GateStatistics", "Mode", "Outcome", "Reason", "TurnEvent", "TurnRules"]

@@ -1,0 +1,355 @@
+"""The gate: frames of a capture in, turns out."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
+from ravatar_audio.turns.ear import Detector, Ear
+from ravatar_audio.turns.events import EventKind, Mode, Reason, TurnEvent
+from ravatar_audio.turns.keys import Change, Keys
+from ravatar_audio.turns.machine import TurnMachine
+from ravatar_audio.turns.rules import TurnRules
+from ravatar_audio.turns.tape import Tape
+
+Outcome = TurnEvent | Frame
+
+_LATE_SAMPLES = RATE_HZ // 4
+"""Kept beyond the pre-roll, for a press that is told late."""
+_JUMP_SAMPLES = RATE_HZ // 20
+"""Capture times jitter by a device block; when they jump by more, sound is missing that nobody counted."""
+
+_ENDS = (EventKind.ENDED, EventKind.CAPPED, EventKind.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class GateStatistics:
+    """Where the samples of the frames that were fed are. received = given + gated + pending, always."""
+
+    received_samples: int
+    given_samples: int
+    """Given out in turns."""
+    gated_samples: int
+    """In no turn."""
+    pending_samples: int
+    """Kept: they may still become a turn's."""
+    lost_samples: int
+    """Never received: lost by the ring or the device, as the frames told."""
+    turns: int
+    """Begun."""
+
+
+@dataclass(slots=True)
+class _Queued:
+    change: Change
+    position: int | None
+    """None before the first frame: not known yet."""
+    at_s: float | None = None
+    mode: Mode | None = None
+
+
+class Gate:
+    """Takes turns: see the room's docstring (ravatar_audio.turns).
+
+    `mode` is the mode to begin with, `rules` are the times. `detector` decides what speech is, and is needed for voice
+    activity. `barge_in` is a second one that listens while the avatar speaks, deaf to the loudspeaker; without it
+    nobody can interrupt the avatar but by the button.
+
+    Times (`at_s`) are seconds of the system's monotonic clock, as in Frame. All methods return at once.
+    """
+
+    def __init__(
+        self,
+        mode: Mode | str = Mode.OPEN,
+        rules: TurnRules | None = None,
+        *,
+        detector: Detector | None = None,
+        barge_in: Detector | None = None,
+    ) -> None:
+        rules = rules or TurnRules()
+        self._ear = Ear(detector) if detector else None
+        self._barge_ear = Ear(barge_in) if barge_in else None
+        mode = self._checked(mode)
+        machine = self._machine = TurnMachine(rules.timing(mode))
+        self._keys = Keys(rules, mode, machine)
+        self._tape = Tape()
+        self._queue: list[_Queued] = []
+        self._offset = 0
+        """What is added to the positions of this capture; a later capture goes on in our numbering."""
+        self._anchor: tuple[int, float] | None = None
+        self._has_begun = False
+        self._seq = self._turn_samples = 0
+        self._received = self._given = self._gated = self._lost = self._turns = 0
+
+    # What the program asks.
+
+    @property
+    def mode(self) -> Mode:
+        """The mode, changes that are still to come included."""
+        return next((item.mode for item in reversed(self._queue) if item.mode is not None), self._keys.mode)
+
+    @property
+    def is_muted(self) -> bool:
+        """Muted, a change that is still to come included."""
+        changes = {Change.MUTE: True, Change.UNMUTE: False}
+        return next((changes[i.change] for i in reversed(self._queue) if i.change in changes), self._keys.is_muted)
+
+    @property
+    def is_open(self) -> bool:
+        """A turn is open, as of the newest frame."""
+        return self._machine.turn is not None
+
+    @property
+    def is_gated(self) -> bool:
+        """The avatar speaks and nobody has barged in, as of the newest frame."""
+        return self._keys.is_gated
+
+    @property
+    def flush_at(self) -> int | None:
+        """Where the frame that is being filled should end, for Chain.flush_at, as a position of the capture; or None.
+
+        It is the next position at which something will be decided or given out: a turn's end, the moment at which a
+        press has been held long enough, the end of a frame of the turn. To be asked after each method that returns
+        outcomes. Once a turn has begun, the capture's frames have been brought into step with the turn's.
+        """
+        if self._anchor is None:
+            return None
+        decision = self._next_decision()
+        candidates = [] if decision is None else [self._decided_at(decision)]
+        if self._machine.turn is not None:
+            candidates.append(self._tape.front + FRAME_SAMPLES)
+        ahead = [position for position in candidates if position > self._tape.end]
+        return min(ahead) - self._offset if ahead else None
+
+    def statistics(self) -> GateStatistics:
+        """Counters as of now."""
+        return GateStatistics(
+            received_samples=self._received,
+            given_samples=self._given,
+            gated_samples=self._gated,
+            pending_samples=self._tape.samples,
+            lost_samples=self._lost,
+            turns=self._turns,
+        )
+
+    # What the program tells. Each returns what came of it, in order.
+
+    def feed(self, frame: Frame) -> list[Outcome]:
+        """The capture's next frame, of any length. Raises ValueError for one that was before the last."""
+        frame = self._placed(frame)
+        is_first = self._anchor is None
+        before = self._tape.end if self._has_begun else frame.position_samples - frame.ring_lost_samples
+        self._lost += frame.device_lost_samples + frame.position_samples - before
+        self._has_begun = True
+        self._anchor = (frame.position_samples + frame.length_samples - 1, frame.captured_s)
+        self._place_controls(before)
+        if is_first:
+            self._insert(_Queued(Change.BEGIN, frame.position_samples))
+        self._tape.append(frame)
+        self._received += frame.length_samples
+        pcm = frame.pcm[: 2 * frame.length_samples]
+        for ear, on, off in (
+            (self._ear, Change.SPEECH, Change.NO_SPEECH),
+            (self._barge_ear, Change.LOUD, Change.NOT_LOUD),
+        ):
+            if ear is not None:
+                for position, is_speech in ear.hear(frame.position_samples, pcm):
+                    self._insert(_Queued(on if is_speech else off, position))
+        return list(self._run())
+
+    def press(self, at_s: float) -> list[Outcome]:
+        """Push-to-talk's button went down."""
+        return self._control(Change.PRESS, at_s)
+
+    def release(self, at_s: float) -> list[Outcome]:
+        """Push-to-talk's button went up."""
+        return self._control(Change.RELEASE, at_s)
+
+    def mute(self, at_s: float) -> list[Outcome]:
+        """Nothing is heard from now on; an open turn ends here, without a tail."""
+        return self._control(Change.MUTE, at_s)
+
+    def unmute(self, at_s: float) -> list[Outcome]:
+        """Heard again; no pre-roll reaches back beyond this moment."""
+        return self._control(Change.UNMUTE, at_s)
+
+    def set_mode(self, mode: Mode | str, at_s: float) -> list[Outcome]:
+        """Change the mode; an open turn ends here. Raises SettingsError for voice activity without a detector."""
+        return self._control(Change.MODE, at_s, self._checked(mode))
+
+    def call_off(self, at_s: float) -> list[Outcome]:
+        """Cancel the open turn or the press; the next one begins with a new press, or a new word."""
+        return self._control(Change.CALL_OFF, at_s)
+
+    def avatar_speaks(self, at_s: float) -> list[Outcome]:
+        """Half-duplex: open microphone and voice activity are deaf from now on; the button is not."""
+        return self._control(Change.AVATAR_SPEAKS, at_s)
+
+    def avatar_ends(self, at_s: float) -> list[Outcome]:
+        """The avatar has ended; the microphone is heard when its echo has died away."""
+        return self._control(Change.AVATAR_ENDS, at_s)
+
+    def interrupt(self) -> list[Outcome]:
+        """The capture broke off: an open turn ends with what there is. The next frame may be another capture's."""
+        return self._stop(Reason.INTERRUPTED)
+
+    def finish(self) -> list[Outcome]:
+        """The capture is at its end: an open turn ends with what there is, and nothing stays pending."""
+        return self._stop(Reason.FINISHED)
+
+    # How it works.
+
+    def _control(self, change: Change, at_s: float, mode: Mode | None = None) -> list[Outcome]:
+        item = _Queued(change, self._position_of(at_s) if self._anchor else None, at_s, mode)
+        # In the order in which they were told, whatever the clock says.
+        told = [other.position for other in self._queue if other.at_s is not None and other.position is not None]
+        if item.position is not None and told:
+            item.position = max(item.position, told[-1])
+        self._insert(item)
+        return list(self._run())
+
+    def _insert(self, item: _Queued) -> None:
+        index = len(self._queue)
+        if item.position is not None:
+            while index and (before := self._queue[index - 1].position) is not None and before > item.position:
+                index -= 1
+        self._queue.insert(index, item)
+
+    def _place_controls(self, earliest: int) -> None:
+        """Settle where controls take effect that were told in times: once, unless the capture's clock has jumped."""
+        told = 0
+        for item in self._queue:
+            if item.at_s is not None:
+                here = self._position_of(item.at_s)
+                if item.position is None or abs(here - item.position) > _JUMP_SAMPLES:
+                    item.position = max(here, earliest)
+                told = item.position = max(told, item.position)
+        self._queue.sort(key=lambda item: item.position or 0)
+
+    def _position_of(self, at_s: float) -> int:
+        assert self._anchor is not None
+        position, captured_s = self._anchor
+        return position - round((captured_s - at_s) * RATE_HZ)
+
+    def _placed(self, frame: Frame) -> Frame:
+        if self._anchor is None and self._has_begun:
+            self._offset = self._tape.end - (frame.position_samples - frame.ring_lost_samples)
+        if self._offset:
+            frame = replace(frame, position_samples=frame.position_samples + self._offset)
+        if frame.position_samples < self._tape.end and self._has_begun:
+            raise ValueError(
+                f"frame {frame.seq} begins at sample {frame.position_samples - self._offset}, which was fed before; "
+                "call interrupt() before the frames of another capture"
+            )
+        return frame
+
+    def _deciding_ears(self) -> list[Ear]:
+        """The ears without which nothing can be decided now."""
+        keys = self._keys
+        ears = [
+            self._ear if keys.mode is Mode.VAD else None,
+            self._barge_ear if keys.is_gated and keys.mode is not Mode.PTT else None,
+        ]
+        return [ear for ear in ears if ear is not None]
+
+    def _horizon(self) -> int:
+        """Everything before this position is known."""
+        return min([self._tape.end, *(ear.decided for ear in self._deciding_ears())])
+
+    def _decided_at(self, position: int) -> int:
+        return max([position, *(ear.next_decision(position) for ear in self._deciding_ears())])
+
+    def _run(self) -> Iterator[Outcome]:
+        """Decide what can be decided, and give out what is decided."""
+        if self._anchor is None:
+            return
+        while self._queue:
+            item = self._queue[0]
+            if item.position is None or item.position > self._horizon():
+                break
+            del self._queue[0]
+            yield from self._told(self._keys.apply(item.change, item.position, item.mode))
+        yield from self._told(self._keys.advance(self._horizon()))
+        machine, tape = self._machine, self._tape
+        if machine.turn is not None:
+            queued = [item.position for item in self._queue[:1] if item.position is not None]
+            yield from self._give(min([tape.end, machine.earliest_end, *queued]), is_end=False)
+        else:
+            unneeded = max(machine.floor, machine.earliest_start - _LATE_SAMPLES)
+            self._gated += tape.discard(min(unneeded, tape.end))
+
+    def _told(self, events: list[TurnEvent]) -> Iterator[Outcome]:
+        """The events, with the sound that belongs before them."""
+        for event in events:
+            if event.kind is EventKind.STARTED:
+                self._gated += self._tape.discard(event.position_samples)
+                event = replace(event, position_samples=max(event.position_samples, self._tape.front))
+                self._machine.start = self._machine.given = event.position_samples
+                self._turn_samples = 0
+                self._turns += 1
+            elif event.turn is not None and event.kind in _ENDS:
+                if event.kind is not EventKind.CANCELLED:
+                    yield from self._give(event.position_samples, is_end=True)
+                event = replace(event, sound_samples=self._turn_samples)
+            yield event
+
+    def _give(self, to: int, *, is_end: bool) -> Iterator[Frame]:
+        """Give out the open turn's sound up to `to`: whole frames, and a short one before a gap and at the end."""
+        tape = self._tape
+        while tape.front < min(to, tape.end):
+            stop = min(tape.front + FRAME_SAMPLES, to)
+            run_end = tape.run_end()
+            if run_end < min(stop, tape.end):
+                stop = run_end
+            elif stop < tape.front + FRAME_SAMPLES and not is_end:
+                return
+            frame = tape.read(stop, self._seq)
+            if self._turn_samples == 0 and (frame.ring_lost_samples or frame.device_lost_samples):
+                frame = replace(frame, ring_lost_samples=0, device_lost_samples=0, discontinuity=False)
+            self._seq += 1
+            self._turn_samples += frame.length_samples
+            self._given += frame.length_samples
+            self._machine.given = stop
+            yield frame
+
+    def _next_decision(self) -> int | None:
+        """When a turn will begin or end by itself or by what is queued, as far as is known now."""
+        keys = self._keys.copy()
+        for item in self._queue:
+            if item.position is None:
+                continue
+            deadline = _first(keys.ungates_at, keys.machine.deadline)
+            if deadline is not None and deadline <= item.position:
+                break
+            turn = keys.machine.turn
+            keys.apply(item.change, item.position, item.mode)
+            if keys.machine.turn != turn:
+                return item.position
+        return _first(keys.ungates_at, keys.machine.deadline)
+
+    def _stop(self, reason: Reason) -> list[Outcome]:
+        """What is queued takes effect at once; then everything ends at the newest sample."""
+        end = self._tape.end
+        outcomes: list[Outcome] = []
+        while self._queue:
+            item = self._queue.pop(0)
+            at = end if item.position is None else min(item.position, end)
+            outcomes += self._told(self._keys.apply(item.change, at, item.mode))
+        outcomes += self._told(self._keys.advance(end))
+        outcomes += self._told(self._machine.cut(end, reason))
+        self._gated += self._tape.discard(end)
+        self._anchor = None
+        return outcomes
+
+    def _checked(self, mode: Mode | str) -> Mode:
+        try:
+            mode = Mode(mode)
+        except ValueError:
+            raise SettingsError(f"mode {mode!r} is unknown; it is one of {', '.join(Mode)}") from None
+        if mode is Mode.VAD and self._ear is None:
+            raise SettingsError("voice activity needs a detector, and none was given")
+        return mode
+
+
+def _first(*positions: int | None) -> int | None:
+    return min((position for position in positions if position is not None), default=None)

@@ -1,0 +1,104 @@
+"""The times that turns are taken by."""
+
+from dataclasses import dataclass, fields
+
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.frames import RATE_HZ
+from ravatar_audio.turns.events import Mode
+
+# name: least, most. A cap may also be None.
+_RANGES = {
+    "pre_roll_ms": (0, 5_000),
+    "tail_ms": (0, 5_000),
+    "hangover_ms": (50, 10_000),
+    "shortest_press_ms": (0, 5_000),
+    "onset_ms": (0, 1_000),
+    "cap_ms": (1_000, 600_000),
+    "press_cap_ms": (1_000, 3_600_000),
+    "echo_ms": (0, 5_000),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """What a mode's key does, in samples: see TurnMachine."""
+
+    pre_roll_samples: int
+    confirm_samples: int
+    """A key that is let go earlier starts nothing."""
+    hold_samples: int
+    """From the key's release to the turn's end, unless it is pressed again."""
+    cap_samples: int | None
+    restarts: bool
+    """After the cap a key that is still down starts the next turn, without a gap."""
+    tells_taps: bool
+    """A key that was not down long enough is worth an event: a button, not a noise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRules:
+    """Pre-roll, tail, hangover, caps. Raises SettingsError for a value out of its range.
+
+    Hangover, the cap of voice activity and the shortest press are the platform's own: 900 ms, 15 s, 200 ms.
+    """
+
+    pre_roll_ms: int = 300
+    """Sound from before the button or the voice, 0 to 5,000."""
+    tail_ms: int = 200
+    """Sound after the button was let go, 0 to 5,000; a new press in it goes on with the turn."""
+    hangover_ms: int = 900
+    """Silence that ends a turn of voice activity, 50 to 10,000."""
+    shortest_press_ms: int = 200
+    """A shorter press sends nothing, 0 to 5,000."""
+    onset_ms: int = 32
+    """Speech that must be heard without a break before a turn begins, 0 to 1,000."""
+    cap_ms: int | None = 15_000
+    """Longest turn of voice activity, 1,000 to 600,000; the next follows without a gap. None: no limit."""
+    press_cap_ms: int | None = 120_000
+    """Longest turn of push-to-talk, 1,000 to 3,600,000; against a button that is stuck. None: no limit."""
+    echo_ms: int = 300
+    """How long the avatar's voice hangs in the room after it has ended, 0 to 5,000; still gated."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value, (low, high) = getattr(self, item.name), _RANGES[item.name]
+            if value is None and "cap" in item.name:
+                continue
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of ms, {low} to {high}")
+        for cap, confirm in (("cap_ms", self.onset_ms), ("press_cap_ms", self.shortest_press_ms)):
+            value = getattr(self, cap)
+            if value is not None and value <= self.pre_roll_ms + confirm:
+                raise SettingsError(
+                    f"{cap} is {value}; it must be more than the {self.pre_roll_ms + confirm} ms that begin"
+                )
+
+    def timing(self, mode: Mode) -> Timing:
+        """The key's timing in a mode."""
+        pre_roll = _samples(self.pre_roll_ms)
+        match mode:
+            case Mode.OPEN:
+                return Timing(pre_roll, 0, 0, None, restarts=False, tells_taps=False)
+            case Mode.PTT:
+                confirm, hold, cap = self.shortest_press_ms, self.tail_ms, self.press_cap_ms
+                restarts = False
+            case Mode.VAD:
+                confirm, hold, cap = self.onset_ms, self.hangover_ms, self.cap_ms
+                restarts = True
+        return Timing(
+            pre_roll,
+            _samples(confirm),
+            _samples(hold),
+            None if cap is None else _samples(cap),
+            restarts=restarts,
+            tells_taps=not restarts,
+        )
+
+    @property
+    def echo_samples(self) -> int:
+        """echo_ms at 16 kHz."""
+        return _samples(self.echo_ms)
+
+
+def _samples(milliseconds: int) -> int:
+    return milliseconds * RATE_HZ // 1_000
