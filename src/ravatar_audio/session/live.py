@@ -353,6 +353,8 @@ class LiveSession:
 
     async def _take_slot(self) -> None:
         # A request that is cancelled may have taken a slot all the same: its answer is waited for a moment longer.
+        if self._is_begun:  # a renewal: the conversation's id may have gone with the slot
+            self.connection = await self.platform.connection()
         scope = trio.CancelScope(shield=True)
         with alone():
             async with trio.open_nursery() as nursery:
