@@ -15,9 +15,18 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-PUBLIC = ["rva.h", "rva_message.h", "rva_stream.h", "rva_portaudio.h", "rva_vad.h"]
+PUBLIC = ["rva.h", "rva_message.h", "rva_stream.h", "rva_portaudio.h"]
 UNITS = sorted(path.name for path in HERE.glob("rva_*.c"))
-FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fno-math-errno", "-fvisibility=hidden", "-Wall", "-Wextra"]
+FLAGS = [
+    "-std=c11",
+    "-D_GNU_SOURCE",
+    "-O3",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+    "-Wall",
+    "-Wextra",
+]
 INSTALL_HINT = """\
 ravatar-audio needs a C compiler and PortAudio's headers to be built, and {missing}.
   Debian, Ubuntu, Raspberry Pi OS:  sudo apt-get install gcc libc6-dev portaudio19-dev

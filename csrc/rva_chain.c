@@ -37,7 +37,7 @@ struct rva_chain {
     uint64_t loss_seen;                     /* device samples noted but not yet worth a sample at 16 kHz, times 16,000 */
     uint32_t flags;
     float mono[RVA_RESAMPLE_CHUNK];
-    float resampled[RVA_HOP_SAMPLES];
+    float resampled[RVA_RESAMPLE_OUTPUTS];
 };
 
 #define NO_FLUSH UINT64_MAX
@@ -120,10 +120,11 @@ RVA_REALTIME static void finish_frame(rva_chain *chain, int64_t captured_ns) {
     atomic_store_explicit(&chain->counters.open_samples, 0, memory_order_relaxed);
 }
 
-/* When the sample before the resampler's next output was at the microphone; `unfed_samples` of the block are still to come. */
-RVA_REALTIME static int64_t captured_ns(const rva_chain *chain, size_t unfed_samples) {
-    double behind_s = (rva_resample_ahead_samples(chain->resampler) + (double)unfed_samples) / chain->rate_hz;
-    return chain->end_ns - (int64_t)((behind_s + 1.0 / RVA_RATE_HZ) * 1e9);
+/* When the newest sample of the open frame was at the microphone. `left` outputs of the resampler are still to be put into
+ * frames, `unfed` samples of the block are still to be resampled. */
+RVA_REALTIME static int64_t captured_ns(const rva_chain *chain, size_t left, size_t unfed) {
+    double behind_s = (rva_resample_ahead_samples(chain->resampler) + (double)unfed) / chain->rate_hz;
+    return chain->end_ns - (int64_t)((behind_s + (double)(left + 1) / RVA_RATE_HZ) * 1e9);
 }
 
 RVA_REALTIME static void append(rva_chain *chain, const float *samples, uint32_t count) {
@@ -145,44 +146,44 @@ RVA_REALTIME static void append(rva_chain *chain, const float *samples, uint32_t
 }
 
 /* Ends the open frame for a request that has been reached, unless another has taken its place in the meantime. */
-RVA_REALTIME static void flush(rva_chain *chain, uint64_t reached, size_t unfed_samples) {
+RVA_REALTIME static void flush(rva_chain *chain, uint64_t reached, size_t left, size_t unfed) {
     if (!atomic_compare_exchange_strong_explicit(&chain->flush_at, &reached, NO_FLUSH, memory_order_relaxed,
                                                  memory_order_relaxed))
         return;
     if (chain->filled == 0) return;
     chain->flags |= RVA_FLAG_FLUSHED;
-    finish_frame(chain, captured_ns(chain, unfed_samples));
+    finish_frame(chain, captured_ns(chain, left, unfed));
 }
 
-/* Takes all outputs that are ready, hop by hop. */
-RVA_REALTIME static void collect(rva_chain *chain, size_t unfed_samples) {
-    for (;;) {
-        size_t room = RVA_HOP_SAMPLES - chain->hop_filled;
+/* Puts the resampler's outputs into frames, hop by hop. */
+RVA_REALTIME static void collect(rva_chain *chain, size_t count, size_t unfed) {
+    for (const float *samples = chain->resampled; count;) {
+        size_t step = RVA_HOP_SAMPLES - chain->hop_filled;
         uint64_t here = chain->position + chain->filled;
         uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
-        if (flush_at > here && flush_at - here < room) room = (size_t)(flush_at - here);
-        size_t count = rva_resample_run(chain->resampler, chain->resampled, room);
-        if (count) append(chain, chain->resampled, (uint32_t)count);
-        if (chain->filled == RVA_FRAME_SAMPLES) finish_frame(chain, captured_ns(chain, unfed_samples));
-        if (count && flush_at == here + count) flush(chain, flush_at, unfed_samples);
-        if (count < room) return;
+        if (flush_at > here && flush_at - here < step) step = (size_t)(flush_at - here);
+        step = step < count ? step : count;
+        append(chain, samples, (uint32_t)step);
+        samples += step;
+        count -= step;
+        if (chain->filled == RVA_FRAME_SAMPLES) finish_frame(chain, captured_ns(chain, count, unfed));
+        if (flush_at == here + step) flush(chain, flush_at, count, unfed);
     }
 }
 
 RVA_REALTIME void rva_chain_push(rva_chain *chain, const void *block, size_t samples, int64_t end_ns) {
     chain->end_ns = end_ns;
     uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
-    if (flush_at <= chain->position + chain->filled) flush(chain, flush_at, samples);
+    if (flush_at <= chain->position + chain->filled) flush(chain, flush_at, 0, samples);
     const unsigned char *at = block;
     for (size_t left = samples; left;) {
         size_t step = left < RVA_RESAMPLE_CHUNK ? left : RVA_RESAMPLE_CHUNK;
         uint32_t clipped = rva_convert_run(&chain->converter, at, step, chain->mono);
         chain->clipped += clipped;
         if (clipped) COUNT(chain->counters.clipped, clipped);
-        rva_resample_feed(chain->resampler, chain->mono, step);
         at += step * chain->converter.stride_bytes;
         left -= step;
-        collect(chain, left);
+        collect(chain, rva_resample_run(chain->resampler, chain->mono, step, chain->resampled), left);
     }
     COUNT(chain->counters.blocks, 1);
     COUNT(chain->counters.device_samples, samples);
@@ -206,8 +207,7 @@ RVA_REALTIME void rva_chain_flush_at(rva_chain *chain, uint64_t position_samples
 }
 
 RVA_REALTIME void rva_chain_finish(rva_chain *chain) {
-    rva_resample_end(chain->resampler);
-    collect(chain, 0);
+    collect(chain, rva_resample_end(chain->resampler, chain->resampled), 0);
     if (chain->filled) {
         chain->flags |= RVA_FLAG_FLUSHED;
         finish_frame(chain, chain->end_ns);

@@ -3,6 +3,15 @@
 #include <math.h>
 #include <string.h>
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define FIRST_IS_HIGHEST 1
+#else
+#define FIRST_IS_HIGHEST 0
+#endif
+
+/* With a constant format and constant strides each of these loops becomes vector code. */
+#define INLINE static inline __attribute__((always_inline))
+
 static const struct {
     uint32_t bytes;
     float scale;
@@ -23,58 +32,100 @@ int rva_convert_open(rva_converter *converter, const rva_config *config) {
     for (uint32_t channel = 0; channel < config->channels; channel++)
         if (!config->channel_mask || config->channel_mask >> channel & 1)
             converter->heard[converter->heard_count++] = channel;
-    converter->sample_bytes = formats[config->format].bytes;
-    converter->stride_bytes = converter->sample_bytes * config->channels;
+    converter->stride_bytes = formats[config->format].bytes * config->channels;
     converter->scale =
         (float)(pow(10.0, config->gain_db / 20.0) / converter->heard_count) * formats[config->format].scale;
     return RVA_OK;
 }
 
-/* One device sample as a float in the format's own units, and whether it is at full scale. */
-static inline float read_sample(uint32_t format, const unsigned char *at, uint32_t *clipped) {
-    switch (format) {
-    case RVA_FORMAT_S16: {
+/* One device sample as a float in the format's own units; adds 1 to *clipped when it is at full scale. Nothing branches,
+ * and all counts are 32 bit, as lanes are. */
+INLINE float read_sample(uint32_t format, const unsigned char *at, uint32_t *clipped) {
+    if (format == RVA_FORMAT_S16) {
         int16_t value;
         memcpy(&value, at, sizeof value);
-        *clipped += value == INT16_MAX || value == INT16_MIN;
-        return value;
-    }
-    case RVA_FORMAT_S24: {
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        int32_t value = (int32_t)((uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8) >> 8;
-#else
-        int32_t value = (int32_t)((uint32_t)at[2] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[0] << 8) >> 8;
-#endif
-        *clipped += value == 8388607 || value == -8388608;
+        *clipped += (uint32_t)(value == INT16_MAX) + (uint32_t)(value == INT16_MIN);
         return (float)value;
     }
-    case RVA_FORMAT_S32: {
+    if (format == RVA_FORMAT_S24) {
+        const int high = FIRST_IS_HIGHEST ? 0 : 2;
+        const int32_t value = (int32_t)((uint32_t)at[high] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2 - high] << 8);
+        *clipped += (uint32_t)(value == 0x7fffff00) + (uint32_t)(value == INT32_MIN);
+        return (float)value * (1.0f / 256.0f);
+    }
+    if (format == RVA_FORMAT_S32) {
         int32_t value;
         memcpy(&value, at, sizeof value);
-        *clipped += value == INT32_MAX || value == INT32_MIN;
+        *clipped += (uint32_t)(value == INT32_MAX) + (uint32_t)(value == INT32_MIN);
         return (float)value;
     }
-    case RVA_FORMAT_F32: {
+    if (format == RVA_FORMAT_F32) { /* on the bits, which order as the magnitudes do: NaN is above infinity */
+        int32_t bits;
+        memcpy(&bits, at, sizeof bits);
+        const int32_t size = bits & INT32_MAX, one = 0x3f800000, limit = RVA_CONVERT_LIMIT_BITS, infinity = 0x7f800000;
+        *clipped += (uint32_t)(size >= one) - (uint32_t)(size > infinity);
+        int32_t kept = size < limit ? size : limit;
+        kept = size > infinity ? 0 : kept;
+        kept |= bits & INT32_MIN;
         float value;
-        memcpy(&value, at, sizeof value);
-        *clipped += value >= 1.0f || value <= -1.0f;
-        if (!(value == value)) return 0.0f;
-        return value > 16.0f ? 16.0f : value < -16.0f ? -16.0f : value;
+        memcpy(&value, &kept, sizeof value);
+        return value;
     }
-    default:
-        *clipped += *at == 0 || *at == 255;
-        return (float)*at - 128.0f;
-    }
+    *clipped += (uint32_t)(*at == 0) + (uint32_t)(*at == 255);
+    return (float)*at - 128.0f;
 }
 
-RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void *block, size_t samples, float *mono) {
+/* One heard channel, which is `stride` bytes from sample to sample. */
+INLINE uint32_t convert_one(uint32_t format, size_t stride, const unsigned char *restrict at, size_t samples,
+                            float scale, float *restrict mono) {
     uint32_t clipped = 0;
-    const unsigned char *row = block;
-    for (size_t i = 0; i < samples; i++, row += converter->stride_bytes) {
+    for (size_t i = 0; i < samples; i++) mono[i] = read_sample(format, at + i * stride, &clipped) * scale;
+    return clipped;
+}
+
+/* Both channels of a stereo device. */
+INLINE uint32_t convert_two(uint32_t format, size_t bytes, const unsigned char *restrict at, size_t samples,
+                            float scale, float *restrict mono) {
+    uint32_t clipped = 0;
+    for (size_t i = 0; i < samples; i++) {
+        const float left = read_sample(format, at + 2 * i * bytes, &clipped);
+        const float right = read_sample(format, at + (2 * i + 1) * bytes, &clipped);
+        mono[i] = (left + right) * scale;
+    }
+    return clipped;
+}
+
+INLINE uint32_t convert_some(const rva_converter *converter, uint32_t format, size_t bytes,
+                             const unsigned char *restrict at, size_t samples, float *restrict mono) {
+    uint32_t clipped = 0;
+    for (size_t i = 0; i < samples; i++, at += converter->stride_bytes) {
         float sum = 0.0f;
         for (uint32_t k = 0; k < converter->heard_count; k++)
-            sum += read_sample(converter->format, row + converter->heard[k] * converter->sample_bytes, &clipped);
+            sum += read_sample(format, at + converter->heard[k] * bytes, &clipped);
         mono[i] = sum * converter->scale;
     }
     return clipped;
+}
+
+INLINE uint32_t convert(const rva_converter *converter, uint32_t format, size_t bytes, const unsigned char *block,
+                        size_t samples, float *mono) {
+    const float scale = converter->scale;
+    const unsigned char *first = block + converter->heard[0] * bytes;
+    if (converter->heard_count == 1 && converter->channels == 1)
+        return convert_one(format, bytes, first, samples, scale, mono);
+    if (converter->heard_count == 1 && converter->channels == 2)
+        return convert_one(format, 2 * bytes, first, samples, scale, mono);
+    if (converter->heard_count == 2 && converter->channels == 2)
+        return convert_two(format, bytes, first, samples, scale, mono);
+    return convert_some(converter, format, bytes, block, samples, mono);
+}
+
+RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void *block, size_t samples, float *mono) {
+    switch (converter->format) {
+    case RVA_FORMAT_S16: return convert(converter, RVA_FORMAT_S16, 2, block, samples, mono);
+    case RVA_FORMAT_S24: return convert(converter, RVA_FORMAT_S24, 3, block, samples, mono);
+    case RVA_FORMAT_S32: return convert(converter, RVA_FORMAT_S32, 4, block, samples, mono);
+    case RVA_FORMAT_F32: return convert(converter, RVA_FORMAT_F32, 4, block, samples, mono);
+    default: return convert(converter, RVA_FORMAT_U8, 1, block, samples, mono);
+    }
 }

@@ -5,19 +5,21 @@
 #include "rva.h"
 #include "rva_rt.h"
 
+#define RVA_CONVERT_LIMIT_BITS 0x41800000 /* 16.0f, the largest magnitude of a float before gain: 24 dB over full scale */
+
 typedef struct {
     uint32_t format, channels;
     uint32_t heard[RVA_CHANNELS_MAX]; /* indices of the channels that are averaged */
     uint32_t heard_count;
-    uint32_t sample_bytes, stride_bytes;
-    float scale; /* full scale of the format to 1.0, gain and 1/heard_count included */
+    uint32_t stride_bytes; /* from one sample to the next of the same channel */
+    float scale;           /* full scale of the format to 1.0, gain and 1/heard_count included */
 } rva_converter;
 
 /* RVA_OK, or which field is wrong. */
 int rva_convert_open(rva_converter *converter, const rva_config *config);
 
-/* Writes `samples` mono floats (1.0 is full scale; beyond is allowed, NaN becomes 0 and magnitudes are limited to 16)
- * and returns how many heard device samples were at full scale. */
+/* Writes `samples` mono floats (1.0 is full scale; beyond is allowed, NaN becomes 0 and magnitudes are limited) and
+ * returns how many heard device samples were at full scale. */
 RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void *block, size_t samples, float *mono);
 
 #endif

@@ -32,113 +32,150 @@ static void spline_values(int degree, double u, double *values) {
     }
 }
 
-static double knot(const rva_prototype *prototype, uint32_t phase, int i) {
-    if (i < 0 || i >= prototype->knots) return 0.0;
-    if (phase == RVA_PHASE_MINIMUM) return prototype->minimum[i];
-    return prototype->linear[abs(i - prototype->knots / 2)];
-}
-
 /* The prototype at `at` knots after its beginning. */
-static double prototype_value(const rva_prototype *prototype, uint32_t phase, double at) {
-    double values[RVA_PROTOTYPE_MAX_DEGREE + 1];
+static double prototype_value(const rva_prototype *prototype, double at) {
+    double values[RVA_PROTOTYPE_DEGREE + 1];
     int last = (int)floor(at);
-    spline_values(prototype->degree, at - last, values);
+    spline_values(RVA_PROTOTYPE_DEGREE, at - last, values);
     double sum = 0.0;
-    for (int i = 0; i <= prototype->degree; i++)
-        sum += values[i] * knot(prototype, phase, last - prototype->degree + i);
+    for (int i = 0; i <= RVA_PROTOTYPE_DEGREE; i++) {
+        int knot = last - RVA_PROTOTYPE_DEGREE + i;
+        if (knot >= 0 && knot < prototype->knots) sum += values[i] * prototype->coefficients[knot];
+    }
     return sum;
 }
-
-static double support_knots(const rva_prototype *prototype) { return prototype->knots + prototype->degree; }
 
 /* The minimum-phase prototype rises with u ** degree: how many knots pass before it is worth a ten-millionth. Leaving
  * that out makes it that much quicker. */
 static double idle_knots(const rva_prototype *prototype) {
-    double level = 1e-7 / fabs(prototype->minimum[0]);
-    for (int d = 2; d <= prototype->degree; d++) level *= d;
-    return pow(level, 1.0 / prototype->degree);
+    double level = 1e-7 / fabs(prototype->coefficients[0]);
+    for (int d = 2; d <= RVA_PROTOTYPE_DEGREE; d++) level *= d;
+    return pow(level, 1.0 / RVA_PROTOTYPE_DEGREE);
 }
 
-/* Group delay at 1 kHz: the real part of sum n c z^n / sum c z^n, and the spline's own half width. */
-static double prototype_delay_s(const rva_prototype *prototype, uint32_t phase) {
-    double w = 2 * PI * 1000.0 / RVA_PROTOTYPE_KNOT_HZ;
+/* Group delay at 1 kHz in knots: the real part of sum n c z^n / sum c z^n, and the spline's own half width. */
+static double prototype_delay(const rva_prototype *prototype) {
+    double w = 2 * PI * 1000.0 / prototype->knot_hz;
     double re = 0, im = 0, re_ramp = 0, im_ramp = 0;
     for (int i = 0; i < prototype->knots; i++) {
-        double c = knot(prototype, phase, i);
+        double c = prototype->coefficients[i];
         re += c * cos(w * i);
         im += c * sin(w * i);
         re_ramp += i * c * cos(w * i);
         im_ramp += i * c * sin(w * i);
     }
-    double delay = (re_ramp * re + im_ramp * im) / (re * re + im * im);
-    if (phase == RVA_PHASE_MINIMUM) delay -= idle_knots(prototype);
-    return (delay + 0.5 * (prototype->degree + 1)) / RVA_PROTOTYPE_KNOT_HZ;
+    return (re_ramp * re + im_ramp * im) / (re * re + im * im) + 0.5 * (RVA_PROTOTYPE_DEGREE + 1);
 }
 
-/* Adds the half bands that the rate allows and returns the rate after them. */
-static double open_stages(rva_filter *filter, uint32_t rate_hz, uint32_t profile) {
-    double rate = rate_hz;
-    const rva_half_band *classes = rva_half_bands[profile];
-    while (filter->stage_count < RVA_FILTER_STAGES_MAX && rate >= classes[0].rate_hz) {
-        int chosen = RVA_HALF_BAND_CLASSES - 1;
-        while (rate < classes[chosen].rate_hz) chosen--;
-        rva_filter_stage *stage = &filter->stages[filter->stage_count++];
-        stage->taps = (uint32_t)classes[chosen].taps;
-        for (uint32_t k = 0; k < stage->taps; k++) stage->side[k] = (float)classes[chosen].side[k];
-        filter->group_delay_s += (2 * stage->taps - 1) / rate;
-        rate /= 2;
-    }
-    return rate;
+/* How a prototype lies on a bank's input; in input samples. */
+typedef struct {
+    const rva_prototype *prototype;
+    double knots_per_sample;
+    double support;
+    double lead;   /* how much newer than the output's own time the prototype's beginning is */
+    double newest; /* the same of the newest sample that takes part */
+} placement;
+
+/* The weight of a sample that is `age` input samples older than the output. */
+static float weight(const placement *at, double age) {
+    if (age < -at->newest) return 0.0f;
+    return (float)(prototype_value(at->prototype, (age + at->lead) * at->knots_per_sample) * at->knots_per_sample);
 }
 
-int rva_filter_open(rva_filter *filter, uint32_t rate_hz, uint32_t profile, uint32_t phase) {
-    memset(filter, 0, sizeof *filter);
-    if (rate_hz < RVA_RATE_MIN_HZ || rate_hz > RVA_RATE_MAX_HZ) return RVA_ERROR_RATE;
-    if (profile >= RVA_PROTOTYPE_COUNT || phase > RVA_PHASE_MINIMUM) return RVA_ERROR_PROFILE;
-    filter->up = filter->down = filter->down_index = 1;
-    filter->ratio_up = RVA_RATE_HZ / gcd(RVA_RATE_HZ, rate_hz);
-    filter->ratio_down = rate_hz / gcd(RVA_RATE_HZ, rate_hz);
-    filter->is_copy = rate_hz == RVA_RATE_HZ;
-    if (filter->is_copy) return RVA_OK;
+static int allocate_table(rva_filter_bank *bank, size_t count) {
+    bank->table = aligned_alloc(RVA_CACHE_LINE, rva_rt_whole_lines(count * sizeof *bank->table));
+    return bank->table ? RVA_OK : RVA_ERROR_MEMORY;
+}
 
-    const rva_prototype *prototype = &rva_prototypes[profile];
-    double rate = phase == RVA_PHASE_LINEAR ? open_stages(filter, rate_hz, profile) : rate_hz;
-    double scale = RVA_RATE_HZ > rate ? RVA_RATE_HZ / rate : 1.0; /* of the prototype's time */
-    double knots_per_sample = RVA_PROTOTYPE_KNOT_HZ / (rate * scale);
-    uint32_t up = RVA_RATE_HZ << filter->stage_count, divisor = gcd(up, rate_hz);
-    filter->up = up / divisor;
-    filter->down = rate_hz / divisor;
-    filter->down_index = filter->down / filter->up;
-    filter->down_phase = filter->down % filter->up;
-    filter->group_delay_s += prototype_delay_s(prototype, phase) * scale;
-
-    /* How much newer than the output's own time the prototype's beginning is, and the newest sample that takes part:
-     * in input samples. */
-    double support = support_knots(prototype) / knots_per_sample;
-    double lead = phase == RVA_PHASE_LINEAR ? support / 2 : idle_knots(prototype) / knots_per_sample;
-    double newest = phase == RVA_PHASE_LINEAR ? lead : 0.0;
-    filter->is_interpolated = filter->up > RVA_FILTER_ROWS_MAX;
-    double last_fraction = filter->is_interpolated ? 1.0 + 1.0 / RVA_FILTER_GRID : (double)(filter->up - 1) / filter->up;
-    filter->after = (uint32_t)floor(newest + last_fraction);
-    uint32_t taps = filter->after + 1 + (uint32_t)floor(support - lead + 1.0 / RVA_FILTER_GRID);
-    filter->taps = (taps + RVA_FILTER_LANES - 1) / RVA_FILTER_LANES * RVA_FILTER_LANES;
-    uint32_t rows = filter->is_interpolated ? RVA_FILTER_GRID + 3 : filter->up;
-    size_t bytes = (size_t)rows * filter->taps * sizeof *filter->table;
-    filter->table = aligned_alloc(RVA_CACHE_LINE, rva_rt_whole_lines(bytes));
-    if (!filter->table) return RVA_ERROR_MEMORY;
-    for (uint32_t row = 0; row < rows; row++) {
-        double fraction = filter->is_interpolated ? ((double)row - 1) / RVA_FILTER_GRID : (double)row / filter->up;
-        for (uint32_t k = 0; k < filter->taps; k++) {
-            /* where in the prototype sample k lies, in input samples: its age at the output, and the lead */
-            double age = fraction + lead + (double)filter->taps - 1 - k - filter->after;
-            double value = prototype_value(prototype, phase, age * knots_per_sample);
-            filter->table[(size_t)row * filter->taps + k] = (float)(value * knots_per_sample);
+static int open_rows(rva_filter_bank *bank, const placement *at, uint32_t lanes) {
+    bank->is_interpolated = bank->up > RVA_FILTER_ROWS_MAX;
+    const double step = bank->is_interpolated ? 1.0 / RVA_FILTER_GRID : 1.0 / bank->up;
+    const double first = bank->is_interpolated ? -step : 0.0;
+    const uint32_t rows = bank->is_interpolated ? RVA_FILTER_GRID + 3 : bank->up;
+    bank->after = (uint32_t)floor(at->newest + first + step * (rows - 1));
+    const uint32_t taps = bank->after + 1 + (uint32_t)floor(at->support - at->lead - first);
+    bank->taps = (taps + lanes - 1) / lanes * lanes;
+    if (allocate_table(bank, (size_t)rows * bank->taps) != RVA_OK) return RVA_ERROR_MEMORY;
+    for (uint32_t row = 0; row < rows; row++)
+        for (uint32_t k = 0; k < bank->taps; k++) {
+            const double age = first + step * row + (double)bank->taps - 1 - k - bank->after;
+            bank->table[(size_t)row * bank->taps + k] = weight(at, age);
         }
-    }
     return RVA_OK;
 }
 
+static int open_tiles(rva_filter_bank *bank, const placement *at) {
+    const uint32_t up = bank->up, down = bank->down;
+    for (uint32_t p = 0; p < up; p++) bank->newest[p] = (uint32_t)floor(at->newest + (double)p * down / up);
+    bank->back = (uint32_t)floor(at->support - at->lead) / down + 1;
+    bank->cycles = bank->back + bank->newest[up - 1] / down + 1;
+    if (allocate_table(bank, (size_t)up * down * bank->cycles) != RVA_OK) return RVA_ERROR_MEMORY;
+    float *next = bank->table;
+    for (uint32_t p = 0; p < up; p += 2)
+        for (uint32_t r = 0; r < down; r++)
+            for (uint32_t q = 0; q < bank->cycles; q++)
+                for (uint32_t each = p; each < p + 2 && each < up; each++) {
+                    const double sample = ((double)q - bank->back) * down + r;
+                    *next++ = weight(at, (double)each * down / up - sample);
+                }
+    return RVA_OK;
+}
+
+/* Adds a bank from a rate of `in` to one of `out`, both in the same unit, of which `unit` make 1 Hz. */
+static int add_bank(rva_filter *filter, const rva_prototype *prototype, bool is_minimum, uint32_t in, uint32_t out,
+                    double unit, uint32_t lanes) {
+    rva_filter_bank *bank = &filter->banks[filter->bank_count++];
+    const uint32_t divisor = gcd(in, out);
+    bank->up = out / divisor;
+    bank->down = in / divisor;
+    bank->down_index = bank->down / bank->up;
+    bank->down_phase = bank->down % bank->up;
+    bank->grid_per_phase = (double)RVA_FILTER_GRID / bank->up;
+    bank->is_tiled = bank->up <= RVA_FILTER_CYCLE_MAX && bank->down <= RVA_FILTER_CYCLE_MAX;
+    const double rate_hz = in / unit, stretch = rate_hz < RVA_RATE_HZ ? RVA_RATE_HZ / rate_hz : 1.0;
+    const double idle = is_minimum ? idle_knots(prototype) : 0.0;
+    placement at = {.prototype = prototype, .knots_per_sample = prototype->knot_hz / (rate_hz * stretch)};
+    at.support = (prototype->knots + RVA_PROTOTYPE_DEGREE) / at.knots_per_sample;
+    at.lead = is_minimum ? idle / at.knots_per_sample : at.support / 2;
+    at.newest = is_minimum ? 0.0 : at.lead;
+    filter->group_delay_s += (prototype_delay(prototype) - idle) * stretch / prototype->knot_hz;
+    return bank->is_tiled ? open_tiles(bank, &at) : open_rows(bank, &at, lanes);
+}
+
+static void add_half_band(rva_filter *filter, double rate_hz, const rva_half_band *classes) {
+    int chosen = RVA_HALF_BAND_CLASSES - 1;
+    while (rate_hz < classes[chosen].rate_hz) chosen--;
+    rva_filter_half *half = &filter->halves[filter->half_count++];
+    half->taps = (uint32_t)classes[chosen].taps;
+    for (uint32_t k = 0; k < half->taps; k++) half->side[k] = (float)classes[chosen].side[k];
+    filter->group_delay_s += (2 * half->taps - 1) / rate_hz;
+}
+
+int rva_filter_open(rva_filter *filter, uint32_t rate_hz, uint32_t profile, uint32_t phase, uint32_t lanes) {
+    memset(filter, 0, sizeof *filter);
+    if (rate_hz < RVA_RATE_MIN_HZ || rate_hz > RVA_RATE_MAX_HZ) return RVA_ERROR_RATE;
+    if (profile >= RVA_PROTOTYPE_PROFILES || phase > RVA_PHASE_MINIMUM) return RVA_ERROR_PROFILE;
+    filter->ratio_up = RVA_RATE_HZ / gcd(RVA_RATE_HZ, rate_hz);
+    filter->ratio_down = rate_hz / gcd(RVA_RATE_HZ, rate_hz);
+    const rva_prototype_set *set = &rva_prototypes[profile];
+    if (rate_hz == RVA_RATE_HZ) return RVA_OK;
+    if (phase == RVA_PHASE_MINIMUM) return add_bank(filter, &set->minimum, true, rate_hz, RVA_RATE_HZ, 1.0, lanes);
+    if (rate_hz < RVA_RATE_HZ) return add_bank(filter, &set->linear, false, rate_hz, RVA_RATE_HZ, 1.0, lanes);
+
+    const uint32_t between_hz = RVA_PROTOTYPE_BETWEEN_HZ;
+    uint32_t halved = 1;
+    for (; rate_hz >= 2 * between_hz * halved; halved *= 2)
+        add_half_band(filter, (double)rate_hz / halved, rva_half_bands[profile]);
+    int code = RVA_OK;
+    if (rate_hz != between_hz * halved)
+        code = add_bank(filter, &set->wide, false, rate_hz, between_hz * halved, halved, lanes);
+    if (code == RVA_OK) code = add_bank(filter, &set->linear, false, between_hz, RVA_RATE_HZ, 1.0, lanes);
+    return code;
+}
+
 void rva_filter_close(rva_filter *filter) {
-    free(filter->table);
-    filter->table = NULL;
+    for (uint32_t b = 0; b < filter->bank_count; b++) {
+        free(filter->banks[b].table);
+        filter->banks[b].table = NULL;
+    }
 }

@@ -1,10 +1,12 @@
-/* rva_filter - what one device rate needs to become 16 kHz: half-band stages, then a polyphase table. Internal.
+/* rva_filter - what one device rate needs to become 16 kHz: half bands, then one or two polyphase banks. Internal.
  *
- * All rows of the table sample one continuous-time prototype (rva_prototype_data.h), at a time scale of the input's own
- * rate, or of 16 kHz where that is the higher one: above 16 kHz it removes what would alias, below it the images.
- *
- * Rates of 44.1 kHz and more are first halved, as often as that leaves 22.05 kHz or more; not for minimum phase, whose
- * delay the half bands would spoil. */
+ * All banks sample continuous-time prototypes (rva_prototype_data.h).
+ *   above 16 kHz, linear phase    half bands while the rate is 48 kHz or more; a bank of the wide prototype to 24 kHz,
+ *                                 unless that is reached already; a bank of the narrow prototype to 16 kHz. The last is
+ *                                 the same for all rates, and all tables are small: a callback finds its caches cold
+ *   above 16 kHz, minimum phase   one bank of the narrow prototype: what goes before it would delay
+ *   16 kHz                        nothing
+ *   below 16 kHz                  one bank, the prototype stretched by 16 kHz / rate: it removes the images */
 #ifndef RVA_FILTER_H
 #define RVA_FILTER_H
 
@@ -13,50 +15,54 @@
 #include "rva.h"
 #include "rva_rt.h"
 
-#define RVA_FILTER_STAGES_MAX 4
+#define RVA_FILTER_HALVES_MAX 4
 #define RVA_FILTER_SIDE_MAX 16 /* coefficients of one side of a half band */
-#define RVA_FILTER_LANES 8     /* rows are padded to a multiple of this, on the side of the older samples */
-
-/* Rows of the table where a rate needs more phases than are worth storing: cubic (Lagrange) interpolation between
- * rows a 64th of an input sample apart is off by less than -140 dB of full scale. */
-#define RVA_FILTER_GRID 64
+#define RVA_FILTER_BANKS_MAX 2
+#define RVA_FILTER_CYCLE_MAX 12 /* most inputs or outputs of a cycle that is tiled */
 #define RVA_FILTER_ROWS_MAX 1024
+#define RVA_FILTER_GRID 64
 
 typedef struct {
     uint32_t taps; /* of one side */
     float side[RVA_FILTER_SIDE_MAX];
-} rva_filter_stage;
+} rva_filter_half;
+
+/* A polyphase filter: output m lies at m * down / up input samples. Its table has one of three forms; the last two are
+ * called rows:
+ *   tiled         ratios of small numbers: `up` outputs for each `down` inputs make a cycle, and all cycles have the same
+ *                 coefficients, so that a vector can hold one output of many cycles
+ *   by phase      a row of coefficients for each of the `up` phases
+ *   interpolated  where these would be too many: rows at 64 phases, and cubic (Lagrange) interpolation between four
+ *                 outputs, which is off by less than -140 dB of full scale */
+typedef struct {
+    uint32_t up, down;
+    bool is_tiled, is_interpolated;
+    float *table;
+
+    /* rows: */
+    uint32_t down_index, down_phase; /* down / up and down % up */
+    double grid_per_phase; /* RVA_FILTER_GRID / up */
+    uint32_t taps;  /* of a row, oldest sample first, padded on that side */
+    uint32_t after; /* a row ends this many samples after floor(m * down / up) */
+
+    /* tiled: phases two by two (the last alone if odd); of each pair, for each r < down and q < cycles, the pair's
+     * coefficients of sample (q - back) * down + r, counted from the beginning of the output's own cycle */
+    uint32_t cycles, back;
+    uint32_t newest[RVA_FILTER_CYCLE_MAX]; /* the newest sample that an output needs, counted likewise */
+} rva_filter_bank;
 
 typedef struct {
     uint32_t ratio_up, ratio_down; /* 16,000 to the rate, reduced */
-    uint32_t stage_count;
-    rva_filter_stage stages[RVA_FILTER_STAGES_MAX];
-    uint32_t up, down;   /* output m lies at m * down / up samples of the last stage's output (or of the input) */
-    uint32_t down_index, down_phase; /* down / up and down % up */
-    uint32_t after;      /* a row ends this many samples after floor(m * down / up) */
-    uint32_t taps;       /* of a row; a multiple of RVA_FILTER_LANES */
-    bool is_interpolated; /* rows are at (row - 1) / RVA_FILTER_GRID, not at row / up */
-    bool is_copy;        /* 16 kHz already: there is no filter */
-    float *table;        /* rows, oldest sample first */
-    double group_delay_s; /* at 1 kHz, of all stages */
+    uint32_t half_count;
+    rva_filter_half halves[RVA_FILTER_HALVES_MAX];
+    uint32_t bank_count; /* 0: there is nothing to filter */
+    rva_filter_bank banks[RVA_FILTER_BANKS_MAX];
+    double group_delay_s; /* at 1 kHz, of all together */
 } rva_filter;
 
-/* RVA_OK, RVA_ERROR_RATE, RVA_ERROR_PROFILE or RVA_ERROR_MEMORY. Not real-time safe. */
-int rva_filter_open(rva_filter *filter, uint32_t rate_hz, uint32_t profile, uint32_t phase);
+/* RVA_OK, RVA_ERROR_RATE, RVA_ERROR_PROFILE or RVA_ERROR_MEMORY. Rows are padded to a multiple of `lanes`. To be closed
+ * in any case. Not real-time safe. */
+int rva_filter_open(rva_filter *filter, uint32_t rate_hz, uint32_t profile, uint32_t phase, uint32_t lanes);
 void rva_filter_close(rva_filter *filter);
-
-/* Steps a position by one output. */
-RVA_REALTIME static inline void rva_filter_step(const rva_filter *filter, size_t *index, uint32_t *phase) {
-    uint32_t next = *phase + filter->down_phase;
-    const uint32_t wrapped = next >= filter->up;
-    *index += filter->down_index + wrapped;
-    *phase = next - (wrapped ? filter->up : 0);
-}
-
-/* Cubic Lagrange interpolation at `u` in [0, 1) between b and c, which have a and d beside them. */
-RVA_REALTIME static inline float rva_filter_between(float a, float b, float c, float d, float u) {
-    const float p = u + 1.0f, q = u - 1.0f, r = u - 2.0f;
-    return (p * q * r * 0.5f * b - u * q * r * (1.0f / 6.0f) * a) + (p * u * q * (1.0f / 6.0f) * d - p * u * r * 0.5f * c);
-}
 
 #endif

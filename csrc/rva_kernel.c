@@ -4,6 +4,11 @@
 
 /* Fastest first. */
 static const rva_kernel *const kernels[] = {
+#if defined(__x86_64__) || defined(__i386__)
+    &rva_kernel_avx512, &rva_kernel_avx2, &rva_kernel_sse2,
+#elif defined(__aarch64__) || defined(__arm__)
+    &rva_kernel_neon,
+#endif
     &rva_kernel_portable,
 };
 

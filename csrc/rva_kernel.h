@@ -8,24 +8,62 @@
 #include "rva_filter.h"
 #include "rva_rt.h"
 
+#define RVA_KERNEL_LANES_MAX 16
+
 typedef struct {
     const char *name;
+    uint32_t lanes;             /* rows are a multiple of this long; tiles write as many cycles at a time */
     bool (*is_supported)(void); /* by this processor; may make system calls, called at open only */
 
-    /* y[j] = even[j] / 2 + sum side[k] * (odd[j + k] + odd[j - k - 1]), j < count; reads odd[-taps .. count + taps - 2] */
-    RVA_REALTIME void (*half_band)(const float *even, const float *odd, const rva_filter_stage *stage, size_t count,
+    /* Deals samples out: to[i % ways][i / ways], counted on from to[0]; count is a multiple of `ways`. */
+    RVA_REALTIME void (*deal)(const float *samples, size_t count, uint32_t ways, float *const *to);
+
+    /* y[j] = even[j] / 2 + sum side[k] * (odd[j + k] + odd[j - k - 1]), j < count */
+    RVA_REALTIME void (*half_band)(const float *even, const float *odd, const rva_filter_half *half, size_t count,
                                    float *y);
 
-    /* y[n] = sum row[k] * window[k], k < taps, for outputs n < count at positions *index + *phase / up of `history`,
-     * the row being the one of the phase; the window ends `after` samples after its position. Steps *index, *phase. */
-    RVA_REALTIME void (*polyphase)(const rva_filter *filter, const float *history, size_t *index, uint32_t *phase,
-                                   size_t count, float *y);
+    /* `count` outputs of a bank in rows, the first at *index + *phase / up of the history; steps these. */
+    RVA_REALTIME void (*rows)(const rva_filter_bank *bank, const float *history, size_t *index, uint32_t *phase,
+                              size_t count, float *y);
+
+    /* All outputs of `count` cycles: y[p * stride + j] is phase p of cycle j, streams[r][j + q] the samples that the
+     * table's (r, q) belongs to. Reads and writes up to a whole number of lanes. */
+    RVA_REALTIME void (*tile)(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y,
+                              size_t stride);
 } rva_kernel;
+
+/* Steps a position by one output. */
+RVA_REALTIME static inline void rva_kernel_step(const rva_filter_bank *bank, size_t *index, uint32_t *phase) {
+    const uint32_t next = *phase + bank->down_phase;
+    const uint32_t wrapped = next >= bank->up;
+    *index += bank->down_index + wrapped;
+    *phase = next - (wrapped ? bank->up : 0);
+}
+
+/* Of an interpolated bank: the first of the four rows around a phase, and how far between the middle two it is. */
+RVA_REALTIME static inline const float *rva_kernel_rows_at(const rva_filter_bank *bank, uint32_t phase, float *u) {
+    const double at = (double)phase * bank->grid_per_phase;
+    const uint32_t row = (uint32_t)at;
+    *u = (float)(at - row);
+    return bank->table + (size_t)row * bank->taps;
+}
+
+/* Cubic Lagrange interpolation at `u` in [0, 1) between y[1] and y[2]. */
+RVA_REALTIME static inline float rva_kernel_between(const float y[4], float u) {
+    const float p = u + 1.0f, q = u - 1.0f, r = u - 2.0f;
+    return (p * q * r * 0.5f * y[1] - u * q * r * (1.0f / 6.0f) * y[0]) +
+           (p * u * q * (1.0f / 6.0f) * y[3] - p * u * r * 0.5f * y[2]);
+}
 
 /* The fastest kernel that this processor runs, or the one that `name` asks for (NULL or empty: no wish); NULL when that
  * does not exist here. Not real-time safe. */
 const rva_kernel *rva_kernel_find(const char *name);
 
 extern const rva_kernel rva_kernel_portable;
+#if defined(__x86_64__) || defined(__i386__)
+extern const rva_kernel rva_kernel_sse2, rva_kernel_avx2, rva_kernel_avx512;
+#elif defined(__aarch64__) || defined(__arm__)
+extern const rva_kernel rva_kernel_neon;
+#endif
 
 #endif

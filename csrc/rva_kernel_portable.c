@@ -1,15 +1,20 @@
-/* Plain C, for any processor; the lanes let a compiler vectorise what it can without changing any order. */
+/* The kernel in plain C, for any processor, and the plainest statement of what the others do. */
 #include "rva_kernel.h"
 
-#define LANES RVA_FILTER_LANES
+#define LANES 8
 
 static bool is_supported(void) { return true; }
 
-RVA_REALTIME static void half_band(const float *even, const float *odd, const rva_filter_stage *stage, size_t count,
+RVA_REALTIME static void deal(const float *samples, size_t count, uint32_t ways, float *const *to) {
+    for (uint32_t r = 0; r < ways; r++)
+        for (size_t i = 0; i < count / ways; i++) to[r][i] = samples[i * ways + r];
+}
+
+RVA_REALTIME static void half_band(const float *even, const float *odd, const rva_filter_half *half, size_t count,
                                    float *y) {
     for (size_t j = 0; j < count; j++) y[j] = 0.5f * even[j];
-    for (uint32_t k = 0; k < stage->taps; k++) {
-        const float side = stage->side[k], *older = odd - k - 1, *newer = odd + k;
+    for (uint32_t k = 0; k < half->taps; k++) {
+        const float side = half->side[k], *older = odd - k - 1, *newer = odd + k;
         for (size_t j = 0; j < count; j++) y[j] += side * (older[j] + newer[j]);
     }
 }
@@ -21,31 +26,40 @@ RVA_REALTIME static float dot(const float *row, const float *window, uint32_t ta
     return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]));
 }
 
-/* Cubic Lagrange interpolation between the four rows around the phase. */
-RVA_REALTIME static float dot_between(const rva_filter *filter, const float *window, uint32_t phase) {
-    uint64_t scaled = (uint64_t)phase * RVA_FILTER_GRID;
-    const float *row = filter->table + scaled / filter->up * filter->taps;
-    const float u = (float)(scaled % filter->up) / (float)filter->up;
-    const float a = dot(row, window, filter->taps), b = dot(row + filter->taps, window, filter->taps);
-    const float c = dot(row + 2 * filter->taps, window, filter->taps);
-    const float d = dot(row + 3 * filter->taps, window, filter->taps);
-    return rva_filter_between(a, b, c, d, u);
+RVA_REALTIME static void rows(const rva_filter_bank *bank, const float *history, size_t *index, uint32_t *phase,
+                              size_t count, float *y) {
+    const float *first = history + bank->after + 1 - bank->taps;
+    for (size_t n = 0; n < count; n++) {
+        if (bank->is_interpolated) {
+            float u, around[4];
+            const float *row = rva_kernel_rows_at(bank, *phase, &u);
+            for (uint32_t i = 0; i < 4; i++) around[i] = dot(row + i * bank->taps, first + *index, bank->taps);
+            y[n] = rva_kernel_between(around, u);
+        } else {
+            y[n] = dot(bank->table + (size_t)*phase * bank->taps, first + *index, bank->taps);
+        }
+        rva_kernel_step(bank, index, phase);
+    }
 }
 
-RVA_REALTIME static void polyphase(const rva_filter *filter, const float *history, size_t *index, uint32_t *phase,
-                                   size_t count, float *y) {
-    const float *first = history + filter->after + 1 - filter->taps;
-    for (size_t n = 0; n < count; n++) {
-        const float *window = first + *index;
-        y[n] = filter->is_interpolated ? dot_between(filter, window, *phase)
-                                       : dot(filter->table + (size_t)*phase * filter->taps, window, filter->taps);
-        rva_filter_step(filter, index, phase);
-    }
+RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y,
+                              size_t stride) {
+    const float *next = bank->table;
+    for (uint32_t p = 0; p < bank->up; p++)
+        for (size_t j = 0; j < count; j++) y[p * stride + j] = 0.0f;
+    for (uint32_t p = 0; p < bank->up; p += 2)
+        for (uint32_t r = 0; r < bank->down; r++)
+            for (uint32_t q = 0; q < bank->cycles; q++)
+                for (uint32_t each = p; each < p + 2 && each < bank->up; each++, next++)
+                    for (size_t j = 0; j < count; j++) y[each * stride + j] += *next * streams[r][j + q];
 }
 
 const rva_kernel rva_kernel_portable = {
     .name = "portable",
+    .lanes = LANES,
     .is_supported = is_supported,
+    .deal = deal,
     .half_band = half_band,
-    .polyphase = polyphase,
+    .rows = rows,
+    .tile = tile,
 };

@@ -1,13 +1,39 @@
 #include "rva_quantize.h"
 
-#include <math.h>
+#include <string.h>
 
-RVA_REALTIME void rva_quantize_run(const float *samples, size_t count, int16_t *pcm) {
-    for (size_t i = 0; i < count; i++) {
-        float value = samples[i] * 32768.0f;
-        value = value > 32767.0f ? 32767.0f : value < -32768.0f ? -32768.0f : value;
-        pcm[i] = (int16_t)lrintf(value);
-    }
+/* Adding 1.5 * 2^23 rounds a float of magnitude below 2^22 to the nearest integer, ties to even, and leaves that integer
+ * in the low bits: no instruction of its own is needed, on any processor. */
+static const float shifter = 12582912.0f;
+static const int32_t shifter_bits = 0x4b400000;
+
+static inline int16_t quantize(float value) {
+    value = value < 32767.0f ? value : 32767.0f;
+    value = value > -32768.0f ? value : -32768.0f;
+    value += shifter;
+    int32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (int16_t)(bits - shifter_bits);
+}
+
+RVA_REALTIME void rva_quantize_run(const float *restrict samples, size_t count, int16_t *restrict pcm) {
+    for (size_t i = 0; i < count; i++) pcm[i] = quantize(samples[i] * 32768.0f);
+}
+
+/* Triangular noise of two steps' width (Lipshitz, Wannamaker & Vanderkooy 1992): the sum of two uniform 16-bit numbers
+ * from a hash of the sample's number, so that cutting cannot change it (finaliser of MurmurHash3). */
+static inline float triangle(uint32_t n) {
+    n *= 0x9e3779b9u;
+    n = (n ^ n >> 16) * 0x85ebca6bu;
+    n = (n ^ n >> 13) * 0xc2b2ae35u;
+    n ^= n >> 16;
+    return (float)(int32_t)((n & 0xffff) + (n >> 16)) * (1.0f / 65536.0f) - 65535.0f / 65536.0f;
+}
+
+RVA_REALTIME void rva_quantize_run_dithered(const float *restrict samples, size_t count, uint64_t first,
+                                            int16_t *restrict pcm) {
+    const uint32_t start = (uint32_t)first;
+    for (size_t i = 0; i < count; i++) pcm[i] = quantize(samples[i] * 32768.0f + triangle(start + (uint32_t)i));
 }
 
 RVA_REALTIME void rva_quantize_to_little_endian(int16_t *pcm, size_t count) {

@@ -5,10 +5,22 @@
 
 #include "rva_filter.h"
 #include "rva_kernel.h"
+#include "rva_polyphase.h"
 
-/* A half band's input, split into its two phases; odd[0 .. taps) lies before the sample that even[0] is. */
+/* Kernels read and write up to this many floats beyond what counts. */
+#define SLACK (2 * RVA_KERNEL_LANES_MAX)
+/* Half a chunk, what a half band looks around for, and what it has before its beginning. */
+#define HALF_ROOM (RVA_RESAMPLE_CHUNK / 2 + 4 * RVA_FILTER_SIDE_MAX + SLACK)
+/* More than the samples from before time zero that half bands and a first bank make. */
+#define EARLY_MAX 64
+/* What a half band or a first bank makes of a chunk; the latter, of a rate not far above 16 kHz, half as much again. */
+#define BETWEEN_MAX (RVA_RESAMPLE_CHUNK * 3 / 2 + EARLY_MAX)
+/* How many outputs before time zero the wide prototype, 0.9 ms long, can make of sound at 24 kHz; and some. */
+#define FIRST_BANK_EARLY 12
+
+/* A half band's input in its two phases; odd[0 .. taps) lies before the sample that even[0] is. */
 typedef struct {
-    float *even, *odd;
+    _Alignas(RVA_CACHE_LINE) float even[HALF_ROOM], odd[HALF_ROOM];
     size_t evens, odds; /* held; odds counts the `taps` older ones too */
     bool expects_odd;   /* of the next sample */
 } rva_splitter;
@@ -16,36 +28,19 @@ typedef struct {
 struct rva_resampler {
     rva_filter filter;
     const rva_kernel *kernel;
-    int64_t fed, made;          /* input samples taken, outputs given, since the beginning */
-    int64_t total;              /* outputs in all, once the end is known; else -1 */
-    rva_splitter splitters[RVA_FILTER_STAGES_MAX];
-    float *between;  /* what one half band hands to the next: RVA_RESAMPLE_CHUNK / 2 samples and one */
-    float *history;  /* input of the polyphase table */
-    size_t held;     /* samples in it */
-    size_t index;    /* in the history, of the next output's position, rounded down */
-    uint32_t phase;
-    float *memory; /* all of the above */
+    int64_t fed, made; /* input samples taken, outputs given, since the beginning */
+    rva_polyphase banks[RVA_FILTER_BANKS_MAX];
+    _Alignas(RVA_CACHE_LINE) float between[BETWEEN_MAX + SLACK]; /* output of all but the last */
+    rva_splitter splitters[]; /* one for each half band */
 };
 
-/* Samples that history or a splitter must hold beyond what it keeps: a chunk, and the one that a parity can add. */
-#define ROOM (RVA_RESAMPLE_CHUNK + 8)
-
-/* The same of half a chunk, and what a half band looks around for, twice: also before its beginning. */
-#define SPLITTER_ROOM (ROOM / 2 + 4 * RVA_FILTER_SIDE_MAX)
-
-static size_t line_up(size_t floats) { return (floats + 15) / 16 * 16; }
-
-static size_t kept_history(const rva_filter *filter) { return filter->taps + filter->down_index + 2; }
-
-/* Everything is silence before the first sample; a half band has outputs that lie before it. */
-static void rewind_state(rva_resampler *r) {
-    const rva_filter *filter = &r->filter;
+/* Everything is silence before the first sample; half bands and a first bank have outputs that lie before it. */
+RVA_REALTIME static void rewind_state(rva_resampler *r) {
+    uint32_t early = 0; /* samples that a stage gets from before time zero: an even number */
     r->fed = r->made = 0;
-    r->total = -1;
-    uint32_t early = 0; /* samples that a stage gets from before time zero; even but for the last */
-    for (uint32_t s = 0; s < filter->stage_count; s++) {
+    for (uint32_t s = 0; s < r->filter.half_count; s++) {
         rva_splitter *splitter = &r->splitters[s];
-        const uint32_t taps = filter->stages[s].taps, outputs = (early / 2 + taps + 1) / 2 * 2;
+        const uint32_t taps = r->filter.halves[s].taps, outputs = (early / 2 + taps + 1) / 2 * 2;
         splitter->evens = outputs - early / 2;
         splitter->odds = splitter->evens + taps;
         splitter->expects_odd = false;
@@ -53,40 +48,32 @@ static void rewind_state(rva_resampler *r) {
         memset(splitter->odd, 0, splitter->odds * sizeof *splitter->odd);
         early = outputs;
     }
-    r->phase = 0;
-    r->index = filter->is_copy ? 0 : filter->taps - 1 - filter->after;
-    r->held = r->index - early;
-    memset(r->history, 0, r->held * sizeof *r->history);
-}
-
-static int allocate(rva_resampler *r) {
-    const rva_filter *filter = &r->filter;
-    size_t floats = line_up(kept_history(filter) + ROOM) + line_up(ROOM);
-    for (uint32_t s = 0; s < filter->stage_count; s++) floats += 2 * line_up(SPLITTER_ROOM);
-    r->memory = aligned_alloc(RVA_CACHE_LINE, rva_rt_whole_lines(floats * sizeof *r->memory));
-    if (!r->memory) return RVA_ERROR_MEMORY;
-    memset(r->memory, 0, floats * sizeof *r->memory);
-    float *free_memory = r->memory;
-    for (uint32_t s = 0; s < filter->stage_count; s++) {
-        size_t size = line_up(SPLITTER_ROOM);
-        r->splitters[s].even = free_memory;
-        r->splitters[s].odd = free_memory + size;
-        free_memory += 2 * size;
+    for (uint32_t b = 0; b < r->filter.bank_count; b++) {
+        const rva_filter_bank *bank = &r->filter.banks[b];
+        uint32_t outputs = b + 1 < r->filter.bank_count ? FIRST_BANK_EARLY : 0;
+        if (bank->is_tiled) outputs = (outputs + bank->up - 1) / bank->up * bank->up;
+        rva_polyphase_rewind(&r->banks[b], early, outputs);
+        early = outputs;
     }
-    r->between = free_memory;
-    r->history = free_memory + line_up(ROOM);
-    return RVA_OK;
 }
 
 int rva_resample_open(const rva_config *config, rva_resampler **resampler) {
     *resampler = NULL;
     const rva_kernel *kernel = rva_kernel_find(getenv("RAVATAR_AUDIO_KERNEL"));
     if (!kernel) return RVA_ERROR_KERNEL;
-    rva_resampler *r = calloc(1, sizeof *r);
-    if (!r) return RVA_ERROR_MEMORY;
+    rva_filter filter;
+    int code = rva_filter_open(&filter, config->rate_hz, config->profile, config->phase, kernel->lanes);
+    size_t bytes = sizeof(rva_resampler) + filter.half_count * sizeof(rva_splitter);
+    rva_resampler *r = code == RVA_OK ? aligned_alloc(RVA_CACHE_LINE, rva_rt_whole_lines(bytes)) : NULL;
+    if (!r) {
+        rva_filter_close(&filter);
+        return code == RVA_OK ? RVA_ERROR_MEMORY : code;
+    }
+    memset(r, 0, bytes);
+    r->filter = filter;
     r->kernel = kernel;
-    int code = rva_filter_open(&r->filter, config->rate_hz, config->profile, config->phase);
-    if (code == RVA_OK) code = allocate(r);
+    for (uint32_t b = 0; b < filter.bank_count && code == RVA_OK; b++)
+        code = rva_polyphase_open(&r->banks[b], &r->filter.banks[b], kernel, BETWEEN_MAX);
     if (code != RVA_OK) {
         rva_resample_close(r);
         return code;
@@ -98,24 +85,21 @@ int rva_resample_open(const rva_config *config, rva_resampler **resampler) {
 
 void rva_resample_close(rva_resampler *r) {
     if (!r) return;
+    for (uint32_t b = 0; b < RVA_FILTER_BANKS_MAX; b++) rva_polyphase_close(&r->banks[b]);
     rva_filter_close(&r->filter);
-    free(r->memory);
     free(r);
 }
 
 /* Deals samples out to the two phases of a half band. */
-RVA_REALTIME static void split(rva_splitter *splitter, const float *samples, size_t count) {
+RVA_REALTIME static void split(const rva_kernel *kernel, rva_splitter *splitter, const float *samples, size_t count) {
     if (count && splitter->expects_odd) {
         splitter->odd[splitter->odds++] = *samples++;
         count--;
         splitter->expects_odd = false;
     }
-    float *even = splitter->even + splitter->evens, *odd = splitter->odd + splitter->odds;
     const size_t pairs = count / 2;
-    for (size_t i = 0; i < pairs; i++) {
-        even[i] = samples[2 * i];
-        odd[i] = samples[2 * i + 1];
-    }
+    float *const to[2] = {splitter->even + splitter->evens, splitter->odd + splitter->odds};
+    kernel->deal(samples, 2 * pairs, 2, to);
     splitter->evens += pairs;
     splitter->odds += pairs;
     if (count % 2) {
@@ -125,13 +109,13 @@ RVA_REALTIME static void split(rva_splitter *splitter, const float *samples, siz
 }
 
 /* Runs one half band over what is new and returns how many samples it wrote. */
-RVA_REALTIME static size_t halve(const rva_kernel *kernel, const rva_filter_stage *stage, rva_splitter *splitter,
+RVA_REALTIME static size_t halve(const rva_kernel *kernel, const rva_filter_half *half, rva_splitter *splitter,
                                  const float *samples, size_t count, float *y) {
-    split(splitter, samples, count);
+    split(kernel, splitter, samples, count);
     /* y[j] needs even[j] and odd[.. j + taps - 1], of which `taps` lie before j */
-    const size_t whole = splitter->odds < 2 * stage->taps - 1 ? 0 : splitter->odds - (2 * stage->taps - 1);
+    const size_t whole = splitter->odds < 2 * half->taps - 1 ? 0 : splitter->odds - (2 * half->taps - 1);
     const size_t ready = whole < splitter->evens ? whole : splitter->evens;
-    kernel->half_band(splitter->even, splitter->odd + stage->taps, stage, ready, y);
+    kernel->half_band(splitter->even, splitter->odd + half->taps, half, ready, y);
     splitter->evens -= ready;
     splitter->odds -= ready;
     memmove(splitter->even, splitter->even + ready, splitter->evens * sizeof *splitter->even);
@@ -139,65 +123,35 @@ RVA_REALTIME static size_t halve(const rva_kernel *kernel, const rva_filter_stag
     return ready;
 }
 
-/* Forgets what no output will need any more, so that there is room for a chunk. */
-RVA_REALTIME static void make_room(rva_resampler *r) {
-    const size_t oldest = r->filter.is_copy ? r->index : r->index - (r->filter.taps - 1 - r->filter.after);
-    const size_t dropped = oldest < r->held ? oldest : r->held;
-    r->held -= dropped;
-    r->index -= dropped;
-    memmove(r->history, r->history + dropped, r->held * sizeof *r->history);
-}
-
-RVA_REALTIME static void push(rva_resampler *r, const float *samples, size_t count) {
-    make_room(r);
-    const uint32_t stages = r->filter.stage_count;
-    for (uint32_t s = 0; s < stages; s++) {
-        float *y = s + 1 < stages ? r->between : r->history + r->held;
-        count = halve(r->kernel, &r->filter.stages[s], &r->splitters[s], samples, count, y);
+RVA_REALTIME static size_t run(rva_resampler *r, const float *samples, size_t count, float *output, size_t most) {
+    for (uint32_t s = 0; s < r->filter.half_count; s++) {
+        count = halve(r->kernel, &r->filter.halves[s], &r->splitters[s], samples, count, r->between);
         samples = r->between;
     }
-    if (!stages) memcpy(r->history + r->held, samples, count * sizeof *samples);
-    r->held += count;
-}
-
-RVA_REALTIME void rva_resample_feed(rva_resampler *r, const float *mono, size_t samples) {
-    push(r, mono, samples);
-    r->fed += (int64_t)samples;
-}
-
-/* How many outputs the history allows. */
-RVA_REALTIME static size_t available(const rva_resampler *r) {
-    const rva_filter *filter = &r->filter;
-    if (r->index + filter->after >= r->held) return 0;
-    const uint64_t span = (uint64_t)(r->held - filter->after - r->index) * filter->up - 1 - r->phase;
-    return (size_t)(span / filter->down) + 1;
-}
-
-RVA_REALTIME size_t rva_resample_run(rva_resampler *r, float *output, size_t room) {
-    static const float silence[64];
-    for (size_t made = 0;;) {
-        size_t count = available(r);
-        count = count < room - made ? count : room - made;
-        if (r->total >= 0 && (int64_t)count > r->total - r->made) count = (size_t)(r->total - r->made);
-        if (r->filter.is_copy) {
-            memcpy(output + made, r->history + r->index, count * sizeof *output);
-            r->index += count;
-        } else {
-            r->kernel->polyphase(&r->filter, r->history, &r->index, &r->phase, count, output + made);
-        }
-        made += count;
-        r->made += (int64_t)count;
-        if (made == room || r->total < 0) return made;
-        if (r->made == r->total) {
-            rewind_state(r);
-            return made;
-        }
-        push(r, silence, sizeof silence / sizeof *silence);
+    if (r->filter.bank_count == 2) {
+        count = rva_polyphase_run(&r->banks[0], samples, count, r->between, SIZE_MAX);
+        samples = r->between;
     }
+    const size_t made = rva_polyphase_run(&r->banks[r->filter.bank_count - 1], samples, count, output, most);
+    r->made += (int64_t)made;
+    return made;
 }
 
-RVA_REALTIME void rva_resample_end(rva_resampler *r) {
-    r->total = (r->fed * r->filter.ratio_up + r->filter.ratio_down - 1) / r->filter.ratio_down;
+RVA_REALTIME size_t rva_resample_run(rva_resampler *r, const float *mono, size_t samples, float *output) {
+    r->fed += (int64_t)samples;
+    if (r->filter.bank_count) return run(r, mono, samples, output, SIZE_MAX);
+    memcpy(output, mono, samples * sizeof *output);
+    r->made += (int64_t)samples;
+    return samples;
+}
+
+RVA_REALTIME size_t rva_resample_end(rva_resampler *r, float *output) {
+    static const float silence[RVA_RESAMPLE_CHUNK];
+    const int64_t up = r->filter.ratio_up, down = r->filter.ratio_down, total = (r->fed * up + down - 1) / down;
+    size_t made = 0;
+    while (r->made < total) made += run(r, silence, RVA_RESAMPLE_CHUNK, output + made, (size_t)(total - r->made));
+    rewind_state(r);
+    return made;
 }
 
 RVA_REALTIME double rva_resample_ahead_samples(const rva_resampler *r) {

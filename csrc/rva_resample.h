@@ -1,32 +1,31 @@
-/* rva_resample - polyphase FIR from any device rate to 16 kHz, mono float. Internal.
+/* rva_resample - from any device rate to 16 kHz, mono float: half bands, then the polyphase stage. Internal.
  *
  * Delay-compensated: output sample m is the input's value at the time m / 16,000 s, and is given out as soon as the
- * input that it needs is there. The result does not depend on how the input is cut into blocks. */
+ * input that it needs is there. The result does not depend on how the input is cut into runs. */
 #ifndef RVA_RESAMPLE_H
 #define RVA_RESAMPLE_H
 
 #include "rva.h"
 #include "rva_rt.h"
 
-#define RVA_RESAMPLE_CHUNK 512 /* most input samples of one run */
+#define RVA_RESAMPLE_CHUNK 2048                              /* most input samples of one run: 10 ms at 192 kHz */
+#define RVA_RESAMPLE_OUTPUTS (2 * RVA_RESAMPLE_CHUNK + 1024) /* most outputs of a run and of an end */
 
 typedef struct rva_resampler rva_resampler;
 
-/* RVA_OK, or which field is wrong. Designs the filter and allocates all that it will need. Not real-time safe. */
+/* RVA_OK, or which field is wrong. Computes the filter and allocates all that it will need. Not real-time safe. */
 int rva_resample_open(const rva_config *config, rva_resampler **resampler);
 void rva_resample_close(rva_resampler *resampler);
 
-/* Takes up to RVA_RESAMPLE_CHUNK input samples into the history; run() must have returned less than `room` before. */
-RVA_REALTIME void rva_resample_feed(rva_resampler *resampler, const float *mono, size_t samples);
+/* Takes up to RVA_RESAMPLE_CHUNK input samples, writes all outputs that they allow and returns how many. */
+RVA_REALTIME size_t rva_resample_run(rva_resampler *resampler, const float *mono, size_t samples, float *output);
 
-/* Writes the outputs that the history allows, at most `room`, and returns how many. */
-RVA_REALTIME size_t rva_resample_run(rva_resampler *resampler, float *output, size_t room);
+/* The end of the input: writes what is left, so that the total is input x 16,000 / rate, rounded up, and returns how
+ * many; all state is back at its beginning. */
+RVA_REALTIME size_t rva_resample_end(rva_resampler *resampler, float *output);
 
-/* The end of the input: from here on run() gives out what is left, so that the total is input x 16,000 / rate,
- * rounded up; when it returns less than `room`, all state is back at its beginning. */
-RVA_REALTIME void rva_resample_end(rva_resampler *resampler);
-
-/* Input samples between the newest fed and the one at the time of the next output. May be negative at high ratios. */
+/* Input samples between the newest that was taken and the one at the time of the next output. May be negative at high
+ * ratios. */
 RVA_REALTIME double rva_resample_ahead_samples(const rva_resampler *resampler);
 
 double rva_resample_group_delay_s(const rva_resampler *resampler);

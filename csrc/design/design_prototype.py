@@ -7,19 +7,25 @@ Prototype
     Its Fourier transform is C(f) * sinc(f / KNOT_HZ) ** (degree + 1): C is an ordinary symmetric FIR response at
     KNOT_HZ, and the spline's own roll-off removes the images of C. So minimax design of h is minimax design of C with a
     desired value of 1 / sinc**(degree + 1) in the pass band and a weight that, at each frequency of C, is the largest
-    that any of its images needs. The Remez exchange solves that exactly (Parks & McClellan 1972, in the barycentric
-    form). Every phase of every rate samples this one h, so that phases agree and no modulation can arise.
+    that any of its images needs (those of the transition, which no weight holds down, are left to the spline: KNOT_HZ
+    is high enough). The Remez exchange solves that exactly (Parks & McClellan 1972, in the barycentric form). Every
+    phase of every rate samples this one h, so that phases agree and no modulation can arise.
 
 Stop-band tilt
     At an input rate fs the responses at f, f + fs, f - fs, ... fold onto each other. Flat ripples would add up; ripples
     that fall off as (f / stop) ** -TILT do not, to within a fraction of a decibel.
+
+Narrow and wide
+    A transition as narrow as 700 Hz costs the more the higher the rate is. So linear phase goes by 24 kHz: half bands
+    and, for what is no multiple of it, a wide kernel remove only what would fold below 8 kHz there. The narrow one does
+    the rest at that rate, always with the same two phases. Both kernels are minimax designs of the same kind.
 
 Minimum phase
     The zeros of C outside the unit circle are reflected into it. |C| stays what it was at every frequency, so both
     phases of a profile have the same magnitude response; the spline keeps its small delay of (degree + 1) / 2 knots.
 
 Half bands
-    Rates of 40 kHz and more are first halved (linear phase only). The filter need only be flat up to `edge_hz` and kill
+    Rates of 48 kHz and more are first halved (linear phase only). The filter need only be flat up to `edge_hz` and kill
     what would fold below it: the kernel finishes the job. One table per class of rates, as short as the target allows.
 """
 
@@ -35,10 +41,13 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-KNOT_HZ = 64_000.0
+KNOT_HZ, WIDE_KNOT_HZ = 64_000.0, 128_000.0
+DEGREE = 7
+BETWEEN_HZ = 24_000.0
 GRID_PER_EXTREMUM = 20
 TILT = 1.3
-HALF_BAND_RATES_HZ = (44_100, 48_000, 88_200, 176_400)
+WIDE_TILT = 1.0
+HALF_BAND_RATES_HZ = (48_000, 88_200, 176_400)
 
 
 @dataclass(frozen=True)
@@ -51,15 +60,16 @@ class Profile:
     pass_db: float
     stop_db: float
     support_s: float
-    degree: int
     edge_hz: float
-    half_band_db: float
+    ripple_db: float
+    fold_db: float
+    wide_support_s: float
 
 
 PROFILES = (
-    Profile("balanced", 7300, 8000, 0.008, -100.0, 6.75e-3, 7, 7700, -104.0),
-    Profile("low_latency", 7300, 8700, 0.008, -100.0, 3.52e-3, 7, 7350, -104.0),
-    Profile("high", 7600, 8000, 0.004, -122.0, 14.1e-3, 7, 7850, -128.0),
+    Profile("balanced", 7300, 8000, 0.008, -100.0, 6.75e-3, 7700, 0.0018, -104.0, 0.68e-3),
+    Profile("low_latency", 7300, 8700, 0.008, -100.0, 3.52e-3, 7350, 0.0018, -104.0, 0.65e-3),
+    Profile("high", 7600, 8000, 0.004, -122.0, 14.1e-3, 8000, 0.0005, -126.0, 0.85e-3),
 )
 
 
@@ -134,8 +144,8 @@ def _alternation(error: Array, wanted: int) -> NDArray[np.int64]:
     return points
 
 
-def spline_gain(f_hz: Array, degree: int) -> Array:
-    gain: Array = np.sinc(f_hz / KNOT_HZ) ** (degree + 1)
+def spline_gain(f_hz: Array, knot_hz: float) -> Array:
+    gain: Array = np.sinc(f_hz / knot_hz) ** (DEGREE + 1)
     return gain
 
 
@@ -144,25 +154,46 @@ def gain_error(db: float) -> float:
 
 
 def design_prototype(profile: Profile) -> Array:
-    """The knots' coefficients c, symmetric and of odd length, such that h has unity gain in units of 1 / KNOT_HZ."""
-    length = round(profile.support_s * KNOT_HZ) - profile.degree - 1
+    """The narrow kernel's coefficients c: symmetric, of odd length, of unity gain in units of 1 / KNOT_HZ."""
+    tolerances = profile.pass_db, profile.stop_db
+    return _design(profile.name, profile.pass_hz, profile.stop_hz, *tolerances, profile.support_s, TILT, KNOT_HZ)
+
+
+def design_wide(profile: Profile) -> Array:
+    """The wide kernel's: flat where the narrow one is, and nothing left that would fold below `edge_hz` at 24 kHz."""
+    stop_hz = BETWEEN_HZ - profile.edge_hz
+    tolerances = profile.ripple_db, profile.fold_db
+    return _design(profile.name, profile.pass_hz, stop_hz, *tolerances, profile.wide_support_s, WIDE_TILT, WIDE_KNOT_HZ)
+
+
+def _design(
+    name: str,
+    pass_hz: float,
+    stop_hz: float,
+    pass_db: float,
+    stop_db: float,
+    support_s: float,
+    tilt: float,
+    knot_hz: float,
+) -> Array:
+    length = (round(support_s * knot_hz) - DEGREE - 1) // 2 * 2 + 1
     count = (length + 1) // 2
-    step = KNOT_HZ / 2 / count / GRID_PER_EXTREMUM
-    passed = np.linspace(0, profile.pass_hz, int(profile.pass_hz / step) + 1)
-    stopped = np.linspace(profile.stop_hz, KNOT_HZ / 2, int((KNOT_HZ / 2 - profile.stop_hz) / step) + 1)
+    step = knot_hz / 2 / count / GRID_PER_EXTREMUM
+    passed = np.linspace(0, pass_hz, int(pass_hz / step) + 1)
+    stopped = np.linspace(stop_hz, knot_hz / 2, int((knot_hz / 2 - stop_hz) / step) + 1)
     weight = np.zeros_like(stopped)
-    for image in (stopped, *(np.abs(j * KNOT_HZ + s * stopped) for j in (1, 2, 3) for s in (-1, 1))):
-        tolerance = 10 ** (profile.stop_db / 20) * (image / profile.stop_hz) ** -TILT
-        weight = np.maximum(weight, np.abs(spline_gain(image, profile.degree)) / tolerance)
-    flat = spline_gain(passed, profile.degree)
+    for image in (stopped, *(np.abs(j * knot_hz + s * stopped) for j in (1, 2, 3) for s in (-1, 1))):
+        tolerance = 10 ** (stop_db / 20) * (image / stop_hz) ** -tilt
+        weight = np.maximum(weight, np.abs(spline_gain(image, knot_hz)) / tolerance)
+    flat = spline_gain(passed, knot_hz)
     series, worst = minimax(
-        np.cos(2 * np.pi * np.concatenate([passed, stopped]) / KNOT_HZ),
+        np.cos(2 * np.pi * np.concatenate([passed, stopped]) / knot_hz),
         np.concatenate([1 / flat, np.zeros_like(stopped)]),
-        np.concatenate([flat / gain_error(profile.pass_db), weight]),
+        np.concatenate([flat / gain_error(pass_db), weight]),
         count,
     )
     if worst > 1:
-        raise RuntimeError(f"{profile.name}: {worst:.3f} times the tolerance; give the kernel more support")
+        raise RuntimeError(f"{name}: {worst:.3f} times the tolerance; give the kernel more support than {support_s}")
     return np.concatenate([series[:0:-1], series])
 
 
@@ -219,22 +250,28 @@ def write_tables(directory: Path) -> None:
     prototypes: list[str] = []
     bands: list[str] = []
     for profile in PROFILES:
-        linear = design_prototype(profile)
-        half = len(linear) // 2
-        body.append(f"static const double linear_{profile.name}[{half + 1}] = {{\n{_rows(linear[half:])}\n}};\n\n")
+        linear, wide = design_prototype(profile), design_wide(profile)
+        body.append(f"static const double linear_{profile.name}[{len(linear)}] = {{\n{_rows(linear)}\n}};\n\n")
         body.append(
             f"static const double minimum_{profile.name}[{len(linear)}] = {{\n{_rows(minimum_phase(linear))}\n}};\n\n"
         )
-        prototypes.append(f"    {{{profile.degree}, {len(linear)}, linear_{profile.name}, minimum_{profile.name}}},\n")
+        body.append(f"static const double wide_{profile.name}[{len(wide)}] = {{\n{_rows(wide)}\n}};\n\n")
+        prototypes.append(
+            f"    {{{{{KNOT_HZ}, {len(linear)}, linear_{profile.name}}},\n"
+            f"     {{{KNOT_HZ}, {len(linear)}, minimum_{profile.name}}},\n"
+            f"     {{{WIDE_KNOT_HZ}, {len(wide)}, wide_{profile.name}}}}},\n"
+        )
         row = []
         for rate in HALF_BAND_RATES_HZ:
-            band = design_half_band(rate, profile.edge_hz, profile.half_band_db)
+            band = design_half_band(rate, profile.edge_hz, profile.fold_db)
             body.append(f"static const double half_{profile.name}_{rate}[{len(band)}] = {{\n{_rows(band)}\n}};\n\n")
             row.append(f"{{{rate}, {len(band)}, half_{profile.name}_{rate}}}")
         bands.append("    {" + ",\n     ".join(row) + "},\n")
-    body.append("const rva_prototype rva_prototypes[RVA_PROTOTYPE_COUNT] = {\n" + "".join(prototypes) + "};\n\n")
+    body.append("const rva_prototype_set rva_prototypes[RVA_PROTOTYPE_PROFILES] = {\n" + "".join(prototypes) + "};\n\n")
     body.append(
-        "const rva_half_band rva_half_bands[RVA_PROTOTYPE_COUNT][RVA_HALF_BAND_CLASSES] = {\n" + "".join(bands) + "};\n"
+        "const rva_half_band rva_half_bands[RVA_PROTOTYPE_PROFILES][RVA_HALF_BAND_CLASSES] = {\n"
+        + "".join(bands)
+        + "};\n"
     )
     (directory / "rva_prototype_data.c").write_text("".join(body))
     (directory / "rva_prototype_data.h").write_text(
@@ -242,19 +279,25 @@ def write_tables(directory: Path) -> None:
         + f"""#ifndef RVA_PROTOTYPE_DATA_H
 #define RVA_PROTOTYPE_DATA_H
 
-/* The prototype filters, one per profile, in the order of RVA_PROFILE_*. Gain is unity when h is summed at KNOT_HZ. */
+/* The prototype filters of each profile, in the order of RVA_PROFILE_*. Gain is unity when h is summed
+ * at knot_hz. */
 
-#define RVA_PROTOTYPE_KNOT_HZ {KNOT_HZ:.1f}
-#define RVA_PROTOTYPE_COUNT {len(PROFILES)}
-#define RVA_PROTOTYPE_MAX_DEGREE {max(profile.degree for profile in PROFILES)}
+#define RVA_PROTOTYPE_BETWEEN_HZ {BETWEEN_HZ:.0f} /* between the wide kernel or the half bands, and the narrow one */
+#define RVA_PROTOTYPE_PROFILES {len(PROFILES)}
+#define RVA_PROTOTYPE_DEGREE {DEGREE} /* of the B-splines */
 #define RVA_HALF_BAND_CLASSES {len(HALF_BAND_RATES_HZ)}
 
 typedef struct rva_prototype {{
-    int degree;            /* of the B-spline */
-    int knots;             /* how many coefficients h has; odd */
-    const double *linear;  /* [knots / 2 + 1]: the symmetric coefficients from the centre outwards */
-    const double *minimum; /* [knots]: the minimum-phase coefficients from t = 0 on */
+    double knot_hz;
+    int knots;
+    const double *coefficients; /* [knots], from the kernel's beginning on */
 }} rva_prototype;
+
+typedef struct rva_prototype_set {{
+    rva_prototype linear;  /* narrow: what decides the output's band; symmetric */
+    rva_prototype minimum; /* the same magnitude in minimum phase */
+    rva_prototype wide;    /* only takes a rate to 24 kHz, for the narrow one to finish; symmetric */
+}} rva_prototype_set;
 
 typedef struct rva_half_band {{
     int rate_hz; /* the lowest input rate that this table is made for */
@@ -262,8 +305,8 @@ typedef struct rva_half_band {{
     const double *side;
 }} rva_half_band;
 
-extern const rva_prototype rva_prototypes[RVA_PROTOTYPE_COUNT];
-extern const rva_half_band rva_half_bands[RVA_PROTOTYPE_COUNT][RVA_HALF_BAND_CLASSES];
+extern const rva_prototype_set rva_prototypes[RVA_PROTOTYPE_PROFILES];
+extern const rva_half_band rva_half_bands[RVA_PROTOTYPE_PROFILES][RVA_HALF_BAND_CLASSES];
 
 #endif
 """

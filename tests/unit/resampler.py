@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tests.conftest import CORE_UNITS, ROOT
 
-CHUNK = 512  # RVA_RESAMPLE_CHUNK
+CHUNK = 2_048  # RVA_RESAMPLE_CHUNK
 PROFILES = ("balanced", "low_latency", "high")
 PHASES = ("linear", "minimum")
 
@@ -36,7 +36,8 @@ class Resampler:
     def __init__(self, library: ctypes.CDLL, rate_hz: int, profile: str, phase: str) -> None:
         self._library = library
         self._pointer = ctypes.c_void_p()
-        self._output = np.empty(256, np.float32)
+        self._output = np.empty(2 * CHUNK + 1_024, np.float32)
+        self._to = self._output.ctypes.data_as(ctypes.c_void_p)
         self.rate_hz = rate_hz
         config = Config(rate_hz, 1, 1, 0, 8, PROFILES.index(profile), PHASES.index(phase), 0, 0.0, -1)
         code = library.rva_resample_open(ctypes.byref(config), ctypes.byref(self._pointer))
@@ -51,13 +52,8 @@ class Resampler:
     def kernel(self) -> str:
         return str(self._library.rva_resample_kernel(self._pointer).decode())
 
-    def _drain(self) -> Iterator[Floats]:
-        while True:
-            at = self._output.ctypes.data_as(ctypes.c_void_p)
-            count = self._library.rva_resample_run(self._pointer, at, ctypes.c_size_t(len(self._output)))
-            yield self._output[:count].copy()
-            if count < len(self._output):
-                return
+    def _written(self, count: int) -> Floats:
+        return self._output[:count].copy()
 
     def feed(self, samples: ArrayLike) -> Floats:
         """Outputs that one block makes available."""
@@ -66,14 +62,14 @@ class Resampler:
         for start in range(0, len(block), CHUNK):
             part = block[start : start + CHUNK]
             at = part.ctypes.data_as(ctypes.c_void_p)
-            self._library.rva_resample_feed(self._pointer, at, ctypes.c_size_t(len(part)))
-            outputs += self._drain()
+            outputs.append(
+                self._written(self._library.rva_resample_run(self._pointer, at, ctypes.c_size_t(len(part)), self._to))
+            )
         return np.concatenate(outputs)
 
     def finish(self) -> Floats:
         """The outputs that are left."""
-        self._library.rva_resample_end(self._pointer)
-        return np.concatenate(list(self._drain()))
+        return self._written(self._library.rva_resample_end(self._pointer, self._to))
 
     def convert(self, samples: ArrayLike, cuts: Iterable[int] = ()) -> Floats:
         """A whole sound, cut before the given positions."""
@@ -107,11 +103,21 @@ def opened(
 def build(folder: Path) -> ctypes.CDLL:
     """Compiles the core's units but PortAudio's into a library; the flags are those of csrc/build_ffi.py."""
     path = folder / "core.so"
-    units = [unit for unit in CORE_UNITS if "portaudio" not in unit.name]
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-O3", "-fno-math-errno", "-shared", "-fPIC", f"-I{ROOT / 'csrc'}"]
+    units = [unit for unit in CORE_UNITS if unit.stem.removeprefix("rva_") not in ("portaudio", "stream")]
+    flags = [
+        "-std=c11",
+        "-D_GNU_SOURCE",
+        "-O3",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-shared",
+        "-fPIC",
+        f"-I{ROOT / 'csrc'}",
+    ]
     subprocess.run([os.environ.get("CC", "cc"), *flags, *map(str, units), "-o", str(path), "-lm"], check=True)
     library = ctypes.CDLL(str(path))
     library.rva_resample_run.restype = ctypes.c_size_t
+    library.rva_resample_end.restype = ctypes.c_size_t
     library.rva_resample_group_delay_s.restype = ctypes.c_double
     library.rva_resample_kernel.restype = ctypes.c_char_p
     return library

@@ -85,33 +85,46 @@ def test_tones_pass_as_promised_and_leave_nothing_elsewhere(
     assert worst_rest_db < STOP_DB[profile]
 
 
+def sampled(
+    design: ModuleType, coefficients: Doubles, knot_hz: float, sound: Doubles, rate_hz: float, at: Doubles
+) -> Doubles:
+    """The sound through a prototype, at positions in input samples."""
+    degree = design.DEGREE
+    padded = np.concatenate([np.zeros(degree), coefficients, np.zeros(degree)])
+    prototype = BSpline(np.arange(-degree, len(coefficients) + 2 * degree + 1), padded, degree)
+    step = knot_hz / max(rate_hz, OUT_HZ)  # knots from one input sample to the next
+    half = (len(coefficients) + degree) / 2
+    outputs = []
+    for position in at:
+        near = np.arange(math.ceil(position - half / step), math.floor(position + half / step) + 1)
+        outputs.append(prototype(half + (near - position) * step) * step @ sound[near])
+    return np.array(outputs)
+
+
 def reference(design: ModuleType, profile: str, rate_hz: int, sound: Doubles) -> Doubles:
-    """The definition in double precision: half bands as designed, then the prototype at each output's own time."""
+    """The definition in double precision: half bands, the wide prototype to 24 kHz, the narrow one to 16 kHz."""
     chosen = next(each for each in design.PROFILES if each.name == profile)
-    rate = float(rate_hz)
-    count = len(sound)
+    count = math.ceil(len(sound) * OUT_HZ / rate_hz)
+    rate, between_hz = float(rate_hz), design.BETWEEN_HZ
     before = int(0.02 * rate) // 64 * 64  # silence, so that filters see neither beginning nor end
     sound = np.concatenate([np.zeros(before), sound, np.zeros(before)])
     start = float(before)
-    while rate >= design.HALF_BAND_RATES_HZ[0]:
+    while rate >= 2 * between_hz:
         class_hz = max(each for each in design.HALF_BAND_RATES_HZ if each <= rate)
-        side = design.design_half_band(class_hz, chosen.edge_hz, chosen.half_band_db)
+        side = design.design_half_band(class_hz, chosen.edge_hz, chosen.fold_db)
         taps = np.zeros(4 * len(side) - 1)
         taps[0::2] = np.concatenate([side[::-1], side])
         taps[2 * len(side) - 1] = 0.5
         sound = np.convolve(sound, taps)[2 * len(side) - 1 :][: len(sound)][::2]
         rate, start = rate / 2, start / 2
-    coefficients, degree = design.design_prototype(chosen), chosen.degree
-    padded = np.concatenate([np.zeros(degree), coefficients, np.zeros(degree)])
-    prototype = BSpline(np.arange(-degree, len(coefficients) + 2 * degree + 1), padded, degree)
-    step = design.KNOT_HZ / max(rate, OUT_HZ)  # knots from one input sample to the next
-    half = (len(coefficients) + degree) / 2
-    outputs = []
-    for m in range(math.ceil(count * OUT_HZ / rate_hz)):
-        at = start + m * rate / OUT_HZ
-        near = np.arange(math.ceil(at - half / step), math.floor(at + half / step) + 1)
-        outputs.append(prototype(half + (near - at) * step) * step @ sound[near])
-    return np.array(outputs)
+    if rate > OUT_HZ and rate != between_hz:
+        early = 150  # outputs before the beginning
+        last = int((len(sound) - start - 50) * between_hz / rate)
+        at = start + np.arange(-early, last) * rate / between_hz
+        sound = sampled(design, design.design_wide(chosen), design.WIDE_KNOT_HZ, sound, rate, at)
+        rate, start = between_hz, float(early)
+    at = start + np.arange(count) * rate / OUT_HZ
+    return sampled(design, design.design_prototype(chosen), design.KNOT_HZ, sound, rate, at)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 22_050, 44_100, 48_000, 191_999])
@@ -129,7 +142,7 @@ def test_the_checked_in_tables_are_what_the_script_gives(design: ModuleType) -> 
     written = (ROOT / "csrc" / "rva_prototype_data.c").read_text(encoding="utf-8")
     for profile in design.PROFILES:
         linear = design.design_prototype(profile)
-        tables = {"linear": linear[len(linear) // 2 :], "minimum": design.minimum_phase(linear)}
+        tables = {"linear": linear, "minimum": design.minimum_phase(linear), "wide": design.design_wide(profile)}
         for name, values in tables.items():
             body = written.split(f"{name}_{profile.name}[{len(values)}] = {{")[1].split("}")[0]
             stored = np.array([float(cell) for cell in body.replace("\n", " ").split(",") if cell.strip()])

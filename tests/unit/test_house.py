@@ -14,7 +14,7 @@ CSRC = PACKAGE.parent.parent / "csrc"
 FLOORS = [
     {"_version", "errors", "frames"},
     {"settings"},
-    {"_core", "native", "converter", "energy"},
+    {"_core", "native", "converter"},
     {"capture", "turns", "observe"},
     {"api"},
     {"session"},

@@ -1,0 +1,53 @@
+/* The kernel for AVX-512 (F, DQ, VL): sixteen lanes, thirty-two registers. */
+#if defined(__x86_64__) || defined(__i386__)
+#include "rva_kernel.h"
+
+#include <immintrin.h>
+
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512dq,avx512vl,avx2,fma")
+#endif
+
+#define LANES 16
+#define WIDE1 10
+#define WIDE2 6
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+
+#define IN_REGISTER(a) __asm__("" : "+v"(a))
+#define MULTIPLY_ADD(a, b, c) ((lanes)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define FOLD(a) _mm256_add_ps(_mm512_castps512_ps256((__m512)(a)), _mm512_extractf32x8_ps((__m512)(a), 1))
+#define SUM4(a, b, c, d, y)                                                                                           \
+    do {                                                                                                              \
+        const __m256 pairs =                                                                                          \
+            _mm256_hadd_ps(_mm256_hadd_ps(FOLD(a), FOLD(b)), _mm256_hadd_ps(FOLD(c), FOLD(d)));                       \
+        _mm_storeu_ps(y, _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1)));                 \
+    } while (0)
+
+#include "rva_kernel_lanes.h"
+
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+static bool is_supported(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+}
+
+const rva_kernel rva_kernel_avx512 = {
+    .name = "avx512",
+    .lanes = LANES,
+    .is_supported = is_supported,
+    .deal = deal,
+    .half_band = half_band,
+    .rows = rows,
+    .tile = tile,
+};
+#else
+typedef int rva_kernel_avx512_is_not_for_this_processor;
+#endif

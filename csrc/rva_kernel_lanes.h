@@ -1,0 +1,180 @@
+/* The vector kernels' common body, on the compilers' own vector types. The including file has defined, for its
+ * instruction set: LANES, the type `lanes` of as many floats, MULTIPLY_ADD(a, b, c) = a * b + c, SUM4(a, b, c, d, y), which
+ * writes the sum over the lanes of each to y[0..3], IN_REGISTER(a), which keeps the
+ * compiler from loading a twice, WIDE1 and WIDE2, how many vectors of outputs of one and two phases the
+ * registers hold at once, and is_supported(). No include guard: one inclusion is one kernel. */
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE lanes load(const float *from) {
+    lanes value;
+    memcpy(&value, from, sizeof value);
+    return value;
+}
+
+INLINE void store(float *to, lanes value) { memcpy(to, &value, sizeof value); }
+
+INLINE lanes splat(float value) { return value - (lanes){0}; }
+
+/* With `ways` a constant the compiler finds the shuffles. */
+INLINE void deal_ways(const float *restrict samples, size_t count, uint32_t ways, float *const *to) {
+    float *restrict a = to[0], *restrict b = to[ways > 1 ? 1 : 0], *restrict c = to[ways > 2 ? 2 : 0];
+    for (size_t i = 0; i < count / ways; i++) {
+        a[i] = samples[i * ways];
+        if (ways > 1) b[i] = samples[i * ways + 1];
+        if (ways > 2) c[i] = samples[i * ways + 2];
+    }
+}
+
+RVA_REALTIME static void deal(const float *samples, size_t count, uint32_t ways, float *const *to) {
+    if (ways == 1) {
+        memcpy(to[0], samples, count * sizeof *samples);
+    } else if (ways == 2) {
+        deal_ways(samples, count, 2, to);
+    } else if (ways == 3) {
+        deal_ways(samples, count, 3, to);
+    } else {
+        for (uint32_t r = 0; r < ways; r++)
+            for (size_t i = 0; i < count / ways; i++) to[r][i] = samples[i * ways + r];
+    }
+}
+
+/* Two vectors at a time, as one alone would wait for itself. */
+RVA_REALTIME static void half_band(const float *even, const float *odd, const rva_filter_half *half, size_t count,
+                                   float *y) {
+    const lanes centre = splat(0.5f);
+    for (size_t j = 0; j < count; j += 2 * LANES) {
+        lanes a = centre * load(even + j), b = centre * load(even + j + LANES);
+        const float *older = odd + j - 1, *newer = odd + j;
+        for (uint32_t k = 0; k < half->taps; k++, older--, newer++) {
+            const lanes side = splat(half->side[k]);
+            a = MULTIPLY_ADD(side, load(older) + load(newer), a);
+            b = MULTIPLY_ADD(side, load(older + LANES) + load(newer + LANES), b);
+        }
+        store(y + j, a);
+        store(y + j + LANES, b);
+    }
+}
+
+/* Four sums of products at a time, as one alone would wait for itself. */
+INLINE void dot4(const float *const rows[4], const float *const windows[4], uint32_t taps, float *y) {
+    lanes a = {0}, b = {0}, c = {0}, d = {0};
+    for (uint32_t k = 0; k < taps; k += LANES) {
+        a = MULTIPLY_ADD(load(rows[0] + k), load(windows[0] + k), a);
+        b = MULTIPLY_ADD(load(rows[1] + k), load(windows[1] + k), b);
+        c = MULTIPLY_ADD(load(rows[2] + k), load(windows[2] + k), c);
+        d = MULTIPLY_ADD(load(rows[3] + k), load(windows[3] + k), d);
+    }
+    SUM4(a, b, c, d, y);
+}
+
+RVA_REALTIME static void rows_by_phase(const rva_filter_bank *bank, const float *first, size_t *index, uint32_t *phase,
+                                       size_t count, float *y) {
+    const uint32_t taps = bank->taps;
+    size_t at = *index, n = 0;
+    uint32_t p = *phase;
+    const float *rows[4], *windows[4];
+    for (; n + 4 <= count; n += 4) {
+        for (int i = 0; i < 4; i++) {
+            rows[i] = bank->table + (size_t)p * taps;
+            windows[i] = first + at;
+            rva_kernel_step(bank, &at, &p);
+        }
+        dot4(rows, windows, taps, y + n);
+    }
+    for (; n < count; n++) { /* the last few in the same way, so that all are added up alike */
+        float four[4];
+        for (int i = 0; i < 4; i++) rows[i] = bank->table + (size_t)p * taps, windows[i] = first + at;
+        dot4(rows, windows, taps, four);
+        y[n] = four[0];
+        rva_kernel_step(bank, &at, &p);
+    }
+    *index = at;
+    *phase = p;
+}
+
+RVA_REALTIME static void rows_between(const rva_filter_bank *bank, const float *first, size_t *index, uint32_t *phase,
+                                      size_t count, float *y) {
+    const uint32_t taps = bank->taps;
+    for (size_t n = 0; n < count; n++) {
+        float u, around[4];
+        const float *row = rva_kernel_rows_at(bank, *phase, &u), *window = first + *index;
+        const float *const rows[4] = {row, row + taps, row + 2 * taps, row + 3 * taps};
+        const float *const windows[4] = {window, window, window, window};
+        dot4(rows, windows, taps, around);
+        y[n] = rva_kernel_between(around, u);
+        rva_kernel_step(bank, index, phase);
+    }
+}
+
+RVA_REALTIME static void rows(const rva_filter_bank *bank, const float *history, size_t *index, uint32_t *phase,
+                              size_t count, float *y) {
+    const float *first = history + bank->after + 1 - bank->taps;
+    (bank->is_interpolated ? rows_between : rows_by_phase)(bank, first, index, phase, count, y);
+}
+
+/* `wide` vectors of cycles, of one or two phases; both are constants where it is called. */
+INLINE void tile_block(const rva_filter_bank *bank, const float *const *streams, size_t at, const float *table, int phases,
+                       int wide, float *y, size_t stride) {
+    lanes sums[2][WIDE1];
+    for (int p = 0; p < phases; p++)
+        for (int v = 0; v < wide; v++) sums[p][v] = (lanes){0};
+    for (uint32_t r = 0; r < bank->down; r++) {
+        const float *samples = streams[r] + at, *const end = samples + bank->cycles;
+        for (; samples < end; samples++, table += phases) {
+            const lanes first = splat(table[0]), second = splat(table[phases - 1]);
+#pragma GCC unroll 16
+            for (int v = 0; v < wide; v++) {
+                lanes sample = load(samples + v * LANES);
+                IN_REGISTER(sample); /* for both phases: loads are what limits this loop */
+                sums[0][v] = MULTIPLY_ADD(first, sample, sums[0][v]);
+                if (phases == 2) sums[1][v] = MULTIPLY_ADD(second, sample, sums[1][v]);
+            }
+        }
+    }
+    for (int p = 0; p < phases; p++)
+        for (int v = 0; v < wide; v++) store(y + (size_t)p * stride + at + (size_t)v * LANES, sums[p][v]);
+}
+
+/* A block is as wide as the registers allow, and the blocks are as even as can be: narrow ones wait for their sums. */
+INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams, size_t count, const float *table,
+                        int phases, float *y, size_t stride) {
+    const size_t vectors = (count + LANES - 1) / LANES, widest = phases == 2 ? WIDE2 : WIDE1;
+    const size_t blocks = (vectors + widest - 1) / widest;
+    for (size_t block = 0, done = 0; block < blocks; block++) {
+        const size_t wide = (vectors - done + blocks - block - 1) / (blocks - block), at = done * LANES;
+        switch (wide) {
+#define WIDTH(n)                                                                                                      \
+    case n:                                                                                                           \
+        if (n <= (phases == 2 ? WIDE2 : WIDE1))                                                                       \
+            tile_block(bank, streams, at, table, phases, n <= WIDE1 ? n : WIDE1, y, stride);                        \
+        break
+            WIDTH(1);
+            WIDTH(2);
+            WIDTH(3);
+            WIDTH(4);
+            WIDTH(5);
+            WIDTH(6);
+            WIDTH(7);
+            WIDTH(8);
+            WIDTH(9);
+            WIDTH(10);
+#undef WIDTH
+        default: break;
+        }
+        done += wide;
+    }
+}
+
+RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y,
+                              size_t stride) {
+    const float *table = bank->table;
+    const size_t pair = (size_t)2 * bank->down * bank->cycles;
+    uint32_t p = 0;
+    for (; p + 2 <= bank->up; p += 2, table += pair)
+        tile_phases(bank, streams, count, table, 2, y + p * stride, stride);
+    if (p < bank->up) tile_phases(bank, streams, count, table, 1, y + p * stride, stride);
+}
+
+#undef INLINE

@@ -1,0 +1,151 @@
+#include "rva_polyphase.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Kernels read and write up to this many floats beyond what counts. */
+#define SLACK (2 * RVA_KERNEL_LANES_MAX)
+
+static size_t whole_lines(size_t floats) { return rva_rt_whole_lines(floats * sizeof(float)) / sizeof(float); }
+
+int rva_polyphase_open(rva_polyphase *polyphase, const rva_filter_bank *bank, const rva_kernel *kernel, size_t room) {
+    memset(polyphase, 0, sizeof *polyphase);
+    polyphase->bank = bank;
+    polyphase->kernel = kernel;
+    size_t floats, length = 0;
+    if (bank->is_tiled) {
+        /* a stream holds what all cycles look back at, the cycles of a push and one that was not finished before it */
+        const size_t cycles = room / bank->down + 2;
+        length = whole_lines(bank->cycles + cycles + SLACK);
+        polyphase->stride = whole_lines(cycles + SLACK);
+        floats = length * bank->down + polyphase->stride * bank->up;
+    } else {
+        floats = whole_lines(bank->taps + bank->down_index + 2 + room + SLACK);
+    }
+    polyphase->memory = aligned_alloc(RVA_CACHE_LINE, rva_rt_whole_lines(floats * sizeof(float)));
+    if (!polyphase->memory) return RVA_ERROR_MEMORY;
+    memset(polyphase->memory, 0, floats * sizeof(float));
+    polyphase->history = polyphase->memory;
+    for (uint32_t r = 0; bank->is_tiled && r < bank->down; r++) polyphase->streams[r] = polyphase->memory + r * length;
+    polyphase->planes = polyphase->memory + length * bank->down;
+    return RVA_OK;
+}
+
+void rva_polyphase_close(rva_polyphase *polyphase) {
+    free(polyphase->memory);
+    polyphase->memory = NULL;
+}
+
+RVA_REALTIME void rva_polyphase_rewind(rva_polyphase *polyphase, uint32_t early_in, uint32_t early_out) {
+    const rva_filter_bank *bank = polyphase->bank;
+    /* where the first output lies: `before` samples before time zero, and `phase` / up after that */
+    const uint32_t before = (uint32_t)(((uint64_t)early_out * bank->down + bank->up - 1) / bank->up);
+    polyphase->phase = (uint32_t)((uint64_t)before * bank->up - (uint64_t)early_out * bank->down);
+    if (bank->is_tiled) {
+        polyphase->held = (size_t)bank->back * bank->down + before - early_in;
+        for (uint32_t r = 0; r < bank->down; r++)
+            memset(polyphase->streams[r], 0, (polyphase->held / bank->down + 1) * sizeof *polyphase->streams[r]);
+    } else {
+        polyphase->index = bank->taps - 1 - bank->after;
+        polyphase->held = polyphase->index + before - early_in;
+        memset(polyphase->history, 0, polyphase->held * sizeof *polyphase->history);
+    }
+}
+
+/* Appends to the streams: up to a cycle's beginning one by one, then cycle by cycle, then the rest. */
+RVA_REALTIME static void deal(rva_polyphase *polyphase, const float *samples, size_t count) {
+    const uint32_t down = polyphase->bank->down;
+    size_t cycle = polyphase->held / down;
+    uint32_t r = (uint32_t)(polyphase->held % down);
+    polyphase->held += count;
+    for (; r && count; count--) {
+        polyphase->streams[r][cycle] = *samples++;
+        if (++r == down) r = 0, cycle++;
+    }
+    const size_t whole = count / down;
+    float *to[RVA_FILTER_CYCLE_MAX];
+    for (uint32_t each = 0; each < down; each++) to[each] = polyphase->streams[each] + cycle;
+    polyphase->kernel->deal(samples, whole * down, down, to);
+    for (size_t i = whole * down; i < count; i++, r++) polyphase->streams[r][cycle + whole] = samples[i];
+}
+
+/* Outputs that the streams allow, counted from the beginning of the cycle that is next. */
+RVA_REALTIME static size_t tiles_ready(const rva_polyphase *polyphase) {
+    const rva_filter_bank *bank = polyphase->bank;
+    const uint32_t up = bank->up, down = bank->down, last = bank->newest[up - 1];
+    const size_t past = (size_t)bank->back * down;
+    size_t ready = 0;
+    if (polyphase->held > past + last) ready = ((polyphase->held - past - last - 1) / down + 1) * up;
+    /* and of the cycle after these, as far as it goes */
+    const size_t start = past + ready / up * down;
+    for (uint32_t p = 0; p < up && start + bank->newest[p] < polyphase->held; p++) ready++;
+    return ready;
+}
+
+/* Phase by phase to one by one; with a constant `up` the compiler finds the shuffles. */
+static inline __attribute__((always_inline)) void weave(const float *planes, size_t stride, uint32_t up, size_t cycles,
+                                                        float *y) {
+    for (size_t j = 0; j < cycles; j++)
+        for (uint32_t p = 0; p < up; p++) y[j * up + p] = planes[p * stride + j];
+}
+
+RVA_REALTIME static size_t run_tiles(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
+                                     size_t most) {
+    const rva_filter_bank *bank = polyphase->bank;
+    const uint32_t up = bank->up;
+    deal(polyphase, samples, count);
+    size_t ready = tiles_ready(polyphase);
+    if (ready <= polyphase->phase) return 0;
+    if (ready - polyphase->phase > most) ready = polyphase->phase + most;
+    const float *streams[RVA_FILTER_CYCLE_MAX];
+    for (uint32_t r = 0; r < bank->down; r++) streams[r] = polyphase->streams[r];
+    polyphase->kernel->tile(bank, streams, (ready + up - 1) / up, polyphase->planes, polyphase->stride);
+
+    /* The first cycle may have been given out in part, the last may not be finished: it will be made once more. */
+    const float *planes = polyphase->planes;
+    const size_t stride = polyphase->stride, made = ready - polyphase->phase;
+    size_t at = polyphase->phase;
+    for (; at < ready && at % up; at++) *y++ = planes[at % up * stride + at / up];
+    const size_t whole = (ready - at) / up;
+    if (up == 1) memcpy(y, planes + at, whole * sizeof *y);
+    else if (up == 2) weave(planes + at / 2, stride, 2, whole, y);
+    else weave(planes + at / up, stride, up, whole, y);
+    for (y += whole * up, at += whole * up; at < ready; at++) *y++ = planes[at % up * stride + at / up];
+
+    const size_t done = ready / up, kept = (polyphase->held + bank->down - 1) / bank->down - done;
+    polyphase->phase = (uint32_t)(ready % up);
+    polyphase->held -= done * bank->down;
+    for (uint32_t r = 0; r < bank->down; r++)
+        memmove(polyphase->streams[r], polyphase->streams[r] + done, kept * sizeof *polyphase->streams[r]);
+    return made;
+}
+
+/* Outputs that the history allows. */
+RVA_REALTIME static size_t rows_ready(const rva_polyphase *polyphase) {
+    const rva_filter_bank *bank = polyphase->bank;
+    if (polyphase->index + bank->after >= polyphase->held) return 0;
+    const uint64_t samples = polyphase->held - bank->after - polyphase->index;
+    return (size_t)((samples * bank->up - 1 - polyphase->phase) / bank->down) + 1;
+}
+
+RVA_REALTIME static size_t run_rows(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
+                                    size_t most) {
+    const rva_filter_bank *bank = polyphase->bank;
+    const size_t oldest = polyphase->index - (bank->taps - 1 - bank->after);
+    const size_t dropped = oldest < polyphase->held ? oldest : polyphase->held;
+    polyphase->held -= dropped;
+    polyphase->index -= dropped;
+    memmove(polyphase->history, polyphase->history + dropped, polyphase->held * sizeof *polyphase->history);
+    memcpy(polyphase->history + polyphase->held, samples, count * sizeof *samples);
+    polyphase->held += count;
+    size_t ready = rows_ready(polyphase);
+    ready = ready < most ? ready : most;
+    polyphase->kernel->rows(bank, polyphase->history, &polyphase->index, &polyphase->phase, ready, y);
+    return ready;
+}
+
+RVA_REALTIME size_t rva_polyphase_run(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
+                                      size_t most) {
+    return polyphase->bank->is_tiled ? run_tiles(polyphase, samples, count, y, most)
+                                       : run_rows(polyphase, samples, count, y, most);
+}
