@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from ravatar_audio.emulator import Emulator, EmulatorSettings, server_tls
+from ravatar_audio.emulator.platform import Platform
 from ravatar_audio.errors import SettingsError
 
-from .emulator_client import frame_pcm, open_client, open_emulator
+from .emulator_client import frame_pcm, open_client, open_emulator, open_raw
 
 METHODS = {
     "/jwt": "POST",
@@ -324,6 +326,8 @@ def test_settings_that_cannot_be_are_refused() -> None:
     for wrong in ({"port": 70_000}, {"slots": -1}, {"token_lifetime_s": 0}, {"avatars": ()}, {"languages": ()}):
         with pytest.raises(SettingsError):
             EmulatorSettings(**wrong)
+    with pytest.raises(SettingsError, match="wav_dir '/dev/null/x' cannot be made"):
+        Platform(EmulatorSettings(wav_dir="/dev/null/x"))
     with pytest.raises(SettingsError, match="cannot be used"):
         server_tls("no-such-file.pem")
 
@@ -364,6 +368,18 @@ async def test_bytes_of_every_kind_do_not_disturb_the_others(secured: bool) -> N
                 nursery.start_soon(disturb, start + rng.randbytes(rng.randrange(1, 3000)))
         for _ in range(5):
             assert (await client.call("GET", "/connection")).status_code == 200
+
+
+async def test_a_connection_that_breaks_the_server_library_does_not_end_the_emulator() -> None:
+    async with open_emulator(login=False) as (emulator, _):
+        async with open_raw(emulator) as raw:
+            upgrade = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: A")
+            await raw.ask("/", "", *upgrade)
+            await raw.rest()
+        await trio.testing.wait_all_tasks_blocked(0.02)
+        async with open_client(emulator) as another:
+            assert another.session
+        assert emulator.statistics().server_restarts <= 1  # a later library may not break
 
 
 async def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

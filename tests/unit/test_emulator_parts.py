@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+import resource
 import wave
 from pathlib import Path
 
@@ -211,8 +212,26 @@ def test_a_recording_is_a_valid_wav_after_each_write(tmp_path: Path) -> None:
     assert path.stat().st_size == 44 + len(heard)
 
 
+def test_a_full_disk_is_told_the_file_stays_valid_and_samples_are_counted_on(tmp_path: Path) -> None:
+    recording = Recording(tmp_path / "live-1.wav")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        for _ in range(4):
+            recording.write(tone(1, 0.5))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    recording.close()
+    assert recording.error == "File too large"
+    assert recording.samples == 4 * 4096
+    with wave.open(str(recording.path)) as file:
+        assert file.readframes(1 << 20) == tone(1, 0.5) * 2
+
+
 def test_no_recording_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "live-1.wav").write_bytes(b"precious")
     assert new_path(tmp_path, "live", 1, ".wav").name == "live-2.wav"
-    with pytest.raises(FileExistsError):
-        Recording(tmp_path / "live-1.wav")
+    recording = Recording(tmp_path / "live-1.wav")
+    recording.write(tone(1, 0.5))
+    assert recording.error == "File exists"
+    assert (tmp_path / "live-1.wav").read_bytes() == b"precious"

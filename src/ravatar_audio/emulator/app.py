@@ -31,11 +31,13 @@ _ERRORS = {402: "payment_required", 403: "token_expired", 500: "token_generation
 class App:
     """Endpoints over a `Platform`; `find_link` gives the link whose server-side port a request came from."""
 
-    def __init__(self, platform: Platform, script: FaultScript, find_link: Callable[[int], Link | None]) -> None:
+    def __init__(
+        self, platform: Platform, script: FaultScript, find_link: Callable[[int], Link | None], api_url: str
+    ) -> None:
         self._platform = platform
         self._script = script
         self._find_link = find_link
-        self.api_url = ""
+        self._api_url = api_url
         self._handshakes = 0
         self.open: list[Conversation] = []
         self.ended: list[ConnectionStatistics] = []
@@ -122,7 +124,7 @@ class App:
     def _base_url(self, request: HTTPConnection) -> str:
         """This emulator's address as the client knows it."""
         host = request.headers.get("host")
-        return f"{self.api_url.partition('://')[0]}://{host}" if host else self.api_url
+        return f"{self._api_url.partition('://')[0]}://{host}" if host else self._api_url
 
     # -- the endpoints --
 

@@ -19,6 +19,7 @@ from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import EmulatorStatistics
 from ravatar_audio.errors import SettingsError
 
+_log = logging.getLogger(__name__)
 logging.getLogger("ravatar_audio.emulator").addHandler(logging.NullHandler())  # quiet unless somebody listens
 
 
@@ -40,6 +41,7 @@ class Emulator:
         """What shall go wrong; `add` more at any time."""
         self._manager: AbstractAsyncContextManager[None] | None = None
         self._port = 0
+        self._server_restarts = 0
 
     async def __aenter__(self) -> Self:
         self._manager = self._run()
@@ -90,6 +92,7 @@ class Emulator:
             faults_fired=self.faults.fired,
             links=self._relay.accepted,
             slots_free=platform.slots_free,
+            server_restarts=self._server_restarts,
         )
 
     def send(self, message: Mapping[str, Any] | str | bytes) -> None:
@@ -113,17 +116,16 @@ class Emulator:
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         settings = self.settings
-        listeners = await _listen(settings)
-        self._port = listeners[0].socket.getsockname()[1]
         self._platform = Platform(settings)
-        self._app = App(self._platform, self.faults, lambda port: self._relay.links.get(port))
-        self._app.api_url = self.api_url
         failure: BaseException | None = None
         try:
+            listeners = await _listen(settings)
+            self._port = listeners[0].socket.getsockname()[1]
+            self._relay = Relay(settings.tls, partial(self.faults.strike, "accept"))
+            self._app = App(self._platform, self.faults, self._relay.links.get, self.api_url)
             async with trio.open_nursery() as nursery:
-                server_port = await nursery.start(_serve, self._app, settings.ping_every_s)
-                self._relay = Relay(settings.tls, server_port, partial(self.faults.strike, "accept"))
                 nursery.start_soon(self._relay.serve, listeners)
+                await nursery.start(self._serve)
                 try:
                     yield
                 except BaseException as error:  # raised again below, outside of the nursery's group
@@ -133,6 +135,33 @@ class Emulator:
                 raise failure
         finally:
             self._platform.close()
+
+    async def _serve(self, task_status: "trio.TaskStatus[None]") -> None:
+        """Keep an HTTP server on a free port of loopback, behind the relay.
+
+        The library's server ends with the first connection that it cannot cope with; others must not suffer for good.
+        """
+        is_first = True
+        while True:
+            try:
+                async with trio.open_nursery() as nursery:
+                    self._relay.server_port = await nursery.start(_serve_http, self._app, self.settings.ping_every_s)
+                    self._relay.server_is_up.open()
+                    if is_first:
+                        task_status.started()
+                        is_first = False
+            except* Exception as errors:
+                if is_first:
+                    raise
+                self._relay.server_is_up.shut()
+                self._server_restarts += 1
+                # Only the kind: the library's exceptions carry whole requests, with their tokens.
+                _log.error("the HTTP server broke: %s; all connections are gone, it is started again", _kinds(errors))
+
+
+def _kinds(error: BaseException) -> str:
+    inner = error.exceptions if isinstance(error, BaseExceptionGroup) else ()
+    return ", ".join(map(_kinds, inner)) or type(error).__name__
 
 
 async def _listen(settings: EmulatorSettings) -> list[trio.SocketListener]:
@@ -147,8 +176,8 @@ async def _listen(settings: EmulatorSettings) -> list[trio.SocketListener]:
     return listeners
 
 
-async def _serve(app: App, ping_every_s: float | None, task_status: "trio.TaskStatus[int]") -> None:
-    """Run the HTTP server on a free port of loopback, behind the relay."""
+async def _serve_http(app: App, ping_every_s: float | None, task_status: "trio.TaskStatus[int]") -> None:
+    """Run the HTTP server; its port is what it tells when it has started."""
     from hypercorn.config import Config
     from hypercorn.trio import serve
 

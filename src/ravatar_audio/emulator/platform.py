@@ -17,6 +17,7 @@ from ravatar_audio.emulator.recording import Recording, new_path
 from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import LiveStatistics, ViolationRecord
 from ravatar_audio.emulator.tokens import Tokens
+from ravatar_audio.errors import SettingsError
 
 _HISTORY = 10_000
 BUSY = "All AI assistants are busy at the moment"
@@ -99,6 +100,7 @@ class Live:
             frames=self.frames,
             samples=recording.samples if recording else 0,
             wav=recording.path if recording else None,
+            wav_error=recording.error if recording else None,
             marks=tuple(recording.marks) if recording else (),
             connections=tuple(self.connections),
             declared_gaps=self.declared_gaps,
@@ -137,7 +139,10 @@ class Platform:
             self.folder = Path(self._temporary.name)
         else:
             self.folder = Path(settings.wav_dir)
-            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise SettingsError(f"wav_dir {str(self.folder)!r} cannot be made: {error.strerror}") from error
 
     def close(self) -> None:
         """Close all recordings; a folder that nobody asked for goes away."""

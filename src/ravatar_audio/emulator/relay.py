@@ -25,7 +25,7 @@ _HANDSHAKE_S: Final = 10.0
 _FAREWELL_S: Final = 1.0
 
 
-class _Gate:
+class Gate:
     """Open, or shut."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class Link:
         self._transport = transport
         self._nursery = nursery
         self._scope = trio.CancelScope()
-        self._up, self._down = _Gate(), _Gate()
+        self._up, self._down = Gate(), Gate()
         self._bytes_per_s: int | None = None
         self._left_bytes: int | None = None
         self._substitute: bytes | None = None
@@ -137,6 +137,7 @@ class Link:
                 await self._up.wait_open()
                 if relay.tls is not None:
                     stream = await self._secure(relay.tls)
+                await relay.server_is_up.wait_open()
                 upstream = await trio.open_tcp_stream("127.0.0.1", relay.server_port)
                 async with upstream:
                     port = upstream.socket.getsockname()[1]
@@ -218,11 +219,12 @@ class Link:
 
 
 class Relay:
-    """Accepts the clients and connects each to the server on this machine's `server_port`."""
+    """Accepts the clients and connects each to the server on this machine's `server_port`, which may change."""
 
-    def __init__(self, tls: ssl.SSLContext | None, server_port: int, on_accept: Callable[[], Fault | None]) -> None:
+    def __init__(self, tls: ssl.SSLContext | None, on_accept: Callable[[], Fault | None]) -> None:
         self.tls = tls
-        self.server_port = server_port
+        self.server_port = 0
+        self.server_is_up = Gate()
         self.links: dict[int, Link] = {}
         """By the port that the server sees as the client's."""
         self.accepted = 0

@@ -61,6 +61,8 @@ class LiveStatistics:
     samples: int
     wav: Path | None
     """None until the first frame has come."""
+    wav_error: str | None
+    """Why not all of the samples are in the WAV file, if so."""
     marks: tuple[Mark, ...]
     connections: tuple[int, ...]
     """Numbers of the connections that carried it, in order."""
@@ -95,6 +97,8 @@ class EmulatorStatistics:
     links: int
     """TCP connections accepted."""
     slots_free: int
+    server_restarts: int
+    """How often a connection broke the HTTP server, and all others with it."""
 
     @property
     def frames(self) -> int:
