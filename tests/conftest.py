@@ -22,7 +22,7 @@ IS_EMULATED = "RAVATAR_EMULATED" in os.environ
 
 def examples(count: int) -> settings:
     """Settings of a property test with `count` examples; a tenth of them under emulation."""
-    return settings(deadline=None, max_examples=max(5, count // 10) if IS_EMULATED else count)
+    return settings(deadline=None, max_examples=max(3, count // 20) if IS_EMULATED else count)
 
 
 @pytest.fixture(scope="session")

@@ -45,8 +45,8 @@ class Frames:
         self.every_s = every_s
         self.count = count
         self.is_real_time = True
-        self.latest_s = 0.0
-        """Worst lateness of the task that takes frames: how long after its due time one was asked for and given."""
+        self.lateness_s: list[float] = []
+        """How long after its time each frame was taken: shows whether whoever takes them was held up."""
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
         due_s = trio.current_time()
@@ -56,7 +56,15 @@ class Frames:
             seq += 1
             due_s += self.every_s
             await trio.sleep_until(due_s)
-            self.latest_s = max(self.latest_s, trio.current_time() - due_s)
+            self.lateness_s.append(trio.current_time() - due_s)
+
+
+async def until(condition: Callable[[], object], what: str, limit_s: float = 10.0) -> None:
+    """Wait until it holds; fails after the limit with what was waited for."""
+    deadline_s = trio.current_time() + limit_s
+    while not condition():
+        assert trio.current_time() < deadline_s, f"{what}: not within {limit_s} s"
+        await trio.sleep(0.005)  # there is no event for what the other side has counted
 
 
 @pytest.fixture

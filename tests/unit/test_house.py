@@ -14,7 +14,7 @@ CSRC = PACKAGE.parent.parent / "csrc"
 FLOORS = [
     {"_version", "errors", "frames"},
     {"settings"},
-    {"_core", "native", "converter"},
+    {"_core", "native", "converter", "energy"},
     {"capture", "turns", "observe"},
     {"api"},
     {"session"},

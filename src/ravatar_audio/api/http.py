@@ -199,13 +199,14 @@ class Platform:
         started_s = time.monotonic()
         self.log.debug("%s %s", method, path)
         try:
-            with trio.fail_after(limit_s):
+            # An answer that is too long is cut off by cancelling, as that unwinds the library's generators in order.
+            with trio.fail_after(limit_s), trio.CancelScope() as reading:
                 async with self._client.stream(method, url, json=body, params=query, headers=headers) as response:
                     content = bytearray()
                     async for chunk in response.aiter_bytes():
                         content += chunk
                         if len(content) > _LARGEST_ANSWER_BYTES:
-                            raise ProtocolError(f"{method} {path} answered more than {_LARGEST_ANSWER_BYTES >> 20} MiB")
+                            reading.cancel()
         except trio.TooSlowError:
             raise GatewayTimeoutError(f"{method} {path}: no answer from {self._address} in {limit_s:g} s") from None
         except httpx2.RemoteProtocolError as error:
@@ -218,6 +219,8 @@ class Platform:
             raise ProtocolError(f"{method} {path}: the answer is damaged") from error
         except httpx2.TransportError as error:
             raise why_unreachable(error, self._address) from error
+        if reading.cancelled_caught:
+            raise ProtocolError(f"{method} {path} answered more than {_LARGEST_ANSWER_BYTES >> 20} MiB")
         elapsed_ms = (time.monotonic() - started_s) * 1000
         self.log.debug("%s %s -> %d, %d bytes, %.1f ms", method, path, response.status_code, len(content), elapsed_ms)
         return self._read(f"{method} {path}", response.status_code, response.headers, bytes(content))

@@ -38,6 +38,9 @@ FIRST_TRIES = 4
 END_LIMIT_S = 3.0
 """For giving the slot back on the way out, tries included; after that the next start does it."""
 
+SLOT_GRACE_S = 0.06
+"""How long a cancelled request for a slot may go on, so that the slot can be given back."""
+
 _QUEUED_EVENTS = 1_000
 
 
@@ -349,13 +352,29 @@ class LiveSession:
             raise error
 
     async def _take_slot(self) -> None:
-        start = await self.platform.start_live(
-            self.avatar.id, width=self.settings.width, height=self.settings.height, slot_wait_s=self._slot_wait_s
-        )
-        self._license = KeptLicense.keep(self.settings, start.license_id)
-        self._start = start
+        # A request that is cancelled may have taken a slot all the same: its answer is waited for a moment longer.
+        if self._is_begun:  # a renewal: the conversation's id may have gone with the slot
+            self.connection = await self.platform.connection()
+        scope = trio.CancelScope(shield=True)
+        with alone():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._ask_for_slot, scope)
+                try:
+                    while self._start is None:
+                        await self._changed.park()
+                finally:
+                    scope.deadline = trio.current_time() + SLOT_GRACE_S
         if self._is_begun:
             self._tell(SessionRenewed())
+
+    async def _ask_for_slot(self, scope: trio.CancelScope) -> None:
+        with scope:
+            start = await self.platform.start_live(
+                self.avatar.id, width=self.settings.width, height=self.settings.height, slot_wait_s=self._slot_wait_s
+            )
+            self._license = KeptLicense.keep(self.settings, start.license_id)
+            self._start = start
+            self._changed.unpark_all()
 
     async def _use(self, link: Link) -> None:
         """Everything that goes on over one connection; raises LinkDown at its end."""
