@@ -10,7 +10,7 @@ import termios
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx2
@@ -23,6 +23,17 @@ import trustme
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 
 
+class Server(Protocol):
+    """What a client must know of its emulator."""
+
+    @property
+    def port(self) -> int: ...
+    @property
+    def api_url(self) -> str: ...
+    @property
+    def settings(self) -> EmulatorSettings: ...
+
+
 def frame_pcm(index: int, amplitude: int = 8_000) -> bytes:
     """Frame number `index` of a tone: 4,096 samples, no two frames alike."""
     time = np.arange(4096) + 4096 * index
@@ -32,7 +43,7 @@ def frame_pcm(index: int, amplitude: int = 8_000) -> bytes:
 class Client:
     """Holds what a client of the platform holds."""
 
-    def __init__(self, emulator: Emulator, http: httpx2.AsyncClient, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, emulator: Server, http: httpx2.AsyncClient, tls: ssl.SSLContext | None) -> None:
         self.emulator, self.http, self.tls = emulator, http, tls
         self.user_id = "user-1"
         self.jwt = self.session = self.license_id = ""
@@ -195,7 +206,7 @@ class RawConnection:
 
 
 @asynccontextmanager
-async def open_raw(emulator: Emulator) -> AsyncIterator[RawConnection]:
+async def open_raw(emulator: Server) -> AsyncIterator[RawConnection]:
     """A connection without any protocol."""
     transport = await trio.open_tcp_stream("127.0.0.1", emulator.port)
     stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = transport
@@ -209,7 +220,7 @@ async def open_raw(emulator: Emulator) -> AsyncIterator[RawConnection]:
 
 @asynccontextmanager
 async def open_client(
-    emulator: Emulator, *, login: bool = True, tls: ssl.SSLContext | None = None
+    emulator: Server, *, login: bool = True, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[Client]:
     """A client, logged in."""
     async with httpx2.AsyncClient(base_url=emulator.api_url, timeout=5, verify=tls or False) as http:

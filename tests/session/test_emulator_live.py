@@ -1,7 +1,11 @@
 """The emulator's live path over a real socket: checked, recorded, counted, answered."""
 
 import json
+import sys
 import wave
+from dataclasses import dataclass, field
+from pathlib import Path
+from subprocess import PIPE
 
 import trio
 import trio.testing
@@ -9,7 +13,7 @@ from trio_websocket import WebSocketConnection
 
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 
-from .emulator_client import Client, frame_pcm, open_client, open_emulator, open_raw
+from .emulator_client import Client, close_reason, frame_pcm, open_client, open_emulator, open_raw
 
 
 async def test_live_frames_are_recorded_and_answered() -> None:
@@ -50,6 +54,64 @@ async def test_leaving_is_immediate_with_open_sockets_and_a_client_that_does_not
             nursery.cancel_scope.cancel()
     assert left_s < 0.3
     assert emulator.statistics().connections[0].close_code == 1006
+
+
+async def test_what_an_older_connection_brings_late_is_marked_in_the_recording() -> None:
+    async with open_emulator() as (emulator, client):
+        await client.start_live()
+        async with client.socket() as one, client.socket() as two:
+            for number, socket in enumerate((one, two, two, one)):
+                await socket.send_message(client.pcm_message(frame_pcm(number)))
+                await _until_frames(emulator, number + 1)
+        live = emulator.statistics().live[0]
+        assert [(mark.position_samples, mark.connection) for mark in live.marks] == [(4096, 2), (3 * 4096, 1)]
+        assert live.connections == (1, 2)
+
+
+_PROGRAM = """
+import sys, trio
+from ravatar_audio.emulator import Emulator, EmulatorSettings
+
+async def main():
+    async with Emulator(EmulatorSettings(wav_dir=sys.argv[1])) as emulator:
+        print(emulator.port, flush=True)
+        await trio.sleep_forever()
+
+trio.run(main)
+"""
+
+
+async def test_a_killed_process_leaves_a_valid_wav(tmp_path: Path) -> None:
+    with trio.fail_after(20):
+        process = await trio.lowlevel.open_process([sys.executable, "-c", _PROGRAM, str(tmp_path)], stdout=PIPE)
+        assert process.stdout is not None
+        async with process.stdout:
+            port = int(await process.stdout.receive_some())
+            async with open_client(_Elsewhere(port)) as client:
+                await client.start_live()
+                async with client.socket() as socket:
+                    await socket.get_message()
+                    for index in range(3):
+                        await socket.send_message(client.pcm_message(frame_pcm(index)))
+                    await socket.send_message(client.text_message("there?"))
+                    await socket.get_message()
+                    process.kill()
+                    assert (await close_reason(socket)).code == 1006
+            await process.wait()
+    with wave.open(str(tmp_path / "live-1.wav")) as file:
+        assert file.readframes(1 << 20) == b"".join(map(frame_pcm, range(3)))
+
+
+@dataclass
+class _Elsewhere:
+    """An emulator in another process, as far as its clients look at it."""
+
+    port: int
+    settings: EmulatorSettings = field(default_factory=EmulatorSettings)
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
 
 async def test_a_server_that_pings_hears_the_pongs() -> None:

@@ -202,7 +202,7 @@ def test_a_recording_is_a_valid_wav_after_each_write(tmp_path: Path) -> None:
         with wave.open(str(path)) as file:
             assert file.getparams()[:3] == (1, 2, 16_000)
             assert file.readframes(1 << 20) == heard
-        recording.mark("declared", count)
+        recording.mark("declared", 1, count)
         recording.write(tone(1, 0.1 * (count + 1)))
         heard += tone(1, 0.1 * (count + 1))
     recording.close()

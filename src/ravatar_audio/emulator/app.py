@@ -8,7 +8,7 @@ import trio
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import HTTPConnection, Request
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
@@ -91,6 +91,8 @@ class App:
             return _json({"status": violation.status, "result": "failure", **values}, violation.status)
         except TokenRefused as refused:
             return _json({"status": 403, "error": refused.code}, 403)
+        except ClientDisconnect:
+            return Response(status_code=400)  # to nobody
 
     async def _go_wrong(self, fault: Fault, request: Request) -> Response | None:
         """Carry out a fault; None when the endpoint shall answer as ever."""

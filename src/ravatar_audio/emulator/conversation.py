@@ -243,7 +243,7 @@ class Conversation:
 
     def _take_pcm(self, message: ClientMessage, live: Live) -> None:
         self._frames += 1
-        for turn in live.take_frame(message, self._platform.folder):
+        for turn in live.take_frame(message, self.number, self._platform.folder):
             self._answer_turn(message, live, turn)
         if not live.has_warned and live.hearing.zero_run_samples >= _NO_SOUND_SAMPLES:
             live.has_warned = True

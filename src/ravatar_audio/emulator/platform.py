@@ -41,6 +41,7 @@ class Live:
         self.hearing = Hearing(longest_s)
         self.recording: Recording | None = None
         self.connections: list[int] = []
+        self._carrier = 0
         self.open_connections = 0
         self.frames = self.turns = self.texts = self.voice_messages = self.end_calls = 0
         self.declared_gaps = self.declared_lost_samples = 0
@@ -55,24 +56,31 @@ class Live:
         if connection not in self.connections:
             self.connections.append(connection)
             self.open_connections += 1
-            self.pace.begin_connection()
-            if self.recording is not None:
-                self.recording.mark("connection")
+
+    def _carry(self, connection: int) -> None:
+        """A frame comes by this connection. What an older one still had in the network may come after a newer one's."""
+        if connection == self._carrier:
+            return
+        self._carrier = connection
+        self.pace.begin_connection()
+        if self.recording is not None:
+            self.recording.mark("connection", connection)
 
     def detach(self) -> None:
         """A connection that carried it has ended."""
         self.seen_s = time.monotonic()
         self.open_connections -= 1
 
-    def take_frame(self, message: ClientMessage, folder: Path) -> list[Heard]:
+    def take_frame(self, message: ClientMessage, connection: int, folder: Path) -> list[Heard]:
         """Write a frame and hear it; the turns that ended in it."""
+        self._carry(connection)
         self.pace.note_frame(time.monotonic(), message.lost_samples)
         if self.recording is None:
             self.recording = Recording(new_path(folder, "live", self.number, ".wav"))
         if message.lost_samples:
             self.declared_gaps += 1
             self.declared_lost_samples += message.lost_samples
-            self.recording.mark("declared", message.lost_samples)
+            self.recording.mark("declared", connection, message.lost_samples)
         self.recording.write(message.data)
         self.frames += 1
         turns = self.hearing.hear(message.data, message.lost_samples)

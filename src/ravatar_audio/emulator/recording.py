@@ -23,7 +23,9 @@ class Mark:
 
     position_samples: int
     why: Literal["connection", "declared"]
-    """A new connection carries the stream, or the client said that it dropped samples."""
+    """Another connection carries the stream, or the client said that it dropped samples."""
+    connection: int
+    """Number of the connection that carries the stream from here on."""
     lost_samples: int = 0
     """As declared by the client; 0 where it did not say."""
 
@@ -65,9 +67,9 @@ class Recording:
             self.error = error.strerror or str(error)
             _log.error("%s: %s", self.path.name, self.error)
 
-    def mark(self, why: Literal["connection", "declared"], lost_samples: int = 0) -> None:
+    def mark(self, why: Literal["connection", "declared"], connection: int, lost_samples: int = 0) -> None:
         """Note that the next sample may not follow on from the last."""
-        self.marks.append(Mark(self.samples, why, lost_samples))
+        self.marks.append(Mark(self.samples, why, connection, lost_samples))
 
     def close(self) -> None:
         """May be called again."""
