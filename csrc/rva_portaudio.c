@@ -125,7 +125,7 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
     if (code) return code;
     rva_portaudio_stream *stream = calloc(1, sizeof *stream);
     if (!stream) return RVA_ERROR_MEMORY;
-    rva_stream_init(&stream->base, chain, config->rate_hz, config->wake_fd);
+    rva_stream_init(&stream->base, chain, config->rate_hz, config->wake_fd, config->resume_ns);
     stream->portaudio = portaudio;
     set_periods(portaudio, config, true);
     code = portaudio->open_stream(&stream->pa_stream, &parameters, NULL, config->rate_hz, config->block_samples,

@@ -18,8 +18,6 @@
 
 /* --- cdef begin --- */
 
-#define RVA_ERROR_LIBRARY -20      /* no library of that name is loaded, or it lacks one of PortAudio's functions */
-
 typedef struct {
     int32_t device;                /* PortAudio's index; checked against its device count */
     uint32_t rate_hz;              /* rate, channels and format as in the chain's rva_config */
@@ -28,6 +26,7 @@ typedef struct {
     uint32_t block_samples;        /* of each callback, per channel; 0 leaves it to PortAudio */
     int32_t wake_fd;               /* written when the stream ends; -1: none */
     double buffer_s;               /* of the device: how late the audio thread may be without a loss */
+    int64_t resume_ns;             /* captured_ns of the stream that fed this chain before; 0: there was none */
 } rva_portaudio_config;
 
 typedef struct rva_portaudio rva_portaudio;

@@ -25,11 +25,13 @@ RVA_REALTIME static uint32_t bucket_of(int64_t duration_ns) {
     return bucket < RVA_DURATION_BUCKETS ? bucket : RVA_DURATION_BUCKETS - 1;
 }
 
-void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd) {
+void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd, int64_t resume_ns) {
     stream->chain = chain;
     stream->rate_hz = rate_hz;
     stream->wake_fd = wake_fd;
     stream->opened_ns = rva_clock_ns();
+    stream->resumes = resume_ns != 0;
+    stream->captured_ns = resume_ns;
 }
 
 RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
@@ -37,14 +39,16 @@ RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t
     bool is_believable = age_s > -0.05 && age_s < 2.0;
     if (!is_believable) COUNT(stream->untimed_blocks, 1);
     int64_t end_ns = arrived_ns - (is_believable && age_s > 0 ? (int64_t)(age_s * 1e9) : 0);
-    if (has_overrun) {
+    if (has_overrun || stream->resumes) {
+        stream->resumes = false;
         /* The time between the sample before and this block's first is what was lost, to within the clock's jitter. */
         double begin_ns = (double)end_ns - (double)samples * 1e9 / stream->rate_hz;
-        double gap_s = stream->previous_end_ns ? (begin_ns - (double)stream->previous_end_ns) * 1e-9 : 0;
+        int64_t previous_ns = READ(stream->captured_ns);
+        double gap_s = previous_ns ? (begin_ns - (double)previous_ns) * 1e-9 : 0;
         COUNT(stream->overruns, 1);
         rva_chain_note_loss(stream->chain, gap_s > 0 ? (uint64_t)(gap_s * stream->rate_hz + 0.5) : 0);
     }
-    stream->previous_end_ns = end_ns;
+    atomic_store_explicit(&stream->captured_ns, end_ns, memory_order_relaxed);
     rva_chain_push(stream->chain, block, samples, end_ns);
     COUNT(stream->blocks, 1);
     atomic_store_explicit(&stream->last_block_ns, arrived_ns, memory_order_relaxed);
@@ -71,8 +75,10 @@ void rva_stream_read(const rva_stream *stream, rva_stream_statistics *statistics
         .longest_block_ns = READ(stream->longest_block_ns),
         .opened_ns = stream->opened_ns,
         .last_block_ns = READ(stream->last_block_ns),
+        .captured_ns = READ(stream->captured_ns),
         .has_finished = atomic_load_explicit(&stream->has_finished, memory_order_acquire),
         .finish_code = READ(stream->finish_code),
+        .is_real_time = READ(stream->is_real_time),
     };
     for (uint32_t i = 0; i < RVA_DURATION_BUCKETS; i++) statistics->durations[i] = READ(stream->durations[i]);
 }

@@ -15,6 +15,7 @@
 
 /* --- cdef begin --- */
 
+#define RVA_ERROR_LIBRARY -20      /* the sound library is not there, or lacks one of the functions that we use */
 #define RVA_DURATION_BUCKETS 336
 
 /* Counters since the stream was opened; read without a lock. */
@@ -25,8 +26,10 @@ typedef struct {
     int64_t longest_block_ns;      /* most time that the audio thread spent on one block */
     int64_t opened_ns;             /* CLOCK_MONOTONIC */
     int64_t last_block_ns;         /* CLOCK_MONOTONIC when the newest block arrived; 0: none yet */
+    int64_t captured_ns;           /* CLOCK_MONOTONIC when the newest sample was at the microphone; 0: none yet */
     uint32_t has_finished;         /* the stream ended, whoever asked for it */
     int32_t finish_code;           /* why, where the backend knows: a negative errno; else 0 */
+    uint32_t is_real_time;         /* the audio thread has a real-time priority that we gave it */
     uint32_t durations[336];       /* blocks by the time spent on them; rva_stream_bucket_ns says where each begins */
 } rva_stream_statistics;
 
@@ -41,16 +44,18 @@ typedef struct {
     double rate_hz;
     int wake_fd;
     int64_t opened_ns;
-    int64_t previous_end_ns; /* when the newest sample before this block was at the microphone; 0: none yet */
+    bool resumes; /* the first block goes on from an earlier stream: what lies between is lost */
     _Atomic uint64_t blocks, overruns, untimed_blocks;
-    _Atomic int64_t longest_block_ns, last_block_ns;
+    _Atomic int64_t longest_block_ns, last_block_ns, captured_ns;
     _Atomic uint32_t has_finished;
     _Atomic int32_t finish_code;
+    _Atomic uint32_t is_real_time;
     _Atomic uint32_t durations[RVA_DURATION_BUCKETS];
 } rva_stream;
 
-/* Before the audio thread starts. The chain stays the caller's; `wake_fd` as in rva_config. */
-void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd);
+/* Before the audio thread starts. The chain stays the caller's; `wake_fd` as in rva_config. `resume_ns` is captured_ns of
+ * the stream that fed this chain before, so that the gap between them is counted as lost; 0: there was none. */
+void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd, int64_t resume_ns);
 
 /* Audio thread; real-time safe. Pushes a block of `samples` per channel that arrived at `arrived_ns`; its last sample is
  * `age_s` old by the device's clock (anything outside -0.05 to 2 s is not believed, and 0 is taken). `has_overrun`: the

@@ -3,6 +3,7 @@
 import itertools
 import math
 import wave
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,9 @@ def test_no_sample_is_lost_or_repeated_in_any_rate_format_and_number_of_channels
         )
         for rate_hz, channels, format in kinds
     }
-    streams = [{"name": name, "device": name, "format": pcm.formats[0]} for name, pcm in pcms.items()]
+    # Everything through both backends at once; a microphone can be opened only once, so each has its own.
+    pcms |= {f"alsa_{name}": replace(pcm, name=f"alsa_{name}") for name, pcm in pcms.items()}
+    streams = [{"name": name, "device": f"alsa:{name}" if name.startswith("alsa_") else name} for name in pcms]
     answer = run_child(
         usb_microphone(*pcms.values()),
         CHILD,
@@ -63,10 +66,13 @@ def test_no_sample_is_lost_or_repeated_in_any_rate_format_and_number_of_channels
     assert answer.keys() == pcms.keys()
     for name, pcm in pcms.items():
         heard = answer[name]
-        assert (heard["backend"], heard["rate_hz"], heard["channels"]) == ("portaudio", pcm.rates[0], pcm.channels[0])
+        opened = (heard["backend"], heard["rate_hz"], heard["channels"], heard["format"])
+        backend = "alsa" if name.startswith("alsa_") else "portaudio"
+        assert opened == (backend, pcm.rates[0], pcm.channels[0], pcm.formats[0]), "the device's own is taken"
         assert_nothing_lost(heard, (tmp_path / f"{name}.pcm").read_bytes(), SECONDS)
-    plain = (tmp_path / "mic_16000_1_int16.pcm").read_bytes()
-    assert plain == ramp(len(plain) // 2, 1, "int16"), "what comes in at 16 kHz goes out as it is"
+    for name in ("mic_16000_1_int16", "alsa_mic_16000_1_int16"):
+        plain = (tmp_path / f"{name}.pcm").read_bytes()
+        assert plain == ramp(len(plain) // 2, 1, "int16"), "what comes in at 16 kHz goes out as it is"
 
 
 def write_tone(path: Path, rate_hz: int, frequency_hz: float, amplitude: float, *, seconds: int = 1) -> None:
@@ -105,8 +111,9 @@ def test_a_tone_keeps_its_level_and_gains_no_other(usb_microphone: MakeMicrophon
         assert np.max(others) < -95, f"{name}: {np.argmax(others)} Hz has {np.max(others):.1f} dBFS"
 
 
+@pytest.mark.parametrize("device", ["usbmic", "alsa:usbmic"])
 def test_sound_that_the_device_lost_is_counted_to_within_a_block(
-    usb_microphone: MakeMicrophones, tmp_path: Path
+    usb_microphone: MakeMicrophones, tmp_path: Path, device: str
 ) -> None:
     microphones = usb_microphone(Pcm("usbmic", (48_000,), (1, 1)))
     lost = 24_000  # half a second at the device's rate
@@ -116,7 +123,7 @@ def test_sound_that_the_device_lost_is_counted_to_within_a_block(
         {
             "folder": str(tmp_path),
             "seconds": 3.0,
-            "streams": [{"name": "lossy", "device": "usbmic"}],
+            "streams": [{"name": "lossy", "device": device, "reopen_s": 5.0}],
             "after_s": 1.0,
             "control": [str(microphones.control_file("usbmic")), f"lose {lost}"],
         },

@@ -113,16 +113,18 @@ static void look_at_control(microphone *mic) {
     }
 }
 
+static bool is_gone(const microphone *mic) { return mic->condition == UNPLUGGED || mic->condition == HUNG_UP; }
+
 static int on_prepare(snd_pcm_ioplug_t *io) {
     microphone *mic = io->private_data;
     look_at_control(mic);
-    return mic->condition == UNPLUGGED ? -ENODEV : 0;
+    return is_gone(mic) ? -ENODEV : 0;
 }
 
 static int on_start(snd_pcm_ioplug_t *io) {
     microphone *mic = io->private_data;
     look_at_control(mic);
-    if (mic->condition == UNPLUGGED) return -ENODEV;
+    if (is_gone(mic)) return -ENODEV;
     if (!mic->epoch_ns) mic->epoch_ns = now_ns();
     mic->start_at = position(mic); /* what was before is gone, as in hardware that was stopped */
     int64_t period_ns = (int64_t)(1e9 * (double)io->period_size / io->rate / (1.0 + mic->ppm * 1e-6));
@@ -187,7 +189,7 @@ static void write_sample(snd_pcm_format_t format, char *to, int32_t value24) {
 static snd_pcm_sframes_t on_transfer(snd_pcm_ioplug_t *io, const snd_pcm_channel_area_t *areas, snd_pcm_uframes_t offset,
                                      snd_pcm_uframes_t size) {
     microphone *mic = io->private_data;
-    if (mic->condition == UNPLUGGED) return -ENODEV;
+    if (is_gone(mic)) return -ENODEV;
     bool is_mapped = io->access == SND_PCM_ACCESS_MMAP_INTERLEAVED || io->access == SND_PCM_ACCESS_MMAP_NONINTERLEAVED;
     /* A mapped buffer must hold all that is available, beyond its end too, and may be filled more than once. */
     snd_pcm_uframes_t count = is_mapped ? io->hw_ptr - io->appl_ptr : size;

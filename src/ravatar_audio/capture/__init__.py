@@ -1,10 +1,14 @@
 """The microphone's side: devices, the native stream, and the sources that stand in for it.
 
 source          what every source of frames is, and its statistics
-microphone      a device as an async iterator of frames
+microphone      a device as an async iterator of frames, watched and opened again
+watchdog        what can go wrong without an error (pure)
 sources, pipe   files and synthetic sound; raw PCM or WAV from another program
 opening         which source the user means by "mic", "-", a path, "synthetic:speech"
-devices         devices as data, and how one is chosen
+devices         devices as data, and how one is chosen (pure)
+finding, cards  the devices of this system, and the true reason when one is not found
+line            a device that has been found and its stream, whichever backend it is
+alsa            our own capture thread over ALSA
 portaudio       the only module that knows PortAudio and PyAudio
 stream          what a device backend gives to the microphone
 wake, worker    the audio thread's wake-up of trio; blocking calls with a deadline
@@ -12,14 +16,16 @@ signals, wav    test signals; the header of a WAV file (pure)
 """
 
 from ravatar_audio.capture.devices import Device, choose_device
+from ravatar_audio.capture.finding import list_devices
 from ravatar_audio.capture.microphone import Microphone
 from ravatar_audio.capture.opening import open_source
 from ravatar_audio.capture.pipe import PipeSource
-from ravatar_audio.capture.portaudio import list_devices
 from ravatar_audio.capture.source import CaptureStatistics, Source
 from ravatar_audio.capture.sources import FileSource, PacedSource, SyntheticSource
+from ravatar_audio.capture.watchdog import CaptureEvent
 
 __all__ = [
+    "CaptureEvent",
     "CaptureStatistics",
     "Device",
     "FileSource",

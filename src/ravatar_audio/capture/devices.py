@@ -1,4 +1,4 @@
-"""Input devices as data, and how one is chosen. Pure; capture.portaudio finds them."""
+"""Input devices as data, and how one is chosen. Pure; capture.finding lists them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,53 +8,105 @@ from ravatar_audio.errors import DeviceNotFoundError
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One input device, as the sound library lists it."""
+    """One input device. What the system does not tell is empty, 0 or None."""
 
-    index: int
-    """The library's number: good only until devices are plugged or unplugged."""
+    index: int | None
+    """PortAudio's number, good only until devices are plugged or unplugged; None for hardware that ALSA serves."""
     name: str
     host_api: str
-    """The system that serves it: "ALSA", "Core Audio", "JACK Audio Connection Kit", ..."""
+    """The system that serves it: "ALSA hardware", "ALSA", "Core Audio", "JACK Audio Connection Kit", ..."""
     channels: int
     """Most input channels that it offers; sound servers offer many more than the microphone has."""
     rate_hz: int
-    """Its default rate."""
+    """The rate that is taken unless another is asked for."""
     is_default: bool
+    pcm: str = ""
+    """ALSA's name."""
+    card_id: str = ""
+    usb_id: str = ""
+    """Vendor and product, as "2886:0018"."""
+    serial: str = ""
+    port: str = ""
+    """Where it is plugged in, as "1-1.2"."""
+    rates_hz: tuple[int, ...] = ()
+    """Usual rates that it has by itself."""
+    formats: tuple[str, ...] = ()
+    """Sample formats that it has by itself."""
+    problem: str = ""
+    """The media error that opening it would raise now."""
+
+    @property
+    def backend(self) -> str:
+        """What captures from it under "auto".
+
+        "alsa" for the kernel's own devices, as PortAudio does not survive their unplugging; "portaudio" for the rest:
+        sound servers, plugins, other systems.
+        """
+        return "alsa" if self.index is None else "portaudio"
+
+    @property
+    def selector(self) -> str:
+        """What chooses this device again after a restart or replugging."""
+        if self.usb_id:
+            return f"usb:{self.usb_id}" + (f":{self.serial}" if self.serial else "")
+        return f"card:{self.card_id}" if self.card_id else self.name
 
     def __str__(self) -> str:
-        return f"[{self.index}] {self.name} ({self.host_api})"
+        where = self.pcm if self.index is None else f"index {self.index}"
+        return f"{self.name} ({self.host_api}, {where})"
 
 
 def choose_device(devices: Sequence[Device], selector: str | int | None = None) -> Device:
-    """The device that `selector` names: an index, a name (in any case), a part of one name, or the default.
+    """The device that `selector` names.
 
-    None, "" and "default" mean the system's default input, unless a device has the name "default". An exact name goes
-    before a part of one. Raises DeviceNotFoundError, with the candidates, when none or more than one device fits.
+    "usb:VID:PID" or "usb:VID:PID:SERIAL", "card:ID" (ALSA's card id), "alsa:PCM" (any name that ALSA knows, listed or
+    not), a name in any case, a part of one, or, as a last resort, PortAudio's index. None, "" and "default" mean the
+    system's default input, or the only hardware device where the system has no default. An exact name goes before a
+    part of one. Raises DeviceNotFoundError, with the candidates, when none or more than one device fits.
     """
-    if not devices:
-        raise DeviceNotFoundError("no input device was found")
     text = "default" if selector in (None, "") else str(selector)
-    if text.isascii() and text.isdigit():
-        found = [device for device in devices if device.index == int(text)]
-    elif text == "default":
-        found = [device for device in devices if device.is_default] or [
-            device for device in devices if device.name == "default"
-        ]
-    else:
-        wanted = text.casefold()
-        found = [device for device in devices if device.name.casefold() == wanted] or [
-            device for device in devices if wanted in device.name.casefold()
-        ]
+    if text.startswith("alsa:"):
+        pcm = text.removeprefix("alsa:")
+        return Device(index=None, name=pcm, host_api="ALSA", channels=0, rate_hz=0, is_default=False, pcm=pcm)
+    if not devices:
+        raise DeviceNotFoundError("no input device was found", candidates=[])
+    found = _fitting(devices, text)
     if len(found) == 1:
         return found[0]
     if found:
         raise DeviceNotFoundError(
             f"device {text!r} fits {_listed(found)}",
-            advice="Name one of them fully, or by its index.",
-            candidates=[device.name for device in found],
+            advice="Name one of them fully, or by its USB or card id; 'ravatar-audio devices' shows these.",
+            candidates=[device.selector for device in found],
         )
     what = "there is no default input device" if text == "default" else f"no input device fits {text!r}"
-    raise DeviceNotFoundError(f"{what}; there are {_listed(devices)}", candidates=[device.name for device in devices])
+    raise DeviceNotFoundError(
+        f"{what}; there are {_listed(devices)}", candidates=[device.selector for device in devices]
+    )
+
+
+def _fitting(devices: Sequence[Device], text: str) -> list[Device]:
+    if text.isascii() and text.isdigit():
+        return [device for device in devices if device.index == int(text)]
+    if text == "default":
+        return (
+            [device for device in devices if device.is_default]
+            or [device for device in devices if device.name == "default"]
+            or [device for device in devices if device.index is None]
+        )
+    kind, _, wanted = text.casefold().partition(":")
+    if kind == "usb" and wanted:
+        return [device for device in devices if device.usb_id and _fits_usb(device, wanted)]
+    if kind == "card" and wanted:
+        return [device for device in devices if device.card_id.casefold() == wanted]
+    wanted = text.casefold()
+    return [device for device in devices if wanted in (device.name.casefold(), device.pcm.casefold())] or [
+        device for device in devices if wanted in device.name.casefold()
+    ]
+
+
+def _fits_usb(device: Device, wanted: str) -> bool:
+    return wanted in (device.usb_id.casefold(), f"{device.usb_id}:{device.serial}".casefold())
 
 
 def _listed(devices: Sequence[Device]) -> str:

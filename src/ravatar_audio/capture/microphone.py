@@ -1,27 +1,28 @@
 """The microphone: a device stream that pushes into a chain, as an async iterator of frames."""
 
+import errno
 import logging
+import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import replace
+from typing import Any, Self
 
 import trio
 
-from ravatar_audio.capture.devices import Device, choose_device
-from ravatar_audio.capture.portaudio import PortAudio
+from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.line import BACKENDS, Line, Wanted
 from ravatar_audio.capture.source import Source, ring_capacity
-from ravatar_audio.capture.stream import Stream, StreamRequest, StreamStatistics
+from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
 from ravatar_audio.capture.worker import call_in_thread
-from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
+from ravatar_audio.errors import ConstraintsError, MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.settings import Settings
 
 log = logging.getLogger(__name__)
-
-BACKENDS = ("auto", "portaudio", "pyaudio")
 
 OPEN_TIMEOUT_S = 10.0
 """For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
@@ -29,34 +30,10 @@ CLOSE_TIMEOUT_S = 5.0
 """For stopping; streams of one process wait for each other here, as PortAudio takes one call at a time."""
 FIRST_BLOCK_TIMEOUT_S = 5.0
 """A device may take longer to deliver its first block than any other."""
-
-# Sound servers offer dozens of channels; nobody means to average those.
-_MOST_CHANNELS_BY_DEFAULT = 8
-_warned_of_fallback = False
-
-
-@dataclass(slots=True)
-class _Opened:
-    """Everything that an open microphone holds."""
-
-    portaudio: PortAudio
-    chain: Chain
-    wake: Wake
-    stream: Stream
-    device: Device
-    request: StreamRequest
-
-    def close_stream(self) -> None:
-        """Blocks. Afterwards nothing pushes into the chain, and PortAudio has been given back."""
-        try:
-            self.stream.close()
-        finally:
-            self.portaudio.close()
-
-    def close(self) -> None:
-        self.close_stream()
-        self.chain.close()
-        self.wake.close()
+BACKOFF_S = (0.1, 5.0)
+"""First and longest wait between two attempts to open a microphone again; each is twice the one before."""
+EVENTS_MAX = 256
+"""Events that are kept for whoever asks; the oldest go first."""
 
 
 class Microphone(Source):
@@ -66,16 +43,24 @@ class Microphone(Source):
             async for frame in microphone:
                 ...
 
-    `device` is a name, a part of one, an index, or None for the system's default. `rate_hz` (8,000 to 192,000),
-    `channels` (1 to 32) and `format` ("int16", "int24", "int32", "float32", "uint8") are the device's own unless given;
-    `heard` are the channels to average (None: all), counted from 0. `profile` and `gain_db` are the core's (see Chain).
-    The ring holds `ring_s` seconds for a busy program. Every `block_s` seconds the device delivers a block; its buffer
-    of `buffer_s` is how late the audio thread may be without a loss. When no block has come for `stall_s` the
-    microphone counts as gone. `backend` is "portaudio" (C on PortAudio's thread), "pyaudio" (its Python callback) or
-    "auto", which takes the first unless it cannot be had.
+    `device` is a selector (see choose_device): a name or part of one, "usb:VID:PID", "card:ID", ..., or None for the
+    system's default. `rate_hz` (8,000 to 192,000), `channels` (1 to 32) and `format` ("int16", "int24", "int32",
+    "float32", "uint8") are the device's own unless given; one that it does not have is an error, or with `strict` False
+    is replaced by the device's own. `heard` are the channels to average (None: all), counted from 0. `profile` and
+    `gain_db` are the core's (see Chain). The ring holds `ring_s` seconds for a busy program. Every `block_s` seconds
+    the device delivers a block; its buffer of `buffer_s` is how late the audio thread may be without a loss.
 
-    Opening raises DeviceNotFoundError, DeviceInUseError, ConstraintsError, RecorderError or SettingsError; iterating
-    raises MediaAbortedError when the device ends or goes silent on us, RecorderError when it never begins.
+    `backend` is "alsa" (our own thread, Linux hardware), "portaudio" (C on PortAudio's thread), "pyaudio" (its Python
+    callback, which loses sound when the interpreter is busy) or "auto": "alsa" for hardware that ALSA serves, as
+    PortAudio does not survive its unplugging, and "portaudio" for everything else.
+
+    When no block has come for `stall_s`, or for three blocks if that is longer, the event "stalled" says so. When the
+    device has ended the stream, or sent nothing for `reopen_s`, it is closed, looked for by the same selector and
+    opened again, for at most `recover_s` seconds (0: not at all); frame numbers go on, and the gap is counted as lost
+    by the device. Then, or when the sound library hangs, iterating raises MediaAbortedError or RecorderError.
+
+    Opening raises PermissionDeniedError, DeviceNotFoundError, DeviceInUseError, ConstraintsError, RecorderError or
+    SettingsError.
     """
 
     def __init__(
@@ -85,13 +70,16 @@ class Microphone(Source):
         rate_hz: int | None = None,
         channels: int | None = None,
         format: str | None = None,
+        strict: bool = True,
         heard: Iterable[int] | None = None,
         profile: str = "balanced",
         gain_db: float = 0.0,
         ring_s: float = 2.048,
         block_s: float = 0.010,
         buffer_s: float = 0.100,
-        stall_s: float = 0.5,
+        stall_s: float = 0.1,
+        reopen_s: float = 1.0,
+        recover_s: float = math.inf,
         backend: str = "auto",
     ) -> None:
         super().__init__()
@@ -101,21 +89,31 @@ class Microphone(Source):
             ("block_s", block_s, 0.001, 0.1),
             ("buffer_s", buffer_s, 0.01, 2.0),
             ("stall_s", stall_s, 0.05, 60.0),
+            ("reopen_s", reopen_s, 0.05, 60.0),
+            ("recover_s", recover_s, 0.0, math.inf),
         ):
             if not low <= value <= high:
                 raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
-        self._selector, self._wanted_backend = device, backend
-        self._wanted = (rate_hz, channels, format)
-        self._block_s, self._buffer_s, self._stall_s = block_s, buffer_s, stall_s
-        self._chain_options = {
+        self._wanted = Wanted(device, rate_hz, channels, format, block_s, buffer_s, backend)
+        self._is_strict = strict
+        # A Python callback is late whenever the interpreter is held; that is no stall of the device.
+        self._stall_s = max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0)
+        self._reopen_s, self._recover_s = max(reopen_s, self._stall_s), recover_s
+        self._chain_options: dict[str, Any] = {
             "heard": None if heard is None else tuple(heard),
             "profile": profile,
             "gain_db": gain_db,
             "capacity_frames": ring_capacity(ring_s),
         }
-        self._opened: _Opened | None = None
-        self._is_stopped = self._is_at_end = self._is_abandoned = False
+        self._line: Line | None = None
+        self._wake: Wake | None = None
+        self._is_used = self._is_stopped = self._is_at_end = False
+        self._is_stalled = self._is_left_behind = False
+        self._line_lock, self._stopping = trio.Lock(), trio.Event()
+        self._watchdog = Watchdog()
+        self._event_sender, self._event_receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
         self.name = "microphone"
+        self.reopenings = 0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -133,153 +131,235 @@ class Microphone(Source):
 
     @property
     def device(self) -> Device | None:
-        """The device that was opened; None while closed."""
-        return self._opened.device if self._opened else None
+        """The device that is open now; None while there is none."""
+        return self._line.device if self._line else None
+
+    def events(self) -> trio.MemoryReceiveChannel[CaptureEvent]:
+        """What happened besides frames, for `async for`; ends when the microphone is closed.
+
+        Events come about while frames are taken, by whichever task does that.
+        """
+        return self._event_receiver.clone()
+
+    def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
+        self._put(CaptureEvent(kind, time.monotonic() if at_s is None else at_s, message))
+
+    def _put(self, event: CaptureEvent) -> None:
+        log.warning("microphone %r: %s: %s", self.name, event.kind, event.message)
+        try:
+            self._event_sender.send_nowait(event)
+        except trio.WouldBlock:
+            self._event_receiver.receive_nowait()
+            self._event_sender.send_nowait(event)
 
     async def _open(self) -> None:
-        if self._opened or self._is_stopped:
+        if self._is_used:
             raise RecorderError("this microphone has been opened before", advice="Make a new Microphone.")
+        self._is_used = True
         try:
-            opened = await call_in_thread(self._open_blocking, timeout_s=OPEN_TIMEOUT_S, undo=_Opened.close)
+            line, chain, wake = await call_in_thread(
+                self._open_first, timeout_s=OPEN_TIMEOUT_S, undo=lambda opened: _close_all(*opened)
+            )
         except trio.TooSlowError:
             raise RecorderError(f"the microphone did not open within {OPEN_TIMEOUT_S:g} s") from None
-        self._opened, self._chain = opened, opened.chain
-        self.name, self.backend = opened.device.name, opened.stream.backend
-        self.rate_hz, self.channels, self.format = (
-            opened.request.rate_hz,
-            opened.request.channels,
-            opened.request.format,
-        )
+        self._chain, self._wake = chain, wake
+        self._take_over(line)
+
+    def _take_over(self, line: Line) -> None:
+        self._line, request = line, line.request
+        self.name, self.backend = line.device.name, _stream_of(line).backend
+        self.rate_hz, self.channels, self.format = request.rate_hz, request.channels, request.format
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
-            opened.device,
+            line.device,
             self.rate_hz,
             self.channels,
             self.format,
             self.backend,
         )
 
-    def _open_blocking(self) -> _Opened:
-        portaudio = PortAudio()
-        undo = [portaudio.close]
+    def _open_first(self) -> tuple[Line, Chain, Wake]:
+        wanted = self._wanted
+        asked = {"rate_hz": wanted.rate_hz, "channels": wanted.channels, "format": wanted.format}
+        if set(asked.values()) == {None}:
+            log.debug("no_constraints: the device's own rate, channels and format are taken")
         try:
-            device = choose_device(portaudio.devices(), self._selector)
-            request = self._settled(device)
-            wake = Wake()
-            undo.append(wake.close)
+            return self._open_with(wanted)
+        except ConstraintsError as error:
+            if self._is_strict:
+                raise
+            log.warning("invalid_media_constraints: %s; the device's own are taken", error.message)
+            return self._open_with(replace(wanted, rate_hz=None, channels=None, format=None))
+
+    def _open_with(self, wanted: Wanted) -> tuple[Line, Chain, Wake]:
+        line, wake = Line(wanted), Wake()
+        request = line.request
+        try:
             chain = Chain(
                 rate_hz=request.rate_hz,
                 channels=request.channels,
                 format=request.format,
                 wake_fd=wake.write_fd,
-                **self._chain_options,  # type: ignore[arg-type]
+                **self._chain_options,
             )
-            undo.append(chain.close)
-            stream = portaudio.open(chain, request, wake, backend=self._settled_backend(portaudio))
-            undo.append(stream.close)
-            stream.start()
         except BaseException:
-            for close in reversed(undo):
-                close()
+            line.close()
+            wake.close()
             raise
-        return _Opened(portaudio, chain, wake, stream, device, request)
-
-    def _settled(self, device: Device) -> StreamRequest:
-        rate_hz, channels, format = self._wanted
-        if channels is None:
-            channels = device.channels if device.channels <= _MOST_CHANNELS_BY_DEFAULT else 2
-        # ALSA's devices speak integers, and PortAudio's other hosts on our systems are float inside.
-        native_format = "int16" if device.host_api == "ALSA" else "float32"
-        return StreamRequest(
-            device_index=device.index,
-            rate_hz=rate_hz or device.rate_hz,
-            channels=channels,
-            format=format or native_format,
-            block_s=self._block_s,
-            buffer_s=self._buffer_s,
-        )
-
-    def _settled_backend(self, portaudio: PortAudio) -> str:
-        global _warned_of_fallback
-        if self._wanted_backend != "auto":
-            return self._wanted_backend
-        if portaudio.is_native:
-            return "portaudio"
-        if not _warned_of_fallback:
-            _warned_of_fallback = True
-            log.warning(
-                "PortAudio's functions cannot be looked up through PyAudio: its Python callback is used instead, "
-                "and sound will be lost when the interpreter is busy"
-            )
-        return "pyaudio"
+        try:
+            line.open(chain, wake)
+        except BaseException:
+            chain.close()
+            wake.close()
+            raise
+        return line, chain, wake
 
     async def _next(self) -> Frame | None:
-        while (opened := self._opened) is not None:
-            opened.wake.clear()
-            frame = opened.chain.take()
+        while (chain := self._chain) is not None and (wake := self._wake) is not None:
+            wake.clear()
+            frame = chain.take()
+            if frame is not None:
+                for event in self._watchdog.look_at(frame):
+                    self._put(event)
             if frame is not None or self._is_at_end:
                 return frame
-            if not self._is_stopped:  # while it is being stopped, the last frame is still to come
-                self._check_alive(opened.stream.statistics())
+            line = None if self._is_stopped else self._line  # while it is being stopped, the last frame is to come
+            if line is not None and (reason := self._reason_to_reopen(_stream_of(line).statistics())):
+                async with self._line_lock:
+                    await self._reopen(reason)
+                continue
             with trio.move_on_after(self._stall_s / 2):
-                await opened.wake.wait()
+                await wake.wait()
         return None
 
-    def _check_alive(self, stream: StreamStatistics) -> None:
-        if stream.has_finished:
-            raise MediaAbortedError(
-                f"the microphone {self.name!r} ended the stream after {stream.blocks} blocks",
-                finish_code=stream.finish_code,
-            )
+    def _reason_to_reopen(self, stream: StreamStatistics) -> MediaError | None:
+        """Why the stream cannot go on as it is, or None; tells stalls and their end."""
         now_s = time.monotonic()
-        if stream.last_block_s is None:
-            if now_s - stream.opened_s > FIRST_BLOCK_TIMEOUT_S:
-                raise RecorderError(f"the microphone {self.name!r} sent nothing for {FIRST_BLOCK_TIMEOUT_S:g} s")
-        elif now_s - stream.last_block_s > self._stall_s:
-            raise MediaAbortedError(
-                f"the microphone {self.name!r} has sent nothing for {now_s - stream.last_block_s:.2f} s"
+        since_s = now_s - (stream.last_block_s or stream.opened_s)
+        if stream.has_finished:
+            return MediaAbortedError(
+                f"the microphone {self.name!r} ended the stream after {stream.blocks} blocks",
+                errno=errno.errorcode.get(-stream.finish_code),
             )
+        if stream.last_block_s is None:
+            if since_s < FIRST_BLOCK_TIMEOUT_S:
+                return None
+            return RecorderError(f"the microphone {self.name!r} sent nothing for {FIRST_BLOCK_TIMEOUT_S:g} s")
+        if since_s > self._stall_s and not self._is_stalled:
+            self._is_stalled = True
+            self._tell("stalled", f"nothing has come for {since_s:.2f} s")
+        elif since_s <= self._stall_s and self._is_stalled:
+            self._is_stalled = False
+            self._tell("recovered", "sound comes again")
+        if since_s > self._reopen_s:
+            return MediaAbortedError(f"the microphone {self.name!r} has sent nothing for {since_s:.2f} s")
+        return None
+
+    async def _reopen(self, reason: MediaError) -> None:
+        """Close the line and open it again, however long it takes; raises `reason` when that is not wanted."""
+        if self._recover_s <= 0:
+            raise reason
+        self._tell("reopening", reason.message)
+        line, chain, wake = self._line, self._chain, self._wake
+        if line is None or chain is None or wake is None:  # it was stopped in the meantime
+            return
+        resume_ns = _stream_of(line).statistics().captured_ns
+        if not await self._close_line():
+            raise reason
+        wanted = replace(
+            self._wanted, rate_hz=line.request.rate_hz, channels=line.request.channels, format=line.request.format
+        )
+
+        def open_again() -> Line:
+            again = Line(wanted)
+            again.open(chain, wake, resume_ns)
+            return again
+
+        wait_s, until_s = BACKOFF_S[0], time.monotonic() + self._recover_s
+        while not self._is_stopped:
+            try:
+                line = await call_in_thread(open_again, timeout_s=OPEN_TIMEOUT_S, undo=Line.close)
+            except trio.TooSlowError:
+                self._is_left_behind = True
+                raise RecorderError(f"the microphone did not open again within {OPEN_TIMEOUT_S:g} s") from reason
+            except trio.Cancelled:
+                self._is_left_behind = True  # it may open yet, for a moment, and push
+                raise
+            except MediaError as error:
+                log.debug("microphone %r: not yet: %s", self.name, error.message)
+                if time.monotonic() + wait_s > until_s:
+                    raise reason from error
+                with trio.move_on_after(wait_s):
+                    await self._stopping.wait()
+                wait_s = min(2 * wait_s, BACKOFF_S[1])
+            else:
+                self._take_over(line)
+                self._is_stalled = False
+                self.reopenings += 1
+                self._tell("reopened", f"{line.device} is open again")
+                return
+
+    async def _close_line(self) -> bool:
+        """Whether the stream has ended: if not, its thread may push, and chain and wake-up must live on, unused."""
+        line = self._line
+        if line is None:
+            return not self._is_left_behind
+        self.statistics()
+        try:
+            with trio.CancelScope(shield=True):
+                await call_in_thread(line.close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
+        except (trio.TooSlowError, MediaError) as error:
+            self._is_left_behind = True
+            log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
+        self._line = None
+        return not self._is_left_behind
 
     def _stream_statistics(self) -> StreamStatistics | None:
-        return self._opened.stream.statistics() if self._opened else None
+        return _stream_of(self._line).statistics() if self._line else None
 
     def block_durations_s(self) -> list[tuple[float, int]]:
         """How long the audio thread took for its blocks: (least duration of a bucket, blocks in it), ascending."""
-        return self._opened.stream.block_durations_s() if self._opened else []
+        return _stream_of(self._line).block_durations_s() if self._line else []
 
     async def stop(self) -> None:
-        opened = self._opened
-        if opened is None or self._is_stopped:
+        if self._chain is None or self._wake is None or self._is_stopped:
             return
         self._is_stopped = True
-        self.statistics()
+        self._stopping.set()
         with trio.CancelScope(shield=True):
-            try:
-                await call_in_thread(opened.close_stream, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
-            except (trio.TooSlowError, MediaError) as error:
-                # Its thread may still push: chain and wake-up must live on, unused.
-                self._is_abandoned = True
-                log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
-            else:
-                opened.chain.finish()
+            async with self._line_lock:
+                if await self._close_line():
+                    self._chain.finish()
         self._is_at_end = True
-        opened.wake.set()
+        self._wake.set()
 
     async def aclose(self) -> None:
-        opened = self._opened
         try:
             await self.stop()
         finally:
-            if opened is not None and self._opened is opened:
-                if self._is_abandoned:
-                    _left_behind.append(opened)
+            chain, wake = self._chain, self._wake
+            if chain is not None and wake is not None:
+                if self._is_left_behind:
+                    _left_behind.append((chain, wake))
                     self.statistics()
                     self._chain = None
                 else:
                     self._close_chain()
-                    opened.wake.close()
-                self._opened = None
+                    wake.close()
+                self._wake = None
+            self._event_sender.close()
 
 
-_left_behind: list[_Opened] = []
-"""Microphones whose stream could not be stopped: kept alive, as their threads may still use them."""
+def _stream_of(line: Line) -> Stream:
+    assert line.stream is not None, "the line has been opened"
+    return line.stream
+
+
+def _close_all(line: Line, chain: Chain, wake: Wake) -> None:
+    line.close()
+    chain.close()
+    wake.close()
+
+
+_left_behind: list[tuple[Chain, Wake]] = []
+"""Of microphones whose stream could not be stopped: kept alive, as their threads may still use them."""

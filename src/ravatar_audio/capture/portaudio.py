@@ -10,7 +10,6 @@ PortAudio is not thread-safe: each call that is not documented to be goes throug
 import contextlib
 import logging
 import os
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from types import ModuleType
 from typing import Any, NoReturn, Self
 
 from ravatar_audio._core import ffi, lib
+from ravatar_audio.capture.chatter import chatter_to_log
 from ravatar_audio.capture.devices import Device
 from ravatar_audio.capture.stream import Stream, StreamRequest, StreamStatistics, read_durations, read_statistics
 from ravatar_audio.capture.wake import Wake
@@ -63,29 +63,6 @@ def _life_cycle() -> Iterator[None]:
         _lock.release()
 
 
-@contextlib.contextmanager
-def _chatter_to_log() -> Iterator[None]:
-    """Sound libraries print on stderr what they try; it goes to the debug log. The whole process's stderr is caught.
-
-    Not for closing: on a device that was unplugged PortAudio 19.6 prints without end and never returns.
-    """
-    try:
-        saved = os.dup(2)
-    except OSError:  # there is no stderr
-        yield
-        return
-    with tempfile.TemporaryFile() as caught:
-        os.dup2(caught.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
-            caught.seek(0)
-            for line in caught.read().decode(errors="replace").splitlines():
-                log.debug("sound library: %s", line)
-
-
 def _import_pyaudio() -> ModuleType:
     try:
         import pyaudio
@@ -102,7 +79,7 @@ class PortAudio:
 
     def __init__(self) -> None:
         self._module = _import_pyaudio()
-        with _life_cycle(), _chatter_to_log():
+        with _life_cycle(), chatter_to_log():
             self._instance = self._module.PyAudio()
         out = ffi.new("rva_portaudio **")
         path = self._module._portaudio.__file__
@@ -147,33 +124,28 @@ class PortAudio:
                             channels=info["maxInputChannels"],
                             rate_hz=round(info["defaultSampleRate"]),
                             is_default=index == default,
+                            pcm=_text(info["name"]) if _text(host_api) == "ALSA" else "",
                         )
                     )
             return found
 
-    def open(self, chain: Chain, request: StreamRequest, wake: Wake, *, backend: str) -> Stream:
-        """An open stream that has not started; `backend` is "portaudio" or "pyaudio"."""
+    def open(self, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int = 0, *, backend: str) -> Stream:
+        """An open stream that has not started; `backend` is "portaudio" or "pyaudio".
+
+        `resume_ns` is captured_ns of the stream that fed the chain before; 0: there was none.
+        """
         if backend == "pyaudio":
-            return _PyAudioStream(self._module, self._instance, chain, request, wake)
+            return _PyAudioStream(self._module, self._instance, chain, request, resume_ns)
         if self._native is None:
             raise RecorderError(
                 "PortAudio's functions cannot be looked up through PyAudio's extension module",
                 advice="Use the backend 'pyaudio', or a PyAudio that is linked to a shared PortAudio.",
             )
-        return _NativeStream(self._native, chain, request, wake)
+        return _NativeStream(self._native, chain, request, wake, resume_ns)
 
 
 def _text(name: str | bytes) -> str:
     return name.decode(errors="replace") if isinstance(name, bytes) else name
-
-
-def list_devices() -> list[Device]:
-    """The input devices of this system. Blocks for a moment: in trio, call it through trio.to_thread.run_sync.
-
-    Raises RecorderError when PortAudio cannot be used.
-    """
-    with PortAudio() as portaudio:
-        return portaudio.devices()
 
 
 def _raise_for(code: int, what: str, text: str, host_code: int | None = None) -> NoReturn:
@@ -190,22 +162,23 @@ class _NativeStream:
 
     backend = "portaudio"
 
-    def __init__(self, native: Any, chain: Chain, request: StreamRequest, wake: Wake) -> None:
+    def __init__(self, native: Any, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int) -> None:
         self._native, self._what = native, _described(request)
         config = ffi.new(
             "rva_portaudio_config *",
             {
-                "device": request.device_index,
+                "device": -1 if request.device.index is None else request.device.index,
                 "rate_hz": request.rate_hz,
                 "channels": request.channels,
                 "format": format_code(request.format),
                 "block_samples": request.block_samples,
                 "wake_fd": wake.write_fd,
                 "buffer_s": request.buffer_s,
+                "resume_ns": resume_ns,
             },
         )
         out = ffi.new("rva_portaudio_stream **")
-        with _life_cycle(), _chatter_to_log():
+        with _life_cycle(), chatter_to_log():
             code = lib.rva_portaudio_open(native, chain.handle, config, out)
             if code:
                 self._raise(code, f"the device cannot be opened with {self._what}")
@@ -221,7 +194,7 @@ class _NativeStream:
         _raise_for(code, what, f"{text}: {host_text} ({host_code[0]})", host_code[0])
 
     def start(self) -> None:
-        with _life_cycle(), _chatter_to_log():
+        with _life_cycle(), chatter_to_log():
             code = lib.rva_portaudio_start(self._stream)
             if code:
                 self._raise(code, f"the device cannot be started with {self._what}")
@@ -255,13 +228,13 @@ class _PyAudioStream:
 
     backend = "pyaudio"
 
-    def __init__(self, module: ModuleType, instance: Any, chain: Chain, request: StreamRequest, wake: Wake) -> None:
-        self._chain, self._rate_hz, self._wake = chain, request.rate_hz, wake
+    def __init__(self, module: ModuleType, instance: Any, chain: Chain, request: StreamRequest, resume_ns: int) -> None:
+        self._chain, self._rate_hz = chain, request.rate_hz
         self._continue, self._overflow = module.paContinue, module.paInputOverflow
         self._blocks = self._overruns = self._untimed_blocks = 0
         self._longest_block_s = 0.0
         self._opened_s, self._last_block_s = time.monotonic(), 0.0
-        self._previous_end_s: float | None = None
+        self._previous_end_s, self._resumes = resume_ns * 1e-9, resume_ns != 0
         self._is_open = True
         formats = {
             "int16": module.paInt16,
@@ -270,16 +243,17 @@ class _PyAudioStream:
             "float32": module.paFloat32,
             "uint8": module.paUInt8,
         }
-        with _life_cycle(), _chatter_to_log():
-            if request.device_index not in range(instance.get_device_count()):  # PyAudio would crash
-                _raise_for(-9996, "the device cannot be opened", f"there is no device {request.device_index}")
+        with _life_cycle(), chatter_to_log():
+            index = request.device.index
+            if index is None or index not in range(instance.get_device_count()):  # PyAudio would crash
+                _raise_for(-9996, "the device cannot be opened", f"PortAudio has no device {index}")
             try:
                 self._stream = instance.open(
                     rate=request.rate_hz,
                     channels=request.channels,
                     format=formats[request.format],
                     input=True,
-                    input_device_index=request.device_index,
+                    input_device_index=index,
                     frames_per_buffer=request.block_samples,
                     start=False,
                     stream_callback=self._on_block,
@@ -293,7 +267,8 @@ class _PyAudioStream:
         is_believable = clock["input_buffer_adc_time"] > 0 and -0.05 < age_s < 2.0
         self._untimed_blocks += not is_believable
         end_s = arrived_s - max(0.0, age_s) if is_believable else arrived_s
-        if flags & self._overflow:
+        if flags & self._overflow or self._resumes:
+            self._resumes = False
             self._overruns += 1
             gap_s = end_s - samples / self._rate_hz - self._previous_end_s if self._previous_end_s else 0.0
             self._chain.note_loss(max(0, round(gap_s * self._rate_hz)))
@@ -305,7 +280,7 @@ class _PyAudioStream:
         return None, self._continue
 
     def start(self) -> None:
-        with _life_cycle(), _chatter_to_log():
+        with _life_cycle(), chatter_to_log():
             try:
                 self._stream.start_stream()
             except OSError as error:
@@ -325,6 +300,7 @@ class _PyAudioStream:
             longest_block_s=self._longest_block_s,
             opened_s=self._opened_s,
             last_block_s=self._last_block_s or None,
+            captured_ns=round(self._previous_end_s * 1e9),
             has_finished=self._is_open and self._blocks > 0 and not self._stream.is_active(),
             finish_code=0,
         )

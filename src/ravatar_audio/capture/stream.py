@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ravatar_audio._core import ffi, lib
+from ravatar_audio.capture.devices import Device
 
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
     """How a device is to be opened; all settled, nothing left to a default."""
 
-    device_index: int
+    device: Device
     rate_hz: int
     channels: int
     format: str
@@ -37,8 +38,13 @@ class StreamStatistics:
     opened_s: float
     last_block_s: float | None
     """When the newest block arrived; None: none yet."""
+    captured_ns: int
+    """When the newest sample was at the microphone, in ns of the monotonic clock; 0: none yet."""
     has_finished: bool
     finish_code: int
+    """Why, as a negative errno, where the backend knows it; else 0."""
+    is_real_time: bool = False
+    """The audio thread runs at a real-time priority that we gave it."""
 
 
 class Stream(Protocol):
@@ -68,8 +74,10 @@ def read_statistics(raw: Any) -> StreamStatistics:
         longest_block_s=raw.longest_block_ns * 1e-9,
         opened_s=raw.opened_ns * 1e-9,
         last_block_s=raw.last_block_ns * 1e-9 or None,
+        captured_ns=raw.captured_ns,
         has_finished=bool(raw.has_finished),
         finish_code=raw.finish_code,
+        is_real_time=bool(raw.is_real_time),
     )
 
 

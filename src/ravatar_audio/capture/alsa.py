@@ -1,0 +1,211 @@
+"""Our own capture thread over ALSA (csrc/rva_alsa.h), and what the kernel says about its devices."""
+
+import errno
+import functools
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ravatar_audio._core import ffi, lib
+from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices
+from ravatar_audio.capture.chatter import chatter_to_log
+from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.stream import StreamRequest, StreamStatistics, read_durations, read_statistics
+from ravatar_audio.capture.wake import Wake
+from ravatar_audio.errors import (
+    ConstraintsError,
+    DeviceInUseError,
+    DeviceNotFoundError,
+    MediaError,
+    PermissionDeniedError,
+    RecorderError,
+)
+from ravatar_audio.native import SAMPLE_BYTES, Chain, format_code
+
+PRIORITY = 10
+"""Of SCHED_FIFO for the capture thread, where the limits allow it; below what sound servers take."""
+
+_KINDS: dict[int, type[MediaError]] = {
+    errno.EACCES: PermissionDeniedError,
+    errno.EPERM: PermissionDeniedError,
+    errno.EBUSY: DeviceInUseError,
+    errno.ENODEV: DeviceNotFoundError,
+    errno.ENOENT: DeviceNotFoundError,
+    errno.ENXIO: DeviceNotFoundError,
+    errno.ECONNREFUSED: DeviceNotFoundError,
+    errno.EINVAL: ConstraintsError,
+}
+_CONSTRAINTS = (lib.RVA_ERROR_RATE, lib.RVA_ERROR_CHANNELS, lib.RVA_ERROR_FORMAT)
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What a device can do by itself."""
+
+    channels_min: int
+    channels_max: int
+    rates_hz: tuple[int, ...]
+    """Of the usual rates, ascending."""
+    formats: tuple[str, ...]
+    is_hardware: bool
+
+    def __str__(self) -> str:
+        rates = ", ".join(map(str, self.rates_hz))
+        channels = f"{self.channels_min} to {self.channels_max}"
+        return f"{rates} Hz; {channels} channels; {', '.join(self.formats)}"
+
+
+@functools.cache
+def _library() -> Any:
+    out = ffi.new("rva_alsa **")
+    return out[0] if lib.rva_alsa_bind(out) == lib.RVA_OK else None
+
+
+def has_alsa() -> bool:
+    """libasound is there."""
+    return _library() is not None
+
+
+def _raise_for(code: int, what: str) -> NoReturn:
+    number = lib.RVA_ERROR_SYSTEM - code
+    if number <= 0:  # one of the core's own
+        raise RecorderError(f"{what}: {ffi.string(lib.rva_error_text(code)).decode()}")
+    raise error_for(number, what)
+
+
+def error_for(number: int, what: str) -> MediaError:
+    """The media error for an errno that ALSA gave."""
+    kind = _KINDS.get(number, RecorderError)
+    return kind(f"{what}: {os.strerror(number)}", errno=errno.errorcode.get(number, number))
+
+
+def probe(pcm: str) -> Abilities:
+    """Ask a device what it can do, by opening it for a moment.
+
+    Raises the media error for what stands in the way: PermissionDeniedError, DeviceInUseError, DeviceNotFoundError, or
+    RecorderError, also where there is no libasound.
+    """
+    if _library() is None:
+        raise RecorderError("libasound.so.2 cannot be loaded", advice="Install it (Debian: libasound2).")
+    raw = ffi.new("rva_alsa_abilities *")
+    with chatter_to_log():
+        code = lib.rva_alsa_probe(_library(), os.fsencode(pcm), raw)
+    if code:
+        _raise_for(code, f"the device {pcm!r} cannot be opened")
+    return Abilities(
+        channels_min=raw.channels_min,
+        channels_max=raw.channels_max,
+        rates_hz=tuple(rate for rate in ffi.unpack(raw.rates_hz, lib.RVA_ALSA_RATES) if rate),
+        formats=tuple(name for name in SAMPLE_BYTES if raw.formats >> format_code(name) & 1),
+        is_hardware=bool(raw.is_hardware),
+    )
+
+
+def list_hardware(root: Path = Path("/")) -> list[Device]:
+    """The kernel's capture devices. One that cannot be opened now is listed too, with the reason as its `problem`."""
+    return [_described(found) for found in list_capture_devices(root)] if has_alsa() else []
+
+
+def _described(found: CaptureDevice) -> Device:
+    channels, rate_hz, formats, problem = 0, 0, (), ""
+    rates_hz: tuple[int, ...] = ()
+    try:
+        abilities = probe(found.pcm)
+    except MediaError as error:
+        problem = error.code
+    else:
+        channels, rates_hz, formats = abilities.channels_max, abilities.rates_hz, abilities.formats  # type: ignore[assignment]
+        rate_hz = preferred_rate_hz(rates_hz)
+    return Device(
+        index=None,
+        name=found.name,
+        host_api="ALSA hardware",
+        channels=channels,
+        rate_hz=rate_hz,
+        is_default=False,
+        pcm=found.pcm,
+        card_id=found.card_id,
+        usb_id=found.usb_id,
+        serial=found.serial,
+        port=found.port,
+        rates_hz=rates_hz,
+        formats=formats,
+        problem=problem,
+    )
+
+
+def preferred_rate_hz(rates_hz: tuple[int, ...]) -> int:
+    """The rate that a microphone is most likely to run at by itself; 0 for none."""
+    return next((rate for rate in (48_000, 44_100, 32_000, 16_000) if rate in rates_hz), max(rates_hz, default=0))
+
+
+def preferred_format(formats: tuple[str, ...]) -> str:
+    """The one that loses nothing that 16 bits can hold, and costs least."""
+    return next((name for name in ("int16", "int24", "int32", "float32", "uint8") if name in formats), "int16")
+
+
+def _refused(code: int, request: StreamRequest) -> str:
+    if code == lib.RVA_ERROR_RATE:
+        return f"{request.rate_hz} Hz"
+    return f"{request.channels} channels" if code == lib.RVA_ERROR_CHANNELS else f"the format {request.format}"
+
+
+class AlsaStream:
+    """The core's own thread on an ALSA device."""
+
+    backend = "alsa"
+
+    def __init__(self, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int = 0) -> None:
+        if _library() is None:
+            raise RecorderError("libasound.so.2 cannot be loaded", advice="Install it (Debian: libasound2).")
+        pcm = ffi.new("char[]", os.fsencode(request.device.pcm))
+        config = ffi.new(
+            "rva_alsa_config *",
+            {
+                "pcm": pcm,
+                "rate_hz": request.rate_hz,
+                "channels": request.channels,
+                "format": format_code(request.format),
+                "block_samples": request.block_samples,
+                "buffer_samples": round(request.buffer_s * request.rate_hz),
+                "wake_fd": wake.write_fd,
+                "priority": PRIORITY,
+                "resume_ns": resume_ns,
+            },
+        )
+        out = ffi.new("rva_alsa_stream **")
+        with chatter_to_log():
+            code = lib.rva_alsa_open(_library(), chain.handle, config, out)
+        if code in _CONSTRAINTS:
+            raise ConstraintsError(
+                f"the device {request.device.pcm!r} does not have {_refused(code, request)}; "
+                f"it has {probe(request.device.pcm)}"
+            )
+        if code:
+            _raise_for(code, f"the device {request.device.pcm!r} cannot be opened")
+        self._stream = out[0]
+        self._last: Any = None
+
+    def start(self) -> None:
+        if code := lib.rva_alsa_start(self._stream):
+            _raise_for(code, "the capture thread cannot be started")
+
+    def close(self) -> None:
+        if self._stream is not None:
+            stream, self._last = self._stream, self._read()
+            self._stream = None
+            lib.rva_alsa_close(stream)
+
+    def _read(self) -> Any:
+        if self._stream is None:
+            return self._last
+        raw = ffi.new("rva_stream_statistics *")
+        lib.rva_alsa_statistics(self._stream, raw)
+        return raw
+
+    def statistics(self) -> StreamStatistics:
+        return read_statistics(self._read())
+
+    def block_durations_s(self) -> list[tuple[float, int]]:
+        return read_durations(self._read())

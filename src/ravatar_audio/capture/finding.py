@@ -1,0 +1,75 @@
+"""Finding the devices of this system, and the true reason when one is not found.
+
+Hardware comes first, from the kernel: it is fresh, quiet and opens nothing for long. PortAudio's list adds sound
+servers and other systems; its own view of the hardware is left out, as it is a snapshot of when it was initialised.
+"""
+
+import dataclasses
+import errno
+import os
+import re
+from pathlib import Path
+
+from ravatar_audio.capture import alsa
+from ravatar_audio.capture.cards import list_capture_devices
+from ravatar_audio.capture.devices import Device, choose_device
+from ravatar_audio.capture.portaudio import PortAudio
+from ravatar_audio.errors import DeviceNotFoundError, MediaError, PermissionDeniedError
+
+_HARDWARE_NAME = re.compile(r"\((hw:\d+,\d+)\)$")
+
+
+def list_devices() -> list[Device]:
+    """The input devices of this system. Blocks for a moment: in trio, call it through trio.to_thread.run_sync.
+
+    Raises RecorderError when PortAudio cannot be used.
+    """
+    with PortAudio() as portaudio:
+        return merged(alsa.list_hardware(), portaudio.devices())
+
+
+def merged(hardware: list[Device], listed: list[Device]) -> list[Device]:
+    """Hardware, then what PortAudio lists besides it. Pure."""
+    numbers = {f"hw:{found.card_number},{found.device_number}": found.pcm for found in list_capture_devices()}
+    doubles = {
+        device.index: numbers.get(found[1]) for device in listed if (found := _HARDWARE_NAME.search(device.name))
+    }
+    known = {device.pcm for device in hardware}
+    default = next((doubles.get(device.index) for device in listed if device.is_default), None)
+    first = [dataclasses.replace(device, is_default=device.pcm == default) for device in hardware]
+    return first + [device for device in listed if doubles.get(device.index) not in known]
+
+
+def find_without_portaudio(selector: str | int | None) -> Device | None:
+    """The device when the selector fits exactly one of the kernel's own, or is ALSA's name; else None."""
+    if selector in (None, "", "default") or not alsa.has_alsa():
+        return None
+    try:
+        return choose_device(alsa.list_hardware(), selector)
+    except DeviceNotFoundError as error:
+        if error.details.get("candidates") and str(selector).startswith(("usb:", "card:")):
+            raise
+        return None
+
+
+def true_cause(error: MediaError, selector: str | int | None, device_folder: Path = Path("/dev/snd")) -> MediaError:
+    """The system's own reason for a device that PortAudio did not list or could not open; else `error` itself.
+
+    PortAudio says the same for a device that is absent, forbidden or busy.
+    """
+    if not alsa.has_alsa():
+        return error
+    nodes = sorted(device_folder.glob("pcmC*c"))
+    if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
+        return PermissionDeniedError(
+            f"the microphones under {device_folder} may not be opened by this user",
+            advice="Add the user to the group 'audio' (sudo usermod -aG audio USER) and log in again.",
+            errno="EACCES",
+        )
+    name = "default" if selector in (None, "") else str(selector)
+    try:
+        alsa.probe(name)
+    except MediaError as found:
+        # For a name that ALSA does not know either, the first error says more.
+        return error if found.details.get("errno") in ("ENOENT", errno.ENOENT) else found
+    return error

@@ -1,0 +1,141 @@
+"""A line: a device that has been found, and its stream into a chain. Everything here may block."""
+
+import logging
+from dataclasses import dataclass
+
+from ravatar_audio.capture import alsa
+from ravatar_audio.capture.alsa import AlsaStream
+from ravatar_audio.capture.devices import Device, choose_device
+from ravatar_audio.capture.finding import find_without_portaudio, merged, true_cause
+from ravatar_audio.capture.portaudio import PortAudio
+from ravatar_audio.capture.stream import Stream, StreamRequest
+from ravatar_audio.capture.wake import Wake
+from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
+from ravatar_audio.native import Chain
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "alsa", "portaudio", "pyaudio")
+
+# Sound servers offer dozens of channels; nobody means to average those.
+_MOST_CHANNELS_BY_DEFAULT = 8
+_warned_of_fallback = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the program asks for; None leaves it to the device."""
+
+    selector: str | int | None
+    rate_hz: int | None
+    channels: int | None
+    format: str | None
+    block_s: float
+    buffer_s: float
+    backend: str
+
+
+class Line:
+    """A device that has been found and, after open(), its stream. close() gives everything back."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        """Find the device and settle how it is to be opened. Raises the media error for what stands in the way."""
+        self._portaudio: PortAudio | None = None
+        self.stream: Stream | None = None
+        self._wanted = wanted
+        try:
+            self.device = self._find(wanted)
+            self.request = _settled(wanted, self.device)
+        except MediaError as error:
+            self.close()
+            if isinstance(error, DeviceNotFoundError) and self._portaudio_is_asked(wanted):
+                raise true_cause(error, wanted.selector) from error
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    @staticmethod
+    def _portaudio_is_asked(wanted: Wanted) -> bool:
+        return wanted.backend != "alsa"
+
+    def _find(self, wanted: Wanted) -> Device:
+        if wanted.backend == "alsa":
+            return choose_device(alsa.list_hardware(), wanted.selector)
+        if wanted.backend == "auto" and (found := find_without_portaudio(wanted.selector)):
+            return found
+        self._portaudio = PortAudio()
+        listed = self._portaudio.devices()
+        if wanted.backend == "auto":
+            listed = merged(alsa.list_hardware(), listed)
+        return choose_device(listed, wanted.selector)
+
+    def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> None:
+        """Open the stream into the chain and start it. On an error everything has been given back."""
+        try:
+            self.stream = self._opened(chain, wake, resume_ns)
+            self.stream.start()
+        except MediaError as error:
+            self.close()
+            if isinstance(error, (DeviceNotFoundError, DeviceInUseError, RecorderError)) and self.device.pcm:
+                raise true_cause(error, self.device.pcm) from error
+            raise
+        except BaseException:
+            self.close()
+            raise
+
+    def _opened(self, chain: Chain, wake: Wake, resume_ns: int) -> Stream:
+        if self._portaudio is None:
+            return AlsaStream(chain, self.request, wake, resume_ns)
+        backend = self._wanted.backend
+        if backend == "auto":
+            backend = "portaudio" if self._portaudio.is_native else "pyaudio"
+            if backend == "pyaudio":
+                _warn_of_fallback()
+        return self._portaudio.open(chain, self.request, wake, resume_ns, backend=backend)
+
+    def close(self) -> None:
+        """Afterwards nothing pushes into the chain. May be called again; may never return when PortAudio hangs."""
+        try:
+            if self.stream is not None:
+                self.stream.close()
+        finally:
+            portaudio, self._portaudio = self._portaudio, None
+            if portaudio is not None:
+                portaudio.close()
+
+
+def _settled(wanted: Wanted, device: Device) -> StreamRequest:
+    """The device's own values for what was left open, so that nothing is converted on the way."""
+    rate_hz, channels, format = device.rate_hz, device.channels, "float32"
+    if device.pcm:
+        format = "int16"
+        try:
+            abilities = alsa.probe(device.pcm)
+        except MediaError:
+            if device.index is None:
+                raise  # what stands in the way of asking stands in the way of opening
+        else:
+            channels = max(abilities.channels_min, min(abilities.channels_max, channels or abilities.channels_max))
+            format = alsa.preferred_format(abilities.formats)
+            rate_hz = rate_hz or alsa.preferred_rate_hz(abilities.rates_hz)
+    if channels > _MOST_CHANNELS_BY_DEFAULT:
+        channels = 2
+    return StreamRequest(
+        device=device,
+        rate_hz=wanted.rate_hz or rate_hz,
+        channels=wanted.channels or channels,
+        format=wanted.format or format,
+        block_s=wanted.block_s,
+        buffer_s=wanted.buffer_s,
+    )
+
+
+def _warn_of_fallback() -> None:
+    global _warned_of_fallback
+    if not _warned_of_fallback:
+        _warned_of_fallback = True
+        log.warning(
+            "PortAudio's functions cannot be looked up through PyAudio: its Python callback is used instead, "
+            "and sound will be lost when the interpreter is busy"
+        )

@@ -1,0 +1,60 @@
+"""What can go wrong with a running microphone without an error, told when it begins and when it ends. Pure."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
+
+DIGITAL_SILENCE_S = 2.0
+"""So long a run of exact zeros is a muted or dead microphone; a quiet room is never that quiet."""
+CLIPPING_SHARE = 0.005
+"""Of the samples at full scale in a frame, from which on it counts as clipped."""
+CALM_S = 10.0
+"""So long must nothing happen before overruns or clipping are told again."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureEvent:
+    """Something happened to the microphone.
+
+    `kind` is "stalled" (no block comes) or "recovered", "reopening" (it is closed and looked for again) or "reopened",
+    "digital_silence" or "sound", "overruns", "clipping". `at_s` is of the monotonic clock.
+    """
+
+    kind: str
+    at_s: float
+    message: str
+
+
+class Watchdog:
+    """Looks at the frames of one microphone."""
+
+    def __init__(self) -> None:
+        self._is_silent = False
+        self._calm_samples = {"overruns": int(CALM_S * RATE_HZ), "clipping": int(CALM_S * RATE_HZ)}
+
+    def look_at(self, frame: Frame) -> Iterator[CaptureEvent]:
+        """The events that begin or end with this frame."""
+        zeros = max((hop.zero_run_samples for hop in frame.hops), default=0)
+        if not self._is_silent and zeros >= DIGITAL_SILENCE_S * RATE_HZ:
+            self._is_silent = True
+            yield CaptureEvent(
+                "digital_silence",
+                frame.captured_s,
+                f"nothing but zeros for {zeros / RATE_HZ:.1f} s: the microphone is muted, or dead",
+            )
+        elif self._is_silent and frame.peak > 0:
+            self._is_silent = False
+            yield CaptureEvent("sound", frame.captured_s, "the microphone is heard again")
+        lost = frame.ring_lost_samples + frame.device_lost_samples
+        if self._begins("overruns", frame, frame.discontinuity):
+            yield CaptureEvent("overruns", frame.captured_s, f"{lost} samples were lost")
+        if self._begins("clipping", frame, frame.clipped >= CLIPPING_SHARE * FRAME_SAMPLES):
+            yield CaptureEvent(
+                "clipping", frame.captured_s, f"{frame.clipped} samples at full scale: lower the microphone's gain"
+            )
+
+    def _begins(self, kind: str, frame: Frame, happens: bool) -> bool:
+        calm_before = self._calm_samples[kind] >= CALM_S * RATE_HZ
+        self._calm_samples[kind] = 0 if happens else self._calm_samples[kind] + frame.length_samples
+        return happens and calm_before

@@ -1,0 +1,88 @@
+"""A microphone that goes away and comes back, again and again, while its frames are taken. Its argument is JSON.
+
+"microphone": Microphone's arguments; "control": its control file; "fault": the word for going away; "rounds".
+"""
+
+import itertools
+import json
+import os
+import sys
+import time
+from typing import Any
+
+import trio
+
+from ravatar_audio.capture import Microphone
+
+
+async def control(path: str, word: str) -> None:
+    fresh = trio.Path(path + ".new")
+    await fresh.write_text(word)
+    await fresh.replace(path)
+
+
+def held() -> list[int]:
+    """File descriptors and threads of this process."""
+    return [len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))]
+
+
+async def main(request: dict[str, Any]) -> None:
+    answer: dict[str, Any] = {"held": [], "noticed_s": [], "gaps": [], "kinds": []}
+    frames: list[Any] = []
+    path = request["control"]
+
+    news = trio.Condition()
+
+    async def take(microphone: Microphone) -> None:
+        async for frame in microphone:
+            async with news:
+                frames.append(frame)
+                news.notify_all()
+
+    async def two_more() -> None:
+        count = len(frames)
+        async with news:
+            while len(frames) < count + 2:
+                await news.wait()
+
+    async def misbehave(microphone: Microphone, scope: trio.CancelScope) -> None:
+        events = microphone.events()
+
+        async def until(kind: str) -> float:
+            while True:
+                event = await events.receive()
+                answer["kinds"].append(event.kind)
+                if event.kind == kind:
+                    return event.at_s
+
+        for _ in range(request["rounds"]):
+            await two_more()
+            await control(path, request["fault"])
+            begun_s = time.monotonic()
+            answer["noticed_s"].append(await until("reopening") - begun_s)
+            await control(path, "ok")
+            await until("reopened")
+            answer["held"].append(held())
+        await two_more()
+        scope.cancel()
+
+    with trio.fail_after(request["limit_s"]):
+        async with Microphone(**request["microphone"]) as microphone, trio.open_nursery() as nursery:
+            nursery.start_soon(take, microphone)
+            nursery.start_soon(misbehave, microphone, nursery.cancel_scope)
+    for before, after in itertools.pairwise(frames):
+        if after.device_lost_samples:
+            # What the clock says: between the ends of two frames lie the second's samples and the gap.
+            by_clock = (after.captured_s - before.captured_s) * 16_000 - after.length_samples
+            answer["gaps"].append([after.device_lost_samples, by_clock, after.discontinuity])
+    counts = microphone.statistics()
+    answer["seq"] = [frame.seq for frame in frames]
+    answer["unaccounted"] = (
+        counts.captured_samples - counts.delivered_samples - counts.ring_dropped_samples - counts.pending_samples
+    )
+    answer["cpu_s"] = time.process_time()
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    trio.run(main, json.loads(sys.argv[1]))

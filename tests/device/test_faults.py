@@ -1,0 +1,125 @@
+"""What goes wrong with microphones: each fault gives the right error, or is recovered from; nothing hangs or leaks."""
+
+from typing import Any
+
+import pytest
+
+from tests.device.microphones import MakeMicrophones, Pcm, run_child
+
+pytestmark = pytest.mark.device
+
+BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
+BACKENDS = {"alsa": "alsa:usbmic", "portaudio": "usbmic"}
+
+
+def meet(
+    usb_microphone: MakeMicrophones, backend: str, *, at_open: str = "ok", then: str = "", **microphone: Any
+) -> dict[str, Any]:
+    microphones = usb_microphone()
+    microphones.control("usbmic", at_open)
+    request = {
+        "microphone": {"device": BACKENDS[backend], "backend": backend, "recover_s": 0} | microphone,
+        "control": str(microphones.control_file("usbmic")),
+        "steps": [then] if then else [],
+        "limit_s": 20,
+    }
+    return run_child(microphones, "tests.device.fault_child", request, limit_s=40)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("at_open", "code", "words"),
+    [
+        ("eacces", "permission_denied", "Permission denied"),
+        ("ebusy", "media_in_use", "busy"),
+        ("enodev", "no_specified_media_found", "No such device"),
+    ],
+)
+def test_a_device_that_cannot_be_opened_says_why(
+    usb_microphone: MakeMicrophones, backend: str, at_open: str, code: str, words: str
+) -> None:
+    answer = meet(usb_microphone, backend, at_open=at_open)
+    assert answer["error"] == code
+    assert words in answer["message"]
+    assert answer["advice"]
+    assert answer["noticed_after_s"] < 3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("constraint", [{"rate_hz": 12_345}, {"channels": 7}])
+def test_constraints_that_the_device_does_not_have_are_refused(
+    usb_microphone: MakeMicrophones, backend: str, constraint: dict[str, Any]
+) -> None:
+    answer = meet(usb_microphone, backend, **constraint)
+    assert answer["error"] == "invalid_media_constraints"
+    if backend == "alsa":
+        assert "48000 Hz; 1 to 2 channels; int16" in answer["message"], "it must say what the device can do"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_constraints_fall_back_to_the_device_unless_they_are_strict(
+    usb_microphone: MakeMicrophones, backend: str
+) -> None:
+    answer = meet(usb_microphone, backend, rate_hz=12_345, strict=False)
+    assert "error" not in answer
+    assert answer["frames"] > 8
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_name_that_nothing_has_is_refused_with_what_there_is(usb_microphone: MakeMicrophones, backend: str) -> None:
+    answer = meet(usb_microphone, backend, device="webcam")
+    assert answer["error"] == "no_specified_media_found"
+    if backend == "portaudio":
+        assert "usbmic" in answer["message"]
+
+
+@pytest.mark.parametrize(
+    ("backend", "fault", "within_s"),
+    [
+        ("alsa", "unplug", 0.2),
+        ("alsa", "hup", 0.2),
+        ("alsa", "stall", 1.5),
+        ("portaudio", "hup", 7.0),  # its thread never ends: it is left behind after five more seconds
+        ("portaudio", "stall", 1.5),
+    ],
+)
+def test_a_microphone_that_goes_away_is_noticed(
+    usb_microphone: MakeMicrophones, backend: str, fault: str, within_s: float
+) -> None:
+    answer = meet(usb_microphone, backend, then=fault)
+    assert answer["error"] == "media_aborted"
+    assert answer["frames"] >= 1
+    assert answer["noticed_after_s"] < within_s
+    assert answer["unaccounted"] == 0
+
+
+@pytest.mark.parametrize(
+    ("backend", "fault"), [("alsa", "unplug"), ("alsa", "hup"), ("alsa", "stall"), ("portaudio", "stall")]
+)
+def test_a_microphone_that_comes_back_is_opened_again_without_a_leak(
+    usb_microphone: MakeMicrophones, backend: str, fault: str
+) -> None:
+    rounds = 8 if fault == "unplug" else 3
+    microphones = usb_microphone(Pcm())
+    request = {
+        "microphone": {"device": BACKENDS[backend], "backend": backend, "reopen_s": 0.3},
+        "control": str(microphones.control_file("usbmic")),
+        "fault": fault,
+        "rounds": rounds,
+        "limit_s": 60,
+    }
+    answer = run_child(microphones, "tests.device.recovery_child", request, limit_s=80)
+    assert answer["seq"] == list(range(len(answer["seq"]))), "frame numbers go on"
+    assert len(answer["gaps"]) == rounds
+    for counted, by_clock, discontinuity in answer["gaps"]:
+        assert discontinuity
+        assert abs(counted - by_clock) <= BLOCK_SAMPLES, answer["gaps"]
+        assert counted > 10
+    assert answer["kinds"].count("reopening") == answer["kinds"].count("reopened") == rounds
+    if fault == "stall":
+        assert answer["kinds"].count("stalled") == rounds
+    else:
+        assert max(answer["noticed_s"]) < 0.2
+    assert answer["held"][-1] <= answer["held"][1], "files or threads leak"
+    assert answer["unaccounted"] == 0
+    assert answer["cpu_s"] < 0.5 * len(answer["seq"]) * 0.256 + 2, "a thread spins"
