@@ -6,6 +6,7 @@
 
 #include "rva.h"
 #include "rva_convert.h"
+#include "rva_highpass.h"
 #include "rva_level.h"
 #include "rva_quantize.h"
 #include "rva_resample.h"
@@ -27,6 +28,8 @@ struct rva_chain {
     _Alignas(RVA_CACHE_LINE) rva_counters counters; /* stored by the producer, read by anybody */
     rva_converter converter;
     rva_resampler *resampler;
+    rva_highpass highpass;
+    uint32_t options;
     uint32_t rate_hz;
     int wake_fd;
     int64_t end_ns;                         /* when the newest input sample was at the microphone */
@@ -53,6 +56,8 @@ int rva_chain_open(const rva_config *config, rva_chain **out) {
     if (!chain) return RVA_ERROR_MEMORY;
     memset(chain, 0, sizeof *chain);
     chain->rate_hz = config->rate_hz;
+    chain->options = config->options;
+    rva_highpass_open(&chain->highpass);
     chain->wake_fd = config->wake_fd;
     atomic_init(&chain->flush_at, NO_FLUSH);
     int code = rva_convert_open(&chain->converter, config);
@@ -136,7 +141,8 @@ RVA_REALTIME static void append(rva_chain *chain, const float *samples, uint32_t
     rva_hop *hop = &frame->hops[chain->filled / RVA_HOP_SAMPLES];
     if (chain->hop_filled == 0) hop->zero_run_samples = chain->zero_run;
     int16_t *pcm = frame->pcm + chain->filled;
-    rva_quantize_run(samples, count, pcm);
+    if (chain->options & RVA_OPTION_DITHER) rva_quantize_run_dithered(samples, count, chain->position + chain->filled, pcm);
+    else rva_quantize_run(samples, count, pcm);
     rva_level_add(hop, pcm, count);
     chain->filled += count;
     chain->hop_filled += count;
@@ -157,6 +163,7 @@ RVA_REALTIME static void flush(rva_chain *chain, uint64_t reached, size_t left, 
 
 /* Puts the resampler's outputs into frames, hop by hop. */
 RVA_REALTIME static void collect(rva_chain *chain, size_t count, size_t unfed) {
+    if (chain->options & RVA_OPTION_DC_BLOCK) rva_highpass_run(&chain->highpass, chain->resampled, count);
     for (const float *samples = chain->resampled; count;) {
         size_t step = RVA_HOP_SAMPLES - chain->hop_filled;
         uint64_t here = chain->position + chain->filled;
