@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from ravatar_audio.emulator.relay import Link
 from ravatar_audio.emulator.statistics import ConnectionStatistics
 from ravatar_audio.frames import RATE_HZ
 
+_CLOSING: Final = (WebSocketDisconnect, trio.BusyResourceError)  # the latter while the library sends its FIN
 _OUTBOX: Final = 100
 _POLICY_VIOLATION: Final = 1008
 _NO_SOUND_SAMPLES: Final = 3 * RATE_HZ
@@ -105,17 +107,18 @@ class Conversation:
         """Say Close."""
         if self._close_code is None and self._closed_s is None:
             self._close_code = code
-            await self._socket.close(code, reason)
+            with suppress(*_CLOSING):
+                await self._socket.close(code, reason)
 
     async def _send(self) -> None:
         async for message in self._answers:
             if self._close_code is not None:
                 return
-            await self._socket.send(
-                {"type": "websocket.send", "text": message}
-                if isinstance(message, str)
-                else {"type": "websocket.send", "bytes": message}
-            )
+            kind = "text" if isinstance(message, str) else "bytes"
+            try:
+                await self._socket.send({"type": "websocket.send", kind: message})
+            except _CLOSING:
+                return  # how it ended is for the receiver to see
             self._replies += 1
 
     def _greet(self) -> None:
