@@ -33,7 +33,7 @@ def compile_c(tmp_path_factory: pytest.TempPathFactory) -> CompileC:
         pytest.skip("no compiler under emulation; scripts/test-arm cross-compiles")
 
     def build(name: str, *flags: str, units: list[Path] | None = None) -> Path:
-        program = tmp_path_factory.mktemp("c") / name
+        program = tmp_path_factory.mktemp("c") / Path(name).name
         warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
         sources = [str(ROOT / "tests" / "c" / f"{name}.c"), *map(str, CORE_UNITS if units is None else units)]
         command = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-g", *warnings, f"-I{ROOT / 'csrc'}"]

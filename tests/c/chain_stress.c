@@ -61,8 +61,9 @@ int main(int argc, char **argv) {
         lost += frame->ring_lost_samples;
         position += frame->ring_lost_samples;
         if (frame->position_samples != position) return fprintf(stderr, "a frame is out of place\n"), 1;
+        const unsigned char *bytes = (const unsigned char *)frame->pcm; /* little-endian, whatever the machine */
         for (uint32_t i = 0; i < frame->length_samples; i++)
-            if ((uint16_t)frame->pcm[i] != (uint16_t)(position + i)) return fprintf(stderr, "wrong sample\n"), 1;
+            if ((bytes[2 * i] | bytes[2 * i + 1] << 8) != (uint16_t)(position + i)) return fprintf(stderr, "wrong sample\n"), 1;
         position += frame->length_samples;
         taken += frame->length_samples;
         rva_chain_advance(chain);

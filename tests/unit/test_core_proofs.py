@@ -43,6 +43,15 @@ def test_the_sandbox_would_have_caught_an_allocation(compile_c: CompileC) -> Non
     assert result.returncode == -signal.SIGSYS
 
 
+def test_what_the_fuzzer_found_stays_found(compile_c: CompileC) -> None:
+    """The corpus of scripts/fuzz, replayed: same output however the input is cut, conservation, no memory error."""
+    program = compile_c("../fuzz/chain_fuzz", "-DREPLAY", *SANITIZERS["memory"])
+    corpus = sorted((ROOT / "tests" / "fuzz" / "corpus").iterdir())
+    assert len(corpus) > 20
+    result = subprocess.run([program, *corpus], capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def check_model(folder: Path, *defines: str) -> str:
     needs("spin")
     subprocess.run(["spin", *defines, "-a", ROOT / "tests" / "model" / "ring.pml"], cwd=folder, check=True)
