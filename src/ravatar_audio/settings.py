@@ -39,7 +39,14 @@ class Settings:
     width: int = _setting(1280, "Width of the rendered avatar in pixels.", low=1, high=1920)
     height: int = _setting(720, "Height of the rendered avatar in pixels.", low=1, high=1080)
 
-    device: str | None = _setting(None, "Microphone: its name or a part of it, or an index; default: the system's.")
+    device: str | None = _setting(
+        None, "Microphone: usb:VID:PID, card:ID, or its name or a part of it; default: the system's."
+    )
+    backend: str = _setting(
+        "auto",
+        "What captures: ALSA hardware directly, PortAudio's thread, or its Python callback.",
+        one_of=("auto", "alsa", "portaudio", "pyaudio"),
+    )
     rate_hz: int | None = _setting(None, "Device rate; default: the device's own.", low=8_000, high=192_000)
     channels: int | None = _setting(None, "Device channels to open; default: the device's own.", low=1, high=32)
     format: str | None = _setting(

@@ -38,11 +38,12 @@ def test_devices_are_listed_for_people_and_for_programs(environment: dict[str, s
     by_name = {item["name"]: item for item in listed}
     assert by_name["usbmic"]["channels"] == 2
     assert by_name["arraymic"]["rate_hz"] == 16_000
+    assert (by_name["arraymic"]["backend"], by_name["arraymic"]["selector"]) == ("portaudio", "arraymic")
     assert sum(item["is_default"] for item in listed) == 1
     shown = run(environment, "devices")
     assert shown.stderr == "", "the sound libraries' chatter is not shown"
     lines = shown.stdout.splitlines()
-    assert lines[0].split() == ["index", "name", "host", "API", "channels", "rate"]
+    assert lines[0].split() == ["index", "name", "host", "API", "channels", "rate", "backend", "selector"]
     assert any("arraymic" in line and "16000 Hz" in line for line in lines)
 
 

@@ -134,3 +134,13 @@ def test_sound_that_the_device_lost_is_counted_to_within_a_block(
     got = np.frombuffer((tmp_path / "lossy.pcm").read_bytes(), "<i2")
     assert len(got) == heard["captured_samples"]
     assert not np.array_equal(got, np.frombuffer(expected(heard), "<i2")), "the ramp must show the gap"
+
+
+def test_without_portaudios_functions_the_python_callback_takes_over_and_says_so_once(
+    usb_microphone: MakeMicrophones,
+) -> None:
+    answer = run_child(usb_microphone(), "tests.device.fallback_child", {}, limit_s=60)
+    assert answer["backends"] == ["pyaudio", "pyaudio"]
+    assert min(answer["peaks"]) > 0
+    (said,) = answer["said"]
+    assert "Python callback" in said

@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from ravatar_audio.capture import alsa
@@ -25,12 +26,17 @@ def list_devices() -> list[Device]:
     Raises RecorderError when PortAudio cannot be used.
     """
     with PortAudio() as portaudio:
-        return merged(alsa.list_hardware(), portaudio.devices())
+        return with_hardware(portaudio.devices())
 
 
-def merged(hardware: list[Device], listed: list[Device]) -> list[Device]:
-    """Hardware, then what PortAudio lists besides it. Pure."""
+def with_hardware(listed: list[Device]) -> list[Device]:
+    """The kernel's own devices, and what PortAudio lists besides."""
     numbers = {f"hw:{found.card_number},{found.device_number}": found.pcm for found in list_capture_devices()}
+    return merged(alsa.list_hardware(), listed, numbers)
+
+
+def merged(hardware: list[Device], listed: list[Device], numbers: Mapping[str, str]) -> list[Device]:
+    """Hardware, then what PortAudio lists besides it. Pure; `numbers` maps PortAudio's "hw:1,0" to ALSA's names."""
     doubles = {
         device.index: numbers.get(found[1]) for device in listed if (found := _HARDWARE_NAME.search(device.name))
     }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from ravatar_audio.capture import alsa
 from ravatar_audio.capture.alsa import AlsaStream
 from ravatar_audio.capture.devices import Device, choose_device
-from ravatar_audio.capture.finding import find_without_portaudio, merged, true_cause
+from ravatar_audio.capture.finding import find_without_portaudio, true_cause, with_hardware
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
@@ -67,7 +67,7 @@ class Line:
         self._portaudio = PortAudio()
         listed = self._portaudio.devices()
         if wanted.backend == "auto":
-            listed = merged(alsa.list_hardware(), listed)
+            listed = with_hardware(listed)
         return choose_device(listed, wanted.selector)
 
     def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> None:

@@ -127,6 +127,7 @@ class Microphone(Source):
             profile=settings.profile,
             gain_db=settings.gain_db,
             ring_s=settings.ring_ms / 1000,
+            backend=settings.backend,
         )
 
     @property

@@ -11,10 +11,14 @@ from ravatar_audio.capture import Device, list_devices
 @click.command(name="devices")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
 def command(as_json: bool) -> None:
-    """List the microphones: what --device takes is a name or a part of one that fits only one of them."""
+    """List the microphones; --device takes a selector, a name, or a part of a name that fits only one of them.
+
+    Under the backend "alsa" our own thread captures, as PortAudio does not survive the unplugging of bare hardware; under
+    "portaudio" PortAudio's thread does, for sound servers and everything else.
+    """
     devices = list_devices()
     if as_json:
-        click.echo(json.dumps([dataclasses.asdict(device) for device in devices]))
+        click.echo(json.dumps([_as_dict(device) for device in devices]))
     elif devices:
         click.echo(table(devices))
     else:
@@ -24,17 +28,23 @@ def command(as_json: bool) -> None:
         )
 
 
+def _as_dict(device: Device) -> dict[str, object]:
+    return dataclasses.asdict(device) | {"backend": device.backend, "selector": device.selector}
+
+
 def table(devices: list[Device]) -> str:
     """The devices in columns; an asterisk marks the default one."""
-    rows = [("", "index", "name", "host API", "channels", "rate")]
+    rows = [("", "index", "name", "host API", "channels", "rate", "backend", "selector")]
     rows += [
         (
             "*" if item.is_default else "",
-            str(item.index),
+            "" if item.index is None else str(item.index),
             item.name,
             item.host_api,
             str(item.channels),
-            f"{item.rate_hz} Hz",
+            f"{item.rate_hz} Hz" if item.rate_hz else item.problem,
+            item.backend,
+            item.selector,
         )
         for item in devices
     ]
