@@ -25,6 +25,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
     special = {
         "api_url": "http://localhost:1",
         "ws_url": "ws://localhost:1",
+        "backend": "alsa",
         "format": "int24",
         "heard": "0",
         "profile": "high",

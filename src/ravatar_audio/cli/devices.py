@@ -13,7 +13,7 @@ from ravatar_audio.capture import Device, list_devices
 def command(as_json: bool) -> None:
     """List the microphones; --device takes a selector, a name, or a part of a name that fits only one of them.
 
-    Under the backend "alsa" our own thread captures, as PortAudio does not survive the unplugging of bare hardware; under
+    Under the backend "alsa" our own thread captures, as PortAudio does not survive the unplugging of hardware; under
     "portaudio" PortAudio's thread does, for sound servers and everything else.
     """
     devices = list_devices()
