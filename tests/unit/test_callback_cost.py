@@ -1,0 +1,83 @@
+"""The worst block's instruction count, under callgrind, against a checked-in baseline: it may not grow unnoticed.
+
+Counts are exact for one compiler and one kernel, whatever the machine does besides; with another compiler than the
+baseline's they are only bounded. After a deliberate change: `python -m tests.unit.test_callback_cost` writes it anew.
+"""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CORE_UNITS, ROOT, CompileC, needs
+
+BASELINE = ROOT / "tests" / "golden" / "callback_cost.json"
+TOLERANCE = 1.02
+"""A changed count of this size is code generation; a new branch in the inner loop is more."""
+OTHER_COMPILER_TOLERANCE = 1.5
+KERNELS = ("portable", "sse2", "avx2")
+CASES = {"48000 stereo int16": (48_000, 2, 1), "44100 mono float32": (44_100, 1, 4), "96000 mono int24": (96_000, 1, 2)}
+BLOCKS = 200
+
+
+def compiler() -> str:
+    return subprocess.run(["cc", "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+
+
+def worst_block(program: Path, folder: Path, kernel: str, case: str) -> int:
+    """Instructions of the dearest of BLOCKS pushes of 10 ms each."""
+    for old in folder.glob("counts*"):
+        old.unlink()
+    arguments = [str(value) for value in (*CASES[case], BLOCKS)]
+    command = [
+        "valgrind",
+        "-q",
+        "--tool=callgrind",
+        "--collect-atstart=no",
+        f"--callgrind-out-file={folder / 'counts'}",
+    ]
+    environment = os.environ | {"RAVATAR_AUDIO_KERNEL": kernel}
+    subprocess.run([*command, str(program), *arguments], env=environment, capture_output=True, check=True, timeout=120)
+    found = [re.search(r"^totals: (\d+)", path.read_text(), re.MULTILINE) for path in folder.glob("counts.*")]
+    counts = [int(match[1]) for match in found if match]
+    assert len(counts) >= BLOCKS
+    return max(counts)
+
+
+def supported(kernel: str) -> bool:
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    return kernel == "portable" or f" {kernel} " in flags
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_the_worst_block_costs_no_more_than_it_did(compile_c: CompileC, tmp_path: Path, kernel: str) -> None:
+    needs("valgrind")
+    if not supported(kernel):
+        pytest.skip(f"this processor has no {kernel}")
+    baseline = json.loads(BASELINE.read_text())
+    tolerance = TOLERANCE if baseline["compiler"] == compiler() else OTHER_COMPILER_TOLERANCE
+    program = compile_c("callback_cost", "-O3")
+    for case in CASES:
+        counted, allowed = worst_block(program, tmp_path, kernel, case), baseline[kernel][case] * tolerance
+        assert counted <= allowed, f"{kernel}, {case}: {counted} instructions, {baseline[kernel][case]} before"
+
+
+def write_baseline() -> None:
+    """Count everything with this machine's compiler and keep it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        program = Path(scratch, "callback_cost")
+        sources = [ROOT / "tests" / "c" / "callback_cost.c", *CORE_UNITS]
+        flags = ["-std=c11", "-D_GNU_SOURCE", "-g", "-O3", f"-I{ROOT / 'csrc'}"]
+        subprocess.run(["cc", *flags, *sources, "-o", program, "-lm", "-lpthread", "-ldl"], check=True)
+        counts: dict[str, object] = {"compiler": compiler()}
+        for kernel in KERNELS:
+            counts[kernel] = {case: worst_block(program, Path(scratch), kernel, case) for case in CASES}
+    BASELINE.write_text(json.dumps(counts, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    write_baseline()
