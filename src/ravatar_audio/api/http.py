@@ -147,6 +147,24 @@ class Platform:
                 return
             page += 1
 
+    async def look_at(self, url: str) -> tuple[int, Mapping[str, str]]:
+        """Status and headers of any page, without its content or our token; for finding out why it cannot be shown.
+
+        `url` may hold a token, so errors name its host only. Raises NetworkError or ProtocolError.
+        """
+        address = urlsplit(url).netloc
+        limit_s = self.settings.request_timeout_ms / 1000
+        try:
+            with trio.fail_after(limit_s):
+                async with self._client.stream("GET", url) as response:
+                    return response.status_code, dict(response.headers)
+        except trio.TooSlowError:
+            raise GatewayTimeoutError(f"no answer from {address} in {limit_s:g} s") from None
+        except httpx2.RemoteProtocolError as error:
+            raise ProtocolError(f"{address} does not speak HTTP") from error
+        except (httpx2.TransportError, httpx2.UnsupportedProtocol) as error:
+            raise why_unreachable(error, address) from error
+
     async def _call(
         self,
         method: str,

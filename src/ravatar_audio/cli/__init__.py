@@ -13,6 +13,7 @@ from ravatar_audio.errors import RavatarError
 COMMANDS = {
     "demo": "Stream speech-like sound, or the microphone, to a local platform, and show that it arrives.",
     "devices": "List the microphones.",
+    "doctor": "Find out what is wrong: settings, network, platform, microphone.",
     "emulator": "Run a local RAVATAR platform to develop against.",
     "live": "Stream the microphone to the platform in Live Mode.",
 }

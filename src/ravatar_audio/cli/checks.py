@@ -1,0 +1,195 @@
+"""What the doctor looks at on the platform's side, in the order in which things must work."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+import trio
+
+from ravatar_audio.api.closing import LinkDown
+from ravatar_audio.api.http import Platform
+from ravatar_audio.api.link import LinkLimits, open_link
+from ravatar_audio.api.results import Connection, viewer_url
+from ravatar_audio.api.tokens import token_lifetime_s
+from ravatar_audio.errors import RavatarError, UnreachableError
+from ravatar_audio.session.live import choose_language, choose_live_avatar
+from ravatar_audio.settings import Settings
+
+State = Literal["fine", "problem", "warning", "skipped"]
+
+CLOCK_TOLERANCE_S = 60.0
+"""Beyond it tokens count as expired, or not yet valid, although they are fine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check. `advice` and `exit_code` are for a problem."""
+
+    name: str
+    state: State
+    text: str
+    advice: str = ""
+    exit_code: int = 0
+
+
+class FindingError(Exception):
+    """A check's own problem, where no error of the tree says it."""
+
+    def __init__(self, text: str, advice: str, *, exit_code: int = 0) -> None:
+        """Without an exit code it is a warning."""
+        super().__init__(text)
+        self.text, self.advice, self.exit_code = text, advice, exit_code
+
+
+async def attempt(name: str, check: Callable[[], Awaitable[str]]) -> Finding:
+    """Run a check; what it returns is what is fine."""
+    try:
+        return Finding(name, "fine", await check())
+    except RavatarError as error:
+        return Finding(name, "problem", error.message, error.advice, error.exit_code)
+    except FindingError as error:
+        return Finding(name, "problem" if error.exit_code else "warning", error.text, error.advice, error.exit_code)
+
+
+class PlatformChecks:
+    """Name, address, TLS, clock, token, connection data, WebSocket; with `with_slot` a live slot and its page."""
+
+    def __init__(self, platform: Platform, *, with_slot: bool) -> None:
+        self.platform = platform
+        self.settings: Settings = platform.settings
+        self.with_slot = with_slot
+        parts = urlsplit(self.settings.api_url)
+        self.is_tls = parts.scheme == "https"
+        self.host, self.port = parts.hostname or "", parts.port or (443 if self.is_tls else 80)
+        self._headers: Mapping[str, str] = {}
+        self._connection: Connection | None = None
+        self._page: str = ""
+
+    async def run(self) -> AsyncIterator[Finding]:
+        """Each finding as it is made. After a problem, what depends on it is skipped."""
+        steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
+            ("name", self.check_name),
+            ("address", self.check_address),
+            ("TLS and HTTP", self.check_http),
+            ("clock", self.check_clock),
+            ("token", self.check_token),
+            ("connection data", self.check_connection),
+            ("WebSocket", self.check_websocket),
+        ]
+        if self.with_slot:
+            steps += [("live slot", self.check_slot), ("streaming page", self.check_page)]
+        failed = ""
+        for name, check in steps:
+            if failed:
+                yield Finding(name, "skipped", f"needs {failed}")
+                continue
+            finding = await attempt(name, check)
+            if finding.state == "problem":
+                failed = name
+            yield finding
+
+    async def check_name(self) -> str:
+        try:
+            found = await trio.socket.getaddrinfo(self.host, self.port, type=trio.socket.SOCK_STREAM)
+        except OSError as error:
+            raise UnreachableError(
+                f"the host {self.host!r} cannot be found: {error.strerror}",
+                advice="Check api_url, the network and its name server.",
+            ) from error
+        return f"{self.host} is {', '.join(sorted({str(item[4][0]) for item in found}))}"
+
+    async def check_address(self) -> str:
+        began_s = time.monotonic()
+        limit_s = self.settings.connect_timeout_ms / 1000
+        try:
+            with trio.fail_after(limit_s):
+                stream = await trio.open_tcp_stream(self.host, self.port)
+        except (OSError, trio.TooSlowError) as error:
+            why = f"no answer in {limit_s:g} s" if isinstance(error, trio.TooSlowError) else "it is refused"
+            raise UnreachableError(
+                f"no connection to {self.host}:{self.port}: {why}",
+                advice="Check api_url's port, and whether a firewall or proxy stands between.",
+            ) from error
+        await stream.aclose()
+        return f"{self.host}:{self.port} answers in {(time.monotonic() - began_s) * 1e3:.0f} ms"
+
+    async def check_http(self) -> str:
+        status, self._headers = await self.platform.look_at(self.settings.api_url)
+        secured = "TLS and HTTP work" if self.is_tls else "HTTP works, without TLS"
+        return f"{secured} (status {status} at the root)"
+
+    async def check_clock(self) -> str:
+        try:
+            theirs_s = parsedate_to_datetime(self._headers["date"]).timestamp()
+        except (KeyError, ValueError):
+            return "the platform does not tell its time"
+        ahead_s = time.time() - theirs_s
+        if abs(ahead_s) > CLOCK_TOLERANCE_S:
+            direction = "ahead" if ahead_s > 0 else "behind"
+            raise FindingError(
+                f"this machine's clock is {abs(ahead_s):.0f} s {direction} of the platform's",
+                "Set the clock (on Linux: timedatectl set-ntp true); tokens count as expired otherwise.",
+            )
+        return f"within {max(1, round(abs(ahead_s)))} s of the platform's"
+
+    async def check_token(self) -> str:
+        token = await self.platform.tokens.get()
+        lifetime_s = token_lifetime_s(token)
+        return "issued" if lifetime_s == float("inf") else f"issued, valid for {lifetime_s / 3600:.1f} h"
+
+    async def check_connection(self) -> str:
+        connection = self._connection = await self.platform.connection()
+        avatar = choose_live_avatar(connection, self.settings.avatar_id)
+        language = choose_language(connection, self.settings.language)
+        return (
+            f"{len(connection.avatars)} avatars, {len(connection.languages)} languages; "
+            f"{avatar.name or avatar.id} would be taken, in {language.code}"
+        )
+
+    async def check_websocket(self) -> str:
+        limits = LinkLimits(connect_s=self.settings.connect_timeout_ms / 1000)
+        token = await self.platform.tokens.get()
+        try:
+            async with open_link(self.settings.websocket_url, token, self.platform.ssl_context, limits) as link:
+                handshake_s = link.handshake_s
+        except LinkDown as down:
+            raise down.error() from down
+        return f"open after {handshake_s * 1e3:.0f} ms"
+
+    async def check_slot(self) -> str:
+        assert self._connection is not None
+        avatar = choose_live_avatar(self._connection, self.settings.avatar_id)
+        start = await self.platform.start_live(avatar.id, width=self.settings.width, height=self.settings.height)
+        with trio.CancelScope(shield=True):
+            await self.platform.end_live(start.license_id)
+        token = await self.platform.tokens.get()
+        self._page = viewer_url(start.streaming_url, token, page_is_https=self.is_tls)
+        return "taken and given back"
+
+    async def check_page(self) -> str:
+        host = urlsplit(self._page).hostname
+        if not host:
+            raise FindingError("the platform named no streaming page", "Ask the platform's support.", exit_code=5)
+        status, headers = await self.platform.look_at(self._page)
+        if status >= 400 and status not in (401, 403, 404, 410):  # the slot has been given back: these are in order
+            raise FindingError(f"the streaming page at {host} answers {status}", "Try again later.", exit_code=5)
+        if why := forbids_framing(headers):
+            raise FindingError(
+                f"the streaming page at {host} forbids framing ({why})",
+                "Open it in a window of its own, or have the platform allow your site.",
+            )
+        return f"{host} answers and may be framed"
+
+
+def forbids_framing(headers: Mapping[str, str]) -> str:
+    """Which header keeps a page out of other sites' frames; empty when none does."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    for directive in lowered.get("content-security-policy", "").split(";"):
+        words = directive.split()
+        if words and words[0].lower() == "frame-ancestors":  # it goes before X-Frame-Options
+            return "" if "*" in words else f"frame-ancestors {' '.join(words[1:])}"
+    option = lowered.get("x-frame-options", "").strip()
+    return f"X-Frame-Options {option}" if option.upper() in ("DENY", "SAMEORIGIN") else ""

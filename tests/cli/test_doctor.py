@@ -1,0 +1,97 @@
+"""The doctor: each thing that can be wrong is found, named, and answered with what to do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ravatar_audio.cli.checks import forbids_framing
+from tests.cli.test_commands import emulator, environment  # noqa: F401 - a fixture
+from tests.device.microphones import MakeMicrophones, Pcm
+
+
+def examine(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:  # noqa: F811
+    result = subprocess.run(
+        [sys.executable, "-m", "ravatar_audio", "doctor", "--json", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["exit_code"] == result.returncode
+    return result.returncode, {item["name"]: item for item in answer["findings"]}
+
+
+def test_a_healthy_platform_is_fine_throughout(environment: dict[str, str], tmp_path: Path) -> None:  # noqa: F811
+    with emulator(environment, tmp_path / "heard", "--slots", "1") as (url, _):
+        for _ in range(2):  # the slot is given back
+            code, found = examine(environment, "--api-url", url, "--no-mic", "--slot")
+            assert code == 0
+            assert {item["state"] for item in found.values()} == {"fine"}, found
+    expected = ["settings", "name", "address", "TLS and HTTP", "clock", "token", "connection data", "WebSocket"]
+    assert list(found) == [*expected, "live slot", "streaming page"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "failing", "code"),
+    [
+        ("jwt status=500 times=9", "token", 5),
+        ("connection status=402 times=9", "connection data", 5),
+        ("startLiveSession status=503 times=9", "live slot", 5),
+        ("socket status=403 times=9", "WebSocket", 5),
+    ],
+)
+def test_the_first_problem_is_named_and_the_rest_skipped(
+    environment: dict[str, str],  # noqa: F811
+    tmp_path: Path,
+    fault: str,
+    failing: str,
+    code: int,
+) -> None:
+    with emulator(environment, tmp_path / "heard", "--fault", fault) as (url, _):
+        exit_code, found = examine(environment, "--api-url", url, "--no-mic", "--slot")
+    states = [item["state"] for item in found.values()]
+    at = list(found).index(failing)
+    assert states == ["fine"] * at + ["problem"] + ["skipped"] * (len(states) - at - 1)
+    assert found[failing]["advice"]
+    assert exit_code == code
+
+
+def test_an_address_that_refuses_and_a_name_that_is_unknown(environment: dict[str, str]) -> None:  # noqa: F811
+    code, found = examine(environment, "--api-url", "http://127.0.0.1:9", "--no-mic")
+    assert (code, found["address"]["state"]) == (4, "problem")
+    code, found = examine(environment, "--api-url", "http://nowhere.invalid", "--no-mic")
+    assert (code, found["name"]["state"]) == (4, "problem")
+
+
+@pytest.mark.device
+def test_the_microphone_is_listened_to(usb_microphone: MakeMicrophones, tmp_path: Path) -> None:
+    microphones = usb_microphone(Pcm("usbmic"), Pcm("busymic"))
+    microphones.control("busymic", "ebusy")
+    configured = microphones.environment | {"RAVATAR_STATE_DIR": str(tmp_path)}
+    with emulator(configured, tmp_path / "heard") as (url, _):
+        _, found = examine(configured, "--api-url", url, "--device", "usbmic")
+        assert "usbmic: 48000 Hz" in found["microphone"]["text"]
+        code, found = examine(configured, "--api-url", url, "--device", "busymic")
+        assert (code, found["microphone"]["state"]) == (3, "problem")
+
+
+@pytest.mark.parametrize(
+    ("headers", "forbidden_by"),
+    [
+        ({}, ""),
+        ({"X-Frame-Options": "DENY"}, "X-Frame-Options DENY"),
+        ({"x-frame-options": "sameorigin"}, "X-Frame-Options sameorigin"),
+        ({"Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'"}, "frame-ancestors 'none'"),
+        ({"Content-Security-Policy": "frame-ancestors *", "X-Frame-Options": "DENY"}, ""),
+        ({"Content-Security-Policy": "default-src 'self'"}, ""),
+    ],
+)
+def test_who_forbids_framing(headers: dict[str, str], forbidden_by: str) -> None:
+    assert forbids_framing(headers) == forbidden_by
