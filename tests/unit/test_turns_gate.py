@@ -192,7 +192,7 @@ def test_an_interrupted_capture_ends_the_turn_and_the_next_goes_on_in_the_number
     outcomes += gate.feed(make_frame(sound_at(0, 4_096), 0))  # the button is still held
     outcomes += gate.feed(make_frame(sound_at(4_096, 4_096), 4_096))
     assert spans(outcomes) == [(5_200, 20_000), (20_000, None)]
-    assert gate.flush_at == 12_288, "in the capture's own positions"
+    assert gate.flush_at == 120 * 16_000, "the cap, in the capture's own positions"
 
 
 def test_a_button_let_go_while_nothing_is_captured_ends_the_turn_with_the_first_sound_after() -> None:

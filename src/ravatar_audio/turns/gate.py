@@ -19,6 +19,9 @@ _LATE_SAMPLES = RATE_HZ // 4
 _JUMP_SAMPLES = RATE_HZ // 20
 """Capture times jitter by a device block; when they jump by more, sound is missing that nobody counted."""
 
+_SOON_SAMPLES = RATE_HZ // 33
+"""Two cuts within one device block cannot both be asked for in time; a turn's end is worth more than a frame's."""
+
 _ENDS = (EventKind.ENDED, EventKind.CAPPED, EventKind.CANCELLED)
 
 
@@ -114,11 +117,16 @@ class Gate:
         """
         if self._anchor is None:
             return None
+        end = self._tape.end
         decision = self._next_decision()
-        candidates = [] if decision is None else [self._decided_at(decision)]
+        decided_at = None if decision is None else self._decided_at(decision)
+        wanted = [] if decided_at is None else [decided_at]
         if self._machine.turn is not None:
-            candidates.append(self._tape.front + FRAME_SAMPLES)
-        ahead = [position for position in candidates if position > self._tape.end]
+            boundary = self._tape.front + FRAME_SAMPLES
+            is_soon_decided = decided_at is not None and boundary < decided_at <= boundary + _SOON_SAMPLES
+            if boundary != end + FRAME_SAMPLES and not is_soon_decided:
+                wanted.append(boundary)
+        ahead = [position for position in wanted if position > end]
         return min(ahead) - self._offset if ahead else None
 
     def statistics(self) -> GateStatistics:
@@ -243,18 +251,18 @@ class Gate:
             )
         return frame
 
-    def _deciding_ears(self) -> list[Ear]:
-        """The ears without which nothing can be decided now."""
+    def _deciding_ears(self, next_mode: Mode | None = None) -> list[Ear]:
+        """The ears without which nothing can be decided, in the mode and in the next."""
         keys = self._keys
         ears = [
-            self._ear if keys.mode is Mode.VAD else None,
+            self._ear if Mode.VAD in (keys.mode, next_mode) else None,
             self._barge_ear if keys.is_gated and keys.mode is not Mode.PTT else None,
         ]
         return [ear for ear in ears if ear is not None]
 
-    def _horizon(self) -> int:
+    def _horizon(self, next_mode: Mode | None = None) -> int:
         """Everything before this position is known."""
-        return min([self._tape.end, *(ear.decided for ear in self._deciding_ears())])
+        return min([self._tape.end, *(ear.decided for ear in self._deciding_ears(next_mode))])
 
     def _decided_at(self, position: int) -> int:
         return max([position, *(ear.next_decision(position) for ear in self._deciding_ears())])
@@ -265,14 +273,14 @@ class Gate:
             return
         while self._queue:
             item = self._queue[0]
-            if item.position is None or item.position > self._horizon():
+            if item.position is None or item.position > self._horizon(item.mode):
                 break
             del self._queue[0]
             yield from self._told(self._keys.apply(item.change, item.position, item.mode))
-        yield from self._told(self._keys.advance(self._horizon()))
+        queued = [item.position for item in self._queue[:1] if item.position is not None]
+        yield from self._told(self._keys.advance(min([self._horizon(), *queued])))
         machine, tape = self._machine, self._tape
         if machine.turn is not None:
-            queued = [item.position for item in self._queue[:1] if item.position is not None]
             yield from self._give(min([tape.end, machine.earliest_end, *queued]), is_end=False)
         else:
             unneeded = max(machine.floor, machine.earliest_start - _LATE_SAMPLES)

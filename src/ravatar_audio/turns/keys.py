@@ -43,6 +43,8 @@ class Keys:
     is_muted: bool = False
     is_gated: bool = False
     """The avatar speaks, or its echo hangs in the room."""
+    gated_at: int = 0
+    """When it began to; a voice from before does not barge in."""
     ungates_at: int | None = None
 
     def copy(self) -> "Keys":
@@ -67,7 +69,7 @@ class Keys:
                 events += self.machine.call_off(at)
                 if self.mode is Mode.OPEN:
                     self.machine.is_key_down = False  # nobody can let it go: the next turn follows
-            case Change.LOUD if self.is_gated:
+            case Change.LOUD if self.is_gated and at >= self.gated_at:
                 self.is_gated, self.ungates_at = False, None
                 events.append(self._note(EventKind.BARGED_IN, at))
             case Change.MUTE if not self.is_muted:
@@ -85,7 +87,7 @@ class Keys:
             case Change.AVATAR_SPEAKS:
                 self.ungates_at = None
                 if not self.is_gated:
-                    self.is_gated = True
+                    self.is_gated, self.gated_at = True, at
                     if self.mode is not Mode.PTT:
                         events += self.machine.cut(at, Reason.AVATAR)
                     events.append(self._note(EventKind.GATED, at))
