@@ -1,7 +1,13 @@
 """Behind a sound server: its microphone is found, and a tone comes through with its level and nothing else."""
 
+import json
 import math
+import queue
+import subprocess
+import sys
+import threading
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -29,3 +35,79 @@ def test_a_tone_comes_through_a_sound_server(pulse_server: PulseServer, tmp_path
     levels, _ = spectrum_dbfs((tmp_path / "server.pcm").read_bytes())
     assert abs(levels[1_000] - 20 * math.log10(amplitude)) < 0.1
     assert np.max(np.delete(levels, range(998, 1_003))) < -80
+
+
+class Watched:
+    """A running watch_child, whose lines are waited for."""
+
+    def __init__(self, pulse_server: PulseServer, **microphone: Any) -> None:
+        command = [sys.executable, "-m", "tests.device.watch_child", json.dumps(microphone)]
+        self.process = subprocess.Popen(
+            command,
+            env=pulse_server.environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._lines: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self.seen: list[dict[str, Any]] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self.process:
+            self.process.kill()
+            self._reader.join()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(json.loads(line))
+        self._lines.put(None)
+
+    def until(self, key: str, value: object = None) -> dict[str, Any]:
+        """The next line that has this key, with this value if one is given."""
+        while True:
+            line = self._lines.get(timeout=30)
+            assert line is not None, f"it ended without {key!r}: {self.seen}"
+            self.seen.append(line)
+            if key in line and value in (None, line[key]):
+                return line
+
+    def finish(self) -> dict[str, Any]:
+        """End it; its last line."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        last = self.until("counts")
+        assert self.process.wait(20) == 0
+        return last
+
+
+def test_a_sound_server_that_dies_and_comes_back_is_recovered_from(pulse_server: PulseServer) -> None:
+    with Watched(pulse_server, device="usbmic") as watched:
+        for _ in range(2):
+            watched.until("frames")
+            pulse_server.kill()
+            watched.until("event", "reopening")
+            pulse_server.start()
+            watched.until("event", "reopened")
+        watched.until("frames")
+        last = watched.finish()
+    captured, delivered, dropped, pending = last["counts"]
+    assert captured == delivered + dropped + pending
+    assert last["lost"] > 2 * 1_000, "the time without a server is counted as lost"
+
+
+def test_a_suspended_source_is_noticed_and_comes_back(pulse_server: PulseServer) -> None:
+    with Watched(pulse_server, device="usbmic", reopen_s=20) as watched:
+        watched.until("frames")
+        assert pulse_server.command("suspend-source", "usbmic", "1").returncode == 0
+        watched.until("event", "stalled")
+        assert pulse_server.command("suspend-source", "usbmic", "0").returncode == 0
+        watched.until("event", "recovered")
+        watched.until("frames")
+        watched.finish()
