@@ -51,3 +51,7 @@ def test_the_callback_neither_allocates_nor_locks(usb_microphone: MakeMicrophone
     assert answer["callbacks"] > 150
     assert answer["dropped"] > 0
     assert (answer["allocations"], answer["locks"]) == (0, 0)
+    if answer["may_hurry"]:
+        usual, urgent = max(answer["priorities"]), min(answer["priorities"])
+        assert answer["priorities"].count(urgent) == 1, "PortAudio's thread, and no other, goes first"
+        assert urgent <= -11 < usual

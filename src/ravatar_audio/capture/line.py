@@ -1,6 +1,11 @@
 """A line: a device that has been found, and its stream into a chain. Everything here may block."""
 
+import contextlib
 import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ravatar_audio.capture import alsa
@@ -16,6 +21,9 @@ from ravatar_audio.native import Chain
 log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "alsa", "portaudio", "pyaudio")
+
+NICE = -11
+"""Of the audio thread where the limits allow it, as sound servers take; it works for less than 1 % of the time."""
 
 # Sound servers offer dozens of channels; nobody means to average those.
 _MOST_CHANNELS_BY_DEFAULT = 8
@@ -74,7 +82,8 @@ class Line:
         """Open the stream into the chain and start it. On an error everything has been given back."""
         try:
             self.stream = self._opened(chain, wake, resume_ns)
-            self.stream.start()
+            with _urgency():
+                self.stream.start()
         except MediaError as error:
             self.close()
             if isinstance(error, (DeviceNotFoundError, DeviceInUseError, RecorderError)) and self.device.pcm:
@@ -103,6 +112,26 @@ class Line:
             portaudio, self._portaudio = self._portaudio, None
             if portaudio is not None:
                 portaudio.close()
+
+
+@contextlib.contextmanager
+def _urgency() -> Iterator[None]:
+    """A thread that is started in here has a higher priority than this one, where RLIMIT_NICE allows it.
+
+    Not a real-time one: PortAudio's thread loops for ever on a device that was unplugged. Our own takes that itself.
+    """
+    if sys.platform != "linux":  # elsewhere a thread does not inherit it
+        yield
+        return
+    this_thread = threading.get_native_id()
+    usual = os.getpriority(os.PRIO_PROCESS, this_thread)
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, this_thread, min(usual, NICE))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, this_thread, usual)
 
 
 def _settled(wanted: Wanted, device: Device) -> StreamRequest:
