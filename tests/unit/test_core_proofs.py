@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, CompileC, needs
+from tests.conftest import CORE_UNITS, ROOT, CompileC, needs
 
 RING = [ROOT / "csrc" / "rva_ring.c"]
 SANITIZERS = {
@@ -49,6 +49,20 @@ def test_what_the_fuzzer_found_stays_found(compile_c: CompileC) -> None:
     corpus = sorted((ROOT / "tests" / "fuzz" / "corpus").iterdir())
     assert len(corpus) > 20
     result = subprocess.run([program, *corpus], capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+RESAMPLER = [
+    unit
+    for unit in CORE_UNITS
+    if unit.stem.removeprefix("rva_").split("_")[0] in ("resample", "polyphase", "filter", "prototype", "kernel")
+]
+
+
+@pytest.mark.parametrize("flags", [["-O3"], SANITIZERS["memory"]], ids=["fast", "memory"])
+def test_kernels_agree_and_cutting_does_not_matter_in_c(compile_c: CompileC, flags: list[str]) -> None:
+    program = compile_c("resample_check", *flags, units=RESAMPLER)
+    result = subprocess.run([program, "portable"], capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

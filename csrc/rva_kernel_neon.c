@@ -1,0 +1,54 @@
+/* The kernel for NEON: four lanes; thirty-two registers and fused multiply-add on arm64, sixteen and none on armv7, where
+ * the compiler's baseline may be without NEON and the processor is asked. */
+#if defined(__aarch64__) || defined(__arm__)
+#include "rva_kernel.h"
+
+#if defined(__arm__)
+#include <sys/auxv.h>
+#ifndef __clang__
+#pragma GCC push_options
+#pragma GCC target("arch=armv7-a+neon")
+#endif
+#endif
+#include <arm_neon.h>
+
+#define LANES 4
+typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
+
+#define IN_REGISTER(a) __asm__("" : "+w"(a))
+#if defined(__aarch64__)
+#define WIDE1 10
+#define WIDE2 10
+#define MULTIPLY_ADD(a, b, c) ((lanes)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
+#define SUM4(a, b, c, d, y)                                                                                           \
+    vst1q_f32(y, vpaddq_f32(vpaddq_f32((float32x4_t)(a), (float32x4_t)(b)),                                           \
+                            vpaddq_f32((float32x4_t)(c), (float32x4_t)(d))))
+static bool is_supported(void) { return true; }
+#else
+#define WIDE1 10
+#define WIDE2 5
+#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#define HALVES(a) vpadd_f32(vget_low_f32((float32x4_t)(a)), vget_high_f32((float32x4_t)(a)))
+#define SUM4(a, b, c, d, y)                                                                                           \
+    vst1q_f32(y, vcombine_f32(vpadd_f32(HALVES(a), HALVES(b)), vpadd_f32(HALVES(c), HALVES(d))))
+static bool is_supported(void) { return (getauxval(AT_HWCAP) & HWCAP_ARM_NEON) != 0; }
+#endif
+
+#include "rva_kernel_lanes.h"
+
+#if defined(__arm__) && !defined(__clang__)
+#pragma GCC pop_options
+#endif
+
+const rva_kernel rva_kernel_neon = {
+    .name = "neon",
+    .lanes = LANES,
+    .is_supported = is_supported,
+    .deal = deal,
+    .half_band = half_band,
+    .rows = rows,
+    .tile = tile,
+};
+#else
+typedef int rva_kernel_neon_is_not_for_this_processor;
+#endif

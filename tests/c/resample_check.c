@@ -1,0 +1,103 @@
+/* Checks the resampler from C: every kernel that runs here against the portable one, how the input is cut, counts.
+ *
+ * resample_check [KERNEL...]: the kernels named must be there. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rva_kernel.h"
+#include "rva_resample.h"
+
+static int failures;
+
+#define CHECK(condition, ...)                                                                                         \
+    do {                                                                                                              \
+        if (!(condition)) {                                                                                           \
+            failures++;                                                                                               \
+            fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition);                                           \
+            fprintf(stderr, __VA_ARGS__);                                                                             \
+            fputc('\n', stderr);                                                                                      \
+        }                                                                                                             \
+    } while (0)
+
+static const char *const names[] = {"portable", "sse2", "avx2", "avx512", "neon"};
+static const uint32_t rates_hz[] = {8000, 11025, 12000, 16000, 16001, 22050, 24000, 32000, 44100, 48000, 96000, 191999};
+
+enum { INPUT = 5000, OUTPUT = 2 * INPUT + 16 };
+
+static float input[INPUT], expected[OUTPUT], output[OUTPUT];
+
+static uint32_t noise(uint32_t *state) {
+    *state = *state * 1664525u + 1013904223u;
+    return *state >> 8;
+}
+
+/* The whole input in blocks of 1 to `longest` samples (0: as long as can be); returns the number of outputs. */
+static size_t convert(uint32_t rate_hz, uint32_t profile, uint32_t phase, uint32_t longest, float *to) {
+    const rva_config config = {
+        .rate_hz = rate_hz, .channels = 1, .format = RVA_FORMAT_F32, .profile = profile, .phase = phase};
+    rva_resampler *resampler;
+    const int code = rva_resample_open(&config, &resampler);
+    CHECK(code == RVA_OK, "%d at %u Hz", code, (unsigned)rate_hz);
+    if (code != RVA_OK) exit(1);
+    static float made[RVA_RESAMPLE_OUTPUTS];
+    uint32_t state = rate_hz + longest;
+    size_t total = 0;
+    for (size_t at = 0; at < INPUT;) {
+        size_t step = longest ? 1 + noise(&state) % longest : RVA_RESAMPLE_CHUNK;
+        step = step < INPUT - at ? step : INPUT - at;
+        step = step < RVA_RESAMPLE_CHUNK ? step : RVA_RESAMPLE_CHUNK;
+        /* a block of its own, so that a sanitizer sees a read past its end */
+        float *block = malloc(step * sizeof *block);
+        if (!block) exit(1);
+        memcpy(block, input + at, step * sizeof *block);
+        const size_t count = rva_resample_run(resampler, block, step, made);
+        free(block);
+        memcpy(to + total, made, count * sizeof *to);
+        total += count;
+        at += step;
+    }
+    const size_t count = rva_resample_end(resampler, made);
+    memcpy(to + total, made, count * sizeof *to);
+    rva_resample_close(resampler);
+    return total + count;
+}
+
+static void check_kernel(const char *name, uint32_t rate_hz, uint32_t profile, uint32_t phase) {
+    setenv("RAVATAR_AUDIO_KERNEL", "portable", 1);
+    const size_t wanted = convert(rate_hz, profile, phase, 0, expected);
+    CHECK(wanted == ((uint64_t)INPUT * 16000 + rate_hz - 1) / rate_hz, "%zu outputs", wanted);
+    setenv("RAVATAR_AUDIO_KERNEL", name, 1);
+    const size_t count = convert(rate_hz, profile, phase, 0, output);
+    CHECK(count == wanted, "%s, %u Hz: %zu and %zu outputs", name, (unsigned)rate_hz, count, wanted);
+    float worst = 0.0f;
+    for (size_t i = 0; i < count; i++) worst = fmaxf(worst, fabsf(output[i] - expected[i]));
+    CHECK(worst < 2e-6f, "%s, %u Hz, profile %u, phase %u: off by %g", name, (unsigned)rate_hz, (unsigned)profile,
+          (unsigned)phase, (double)worst);
+    memcpy(expected, output, count * sizeof *output);
+    for (uint32_t longest = 1; longest < 10000; longest = 40 * longest + 7) {
+        convert(rate_hz, profile, phase, longest, output);
+        CHECK(memcmp(output, expected, count * sizeof *output) == 0, "%s, %u Hz: blocks of up to %u differ", name,
+              (unsigned)rate_hz, (unsigned)longest);
+    }
+}
+
+int main(int count, char **arguments) {
+    uint32_t state = 1;
+    for (size_t i = 0; i < INPUT; i++) input[i] = (float)(noise(&state) & 0xffff) / 32768.0f - 1.0f;
+    for (size_t n = 0; n < sizeof names / sizeof *names; n++) {
+        if (!rva_kernel_find(names[n])) {
+            for (int i = 1; i < count; i++) CHECK(strcmp(arguments[i], names[n]) != 0, "%s does not run here", names[n]);
+            continue;
+        }
+        printf("%s\n", names[n]);
+        for (size_t r = 0; r < sizeof rates_hz / sizeof *rates_hz; r++)
+            for (uint32_t profile = 0; profile <= RVA_PROFILE_HIGH; profile++)
+                for (uint32_t phase = 0; phase <= RVA_PHASE_MINIMUM; phase++)
+                    if (!profile || r % 3 == profile) check_kernel(names[n], rates_hz[r], profile, phase);
+    }
+    CHECK(!rva_kernel_find("no such kernel"), "found");
+    if (failures) fprintf(stderr, "%d failures\n", failures);
+    return failures != 0;
+}
