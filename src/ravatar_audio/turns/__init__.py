@@ -27,11 +27,25 @@ times come from the caller. Give it frames of any length, in order, and tell it 
     ear.py      Detector, the interface of voice activity detection
     tape.py     sound kept, read to the sample
     gate.py     Gate: all of it together
+    neural.py   NeuralDetector, with the extra "vad"; the energy detector is the core's (ravatar_audio.energy)
+    recording.py  Recording: a turn as a WAV or WebM file
 """
 
 from ravatar_audio.turns.ear import Detector
 from ravatar_audio.turns.events import EventKind, Mode, Reason, TurnEvent
 from ravatar_audio.turns.gate import Gate, GateStatistics, Outcome
+from ravatar_audio.turns.recording import Recording
 from ravatar_audio.turns.rules import TurnRules
 
-__all__ = ["Detector", "EventKind", "Gate", "GateStatistics", "Mode", "Outcome", "Reason", "TurnEvent", "TurnRules"]
+__all__ = [
+    "Detector",
+    "EventKind",
+    "Gate",
+    "GateStatistics",
+    "Mode",
+    "Outcome",
+    "Reason",
+    "Recording",
+    "TurnEvent",
+    "TurnRules",
+]
