@@ -20,7 +20,7 @@ from ravatar_audio.session.outbox import MakeText, Outbox, Parcel
 
 from .conftest import Frames, MakeSettings, make_frame, until
 
-QUICK = LinkLimits(ping_interval_s=0.3, silence_s=0.3, stuck_send_s=0.4, tick_s=0.1)
+QUICK = LinkLimits(ping_interval_s=0.3, silence_s=0.3, stuck_send_s=0.4)
 
 
 def conserved(statistics: LiveStatistics) -> bool:

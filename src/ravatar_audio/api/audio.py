@@ -9,6 +9,8 @@ from ravatar_audio.api.link import Link
 from ravatar_audio.api.messages import Envelope
 from ravatar_audio.frames import FRAME_BYTES
 
+_MASKS_AT_A_TIME = 64
+
 
 class AudioEncoder:
     """Makes the `audio_base64_pcm` messages of one live session; what does not change is prepared once.
@@ -51,12 +53,12 @@ class _Form:
         self._prefix: Any = ffi.new("uint8_t[]", prefix_bytes)
         self._suffix: Any = ffi.new("uint8_t[]", suffix_bytes)
         self._prefix_bytes, self._suffix_bytes = len(prefix_bytes), len(suffix_bytes)
+        self._masks: list[bytes] = []
         self._view = memoryview(ffi.buffer(self._frame))
 
     def fill(self, pcm: bytes) -> memoryview:
         if len(pcm) != FRAME_BYTES:
             raise ValueError(f"{len(pcm)} bytes of sound; a live message has {FRAME_BYTES}")
-        # A new key for each frame from the system's random source, as RFC 6455 (5.3) asks.
         lib.rva_message_encode(
             self._frame,
             self._prefix,
@@ -65,6 +67,13 @@ class _Form:
             FRAME_BYTES,
             self._suffix,
             self._suffix_bytes,
-            os.urandom(4),
+            self._new_mask(),
         )
         return self._view
+
+    def _new_mask(self) -> bytes:
+        """A key for one frame from the system's random source, as RFC 6455 (5.3) asks; fetched for many at a time."""
+        if not self._masks:
+            random = os.urandom(4 * _MASKS_AT_A_TIME)
+            self._masks = [random[at : at + 4] for at in range(0, len(random), 4)]
+        return self._masks.pop()

@@ -27,6 +27,8 @@ class WireStream(trio.abc.Stream):
     def __init__(self, sock: socket.socket) -> None:
         """`sock` is connected and non-blocking, and belongs to the stream from now on."""
         self._sock = sock
+        self._is_tls = isinstance(sock, ssl.SSLSocket)
+        self._is_closed = False
         self._lock = trio.Lock()
         self.is_torn = False
         """A send ended half-way: nothing more can be sent."""
@@ -72,45 +74,48 @@ class WireStream(trio.abc.Stream):
 
         Raises trio.BrokenResourceError when it is, trio.ClosedResourceError after close.
         """
-        try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
+        view = memoryview(data)
+        if self._lock.locked():
             await self._lock.acquire()
+        else:
+            # Nearly always the socket takes all of it at once, and neither lock nor scheduler is needed.
+            sent = self._send_nowait(view)
+            if sent == len(view):
+                return
+            view = view[sent:]
+            self._lock.acquire_nowait()
         try:
-            await self._send_locked(data)
+            self.send_started_s = time.monotonic()
+            begun = len(view) < len(data)
+            while view:
+                sent = self._send_nowait(view)
+                view = view[sent:]
+                # OpenSSL may have written a part of its record when it asks to wait.
+                begun = begun or sent > 0 or self._is_tls
+                if view:
+                    await trio.lowlevel.wait_writable(self._sock)
+        except BaseException:
+            self.is_torn = self.is_torn or begun
+            raise
         finally:
             self.send_started_s = None
             self._lock.release()
 
-    async def _send_locked(self, data: bytes | bytearray | memoryview) -> None:
-        if self._sock.fileno() < 0:
+    def _send_nowait(self, view: memoryview) -> int:
+        """How many bytes the socket has taken, perhaps none."""
+        if self._is_closed:
             raise trio.ClosedResourceError("the stream is closed")
         if self.is_torn:
             raise trio.BrokenResourceError("an earlier message was cut off; the connection cannot be used")
-        self.send_started_s = time.monotonic()
-        view = memoryview(data)
-        # OpenSSL may have written a part of its record when it asks to wait, so any wait under TLS counts as begun.
-        is_tls = isinstance(self._sock, ssl.SSLSocket)
-        begun = False
         try:
-            while len(view):
-                try:
-                    sent = self._sock.send(view)
-                except (BlockingIOError, ssl.SSLWantWriteError):
-                    begun = begun or is_tls
-                    await trio.lowlevel.wait_writable(self._sock)
-                else:
-                    self.last_sent_s = time.monotonic()
-                    if sent == len(view):
-                        return
-                    begun = True
-                    view = view[sent:]
+            sent = self._sock.send(view)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            return 0
         except OSError as error:
             self.is_torn = True
             raise _as_broken(error) from error
-        except BaseException:
-            self.is_torn = begun
-            raise
+        self.last_sent_s = time.monotonic()
+        return sent
 
     async def wait_send_all_might_not_block(self) -> None:
         """Part of trio's Stream; waits until the socket takes bytes."""
@@ -122,7 +127,7 @@ class WireStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             while True:
-                if self._sock.fileno() < 0:
+                if self._is_closed:
                     raise trio.ClosedResourceError("the stream is closed")
                 try:
                     data = self._sock.recv(max_bytes or _RECEIVE_BYTES)
@@ -152,7 +157,8 @@ class WireStream(trio.abc.Stream):
     def close(self) -> None:
         """Close at once. May be called again."""
         self.ended.set()
-        if self._sock.fileno() >= 0:
+        if not self._is_closed:
+            self._is_closed = True
             trio.lowlevel.notify_closing(self._sock)
             self._sock.close()
 

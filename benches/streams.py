@@ -1,0 +1,175 @@
+"""How many real-time streams does one process carry on one core? Lateness of every frame, over wss.
+
+Each stream sends one live voice message every 256 ms, the streams spread evenly over the period, to a server in another
+process. A frame's lateness is how long after its due time its message had been written to the socket: waiting for the
+processor, encoding, TLS and the system call. Beside ours (link, watchdog and all) runs the usual pipeline: json.dumps,
+binascii, trio-websocket.
+"""
+
+import argparse
+import json
+import os
+import resource
+import ssl
+import subprocess
+import sys
+import time
+from array import array
+from collections.abc import Awaitable, Callable
+
+import trio
+import trio_websocket
+
+from benches.harness import Report, arguments, percentile
+from benches.message import ENVELOPE, PCM, by_json, cpu_s
+from benches.sink import running_sink
+from ravatar_audio.api.audio import AudioEncoder
+from ravatar_audio.api.link import LinkLimits, open_link
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
+
+PERIOD_S = FRAME_SAMPLES / RATE_HZ
+CONNECTS_AT_A_TIME = 32
+
+
+class Clockwork:
+    """Lets all streams begin when the last one is connected, and notes how late each frame was."""
+
+    def __init__(self, streams: int, seconds: float) -> None:
+        self.streams = streams
+        self.frames = round(seconds / PERIOD_S)
+        self.lateness_s = array("d")
+        self.limiter = trio.CapacityLimiter(CONNECTS_AT_A_TIME)
+        self.began_s = 0.0
+        self.cpu_s = 0.0
+        self._connected = self._finished = 0
+        self._begin, self._end = trio.Event(), trio.Event()
+
+    async def run(self, index: int, send: Callable[[], Awaitable[object]]) -> None:
+        self._connected += 1
+        if self._connected == self.streams:
+            self.began_s = trio.current_time() + 0.5
+            self.cpu_s = cpu_s()
+            self._begin.set()
+        await self._begin.wait()
+        due_s = self.began_s + PERIOD_S * index / self.streams
+        for _ in range(self.frames):
+            await trio.sleep_until(due_s)
+            await send()
+            self.lateness_s.append(trio.current_time() - due_s)
+            due_s += PERIOD_S
+        self._finished += 1
+        if self._finished == self.streams:
+            self.cpu_s = cpu_s() - self.cpu_s
+            self._end.set()
+        await self._end.wait()
+
+
+async def ours(clockwork: Clockwork, index: int, url: str, context: ssl.SSLContext) -> None:
+    """One stream over the session's link, watched as there."""
+    encoder = AudioEncoder(ENVELOPE)
+    async with clockwork.limiter:
+        manager = open_link(url, "token", context, LinkLimits(connect_s=60))
+        link = await manager.__aenter__()
+    try:
+        async with trio.open_nursery() as nursery:
+
+            async def drain() -> None:
+                while True:
+                    await link.receive()
+
+            nursery.start_soon(drain)
+            nursery.start_soon(link.watch)
+            await clockwork.run(index, lambda: encoder.send(link, PCM))
+            nursery.cancel_scope.cancel()
+    finally:
+        await manager.__aexit__(None, None, None)
+
+
+async def usual(clockwork: Clockwork, index: int, url: str, context: ssl.SSLContext) -> None:
+    """One stream as trio-websocket's documentation shows it."""
+    async with clockwork.limiter:
+        manager = trio_websocket.open_websocket_url(url + "?token=token", ssl_context=context)
+        socket = await manager.__aenter__()
+    try:
+        await clockwork.run(index, lambda: socket.send_message(by_json()))
+    finally:
+        await manager.__aexit__(None, None, None)
+
+
+async def run_streams(pipeline: str, streams: int, seconds: float, url: str, authority: str) -> dict[str, float]:
+    """All streams in this process; the figures of one run."""
+    clockwork = Clockwork(streams, seconds)
+    context = ssl.create_default_context(cafile=authority)
+    stream = {"ours": ours, "usual": usual}[pipeline]
+    began_s = time.monotonic()
+    async with trio.open_nursery() as nursery:
+        for index in range(streams):
+            nursery.start_soon(stream, clockwork, index, url, context)
+    late_ms = [value * 1000 for value in clockwork.lateness_s]
+    return {
+        "frames": len(late_ms),
+        "p50_ms": percentile(late_ms, 50),
+        "p99_ms": percentile(late_ms, 99),
+        "max_ms": max(late_ms),
+        "late_frames": sum(value > PERIOD_S * 1000 for value in late_ms),
+        "cpu_us": clockwork.cpu_s / len(late_ms) * 1e6,
+        "core_percent": 100 * clockwork.cpu_s / (clockwork.frames * PERIOD_S),
+        "whole_s": time.monotonic() - began_s,
+    }
+
+
+def in_own_process(pipeline: str, streams: int, seconds: float, core: bool) -> dict[str, float]:
+    """One run with a fresh server; each on a core of its own where there are two."""
+    with running_sink(secure=True, core=1 if core else None) as (url, authority):
+        command = [
+            sys.executable,
+            "-m",
+            "benches.streams",
+            "--run",
+            pipeline,
+            str(streams),
+            str(seconds),
+            url,
+            authority,
+        ]
+        run = subprocess.run(
+            [*command, "0" if core else "-1"], stdout=subprocess.PIPE, text=True, timeout=900, check=True
+        )
+    figures: dict[str, float] = json.loads(run.stdout)
+    return figures
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--streams", type=int, default=2_000, help="streams of our own pipeline")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long each run streams")
+
+
+def main() -> None:
+    if "--run" in sys.argv:
+        pipeline, count, duration, url, authority, own_core = sys.argv[2:]
+        if int(own_core) >= 0:
+            os.sched_setaffinity(0, {int(own_core)})
+        print(json.dumps(trio.run(run_streams, pipeline, int(count), float(duration), url, authority)))
+        return
+    options = arguments("streams", __doc__, add_options)
+    seconds = min(5.0, options.seconds) if options.quick else options.seconds
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2 * options.streams + 200)), hard))
+    core = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
+    report = Report("streams")
+    runs = [("ours", options.streams), ("usual", options.streams // 2), ("usual", options.streams * 3 // 4)]
+    for pipeline, streams in runs:
+        figures = in_own_process(pipeline, streams, seconds, core)
+        name = f"{pipeline}_{streams}"
+        has_goal = pipeline == "ours"
+        report.at_most(f"{name}_late_frames", figures["late_frames"], "frames over 256 ms", 0 if has_goal else None)
+        report.at_most(f"{name}_p50", figures["p50_ms"], "ms of lateness")
+        report.at_most(f"{name}_p99", figures["p99_ms"], "ms of lateness", 5.0 if has_goal else None)
+        report.at_most(f"{name}_max", figures["max_ms"], "ms of lateness", 256.0 if has_goal else None)
+        report.at_most(f"{name}_cpu", figures["cpu_us"], "µs of CPU a frame")
+        report.at_most(f"{name}_core", figures["core_percent"], "% of a core")
+    report.finish(options)
+
+
+if __name__ == "__main__":
+    main()
