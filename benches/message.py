@@ -25,7 +25,7 @@ import trio
 import trio_websocket
 
 from benches.harness import Report, arguments, median
-from benches.sink import running_sink
+from benches.sink import running_sink, take_core
 from ravatar_audio.api.audio import AudioEncoder
 from ravatar_audio.api.link import open_link
 from ravatar_audio.api.messages import Envelope
@@ -167,8 +167,7 @@ def in_own_process(contender: str, url: str, authority: str, count: int, core: i
 def main() -> None:
     if "--run" in sys.argv:
         contender, url, authority, messages, own_core = sys.argv[2:]
-        if int(own_core) >= 0:
-            os.sched_setaffinity(0, {int(own_core)})
+        take_core(int(own_core))
         print(measure(contender, url, authority, int(messages)))
         return
     options: argparse.Namespace = arguments("message", __doc__)

@@ -133,11 +133,21 @@ class _Sink:
         )
 
 
+def take_core(core: int, *, real_time: bool = False) -> None:
+    """Keep this process on one core (-1: on any), and before others' processes where the system grants that."""
+    if core >= 0 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    if real_time and hasattr(os, "sched_setscheduler"):
+        with contextlib.suppress(PermissionError):
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(10))
+
+
 @contextmanager
-def running_sink(*, secure: bool, core: int | None) -> Iterator[tuple[str, str]]:
+def running_sink(*, secure: bool, core: int | None, real_time: bool = False) -> Iterator[tuple[str, str]]:
     """A sink in a process of its own, on one core if asked for; gives its address and the authority's file ("")."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benches.sink", folder if secure else "", str(-1 if core is None else core)]
+        command = [sys.executable, "-m", "benches.sink", folder if secure else ""]
+        command += [str(-1 if core is None else core), str(int(real_time))]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
@@ -152,9 +162,8 @@ def running_sink(*, secure: bool, core: int | None) -> Iterator[tuple[str, str]]
 
 
 def main() -> None:
-    folder, core = sys.argv[1], int(sys.argv[2])
-    if core >= 0 and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+    folder, core, real_time = sys.argv[1:]
+    take_core(int(core), real_time=real_time == "1")
     tls = None
     if folder:
         authority = trustme.CA()

@@ -1,12 +1,15 @@
 """How many real-time streams does one process carry on one core? Lateness of every frame, over wss.
 
 Each stream sends one live voice message every 256 ms, the streams spread evenly over the period, to a server in another
-process. A frame's lateness is how long after its due time its message had been written to the socket: waiting for the
-processor, encoding, TLS and the system call. Beside ours (link, watchdog and all) runs the usual pipeline: json.dumps,
+process. One task is the clock of all: it wakes each millisecond at most, and sends what has fallen due. A frame's
+lateness is how long after its due time its message had been written to the socket: waiting for the processor, encoding,
+TLS and the system call. Client and server have a core each, and real-time priority where the system grants it, so that
+what else the machine does counts less. Beside ours (link, watchdog and all) runs the usual pipeline: json.dumps,
 binascii, trio-websocket.
 """
 
 import argparse
+import gc
 import json
 import os
 import resource
@@ -22,49 +25,59 @@ import trio_websocket
 
 from benches.harness import Report, arguments, percentile
 from benches.message import ENVELOPE, PCM, by_json, cpu_s
-from benches.sink import running_sink
+from benches.sink import running_sink, take_core
 from ravatar_audio.api.audio import AudioEncoder
 from ravatar_audio.api.link import LinkLimits, open_link
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 
 PERIOD_S = FRAME_SAMPLES / RATE_HZ
 CONNECTS_AT_A_TIME = 32
+TICK_S = 0.001
+SETTLE_S = 3.0
+"""Between the last handshake and the first frame."""
+
+
+Send = Callable[[], Awaitable[object]]
 
 
 class Clockwork:
-    """Lets all streams begin when the last one is connected, and notes how late each frame was."""
+    """Sends for all streams when the last one is connected, and notes how late each frame was."""
 
     def __init__(self, streams: int, seconds: float) -> None:
         self.streams = streams
         self.frames = round(seconds / PERIOD_S)
         self.lateness_s = array("d")
         self.limiter = trio.CapacityLimiter(CONNECTS_AT_A_TIME)
-        self.began_s = 0.0
         self.cpu_s = 0.0
-        self._connected = self._finished = 0
-        self._begin, self._end = trio.Event(), trio.Event()
+        self._senders: list[Send] = []
+        self._connected, self._end = trio.Event(), trio.Event()
 
-    async def run(self, index: int, send: Callable[[], Awaitable[object]]) -> None:
-        self._connected += 1
-        if self._connected == self.streams:
-            self.began_s = trio.current_time() + 0.5
-            self.cpu_s = cpu_s()
-            self._begin.set()
-        await self._begin.wait()
-        due_s = self.began_s + PERIOD_S * index / self.streams
-        for _ in range(self.frames):
-            await trio.sleep_until(due_s)
-            await send()
-            self.lateness_s.append(trio.current_time() - due_s)
-            due_s += PERIOD_S
-        self._finished += 1
-        if self._finished == self.streams:
-            self.cpu_s = cpu_s() - self.cpu_s
-            self._end.set()
+    async def run(self, send: Send) -> None:
+        """Be one of the streams, until all of them have ended."""
+        self._senders.append(send)
+        if len(self._senders) == self.streams:
+            self._connected.set()
         await self._end.wait()
 
+    async def tick(self) -> None:
+        """The clock of all streams."""
+        await self._connected.wait()
+        gc.collect()
+        gc.freeze()  # what is there now stays: full collections would go through all streams, for 50 ms each
+        began_s = trio.current_time() + SETTLE_S
+        self.cpu_s = cpu_s()
+        step_s = PERIOD_S / self.streams
+        for number in range(self.frames * self.streams):
+            due_s = began_s + number * step_s
+            if trio.current_time() < due_s:
+                await trio.sleep_until(max(due_s, trio.current_time() + TICK_S))
+            await self._senders[number % self.streams]()
+            self.lateness_s.append(trio.current_time() - due_s)
+        self.cpu_s = cpu_s() - self.cpu_s
+        self._end.set()
 
-async def ours(clockwork: Clockwork, index: int, url: str, context: ssl.SSLContext) -> None:
+
+async def ours(clockwork: Clockwork, url: str, context: ssl.SSLContext) -> None:
     """One stream over the session's link, watched as there."""
     encoder = AudioEncoder(ENVELOPE)
     async with clockwork.limiter:
@@ -79,19 +92,19 @@ async def ours(clockwork: Clockwork, index: int, url: str, context: ssl.SSLConte
 
             nursery.start_soon(drain)
             nursery.start_soon(link.watch)
-            await clockwork.run(index, lambda: encoder.send(link, PCM))
+            await clockwork.run(lambda: encoder.send(link, PCM))
             nursery.cancel_scope.cancel()
     finally:
         await manager.__aexit__(None, None, None)
 
 
-async def usual(clockwork: Clockwork, index: int, url: str, context: ssl.SSLContext) -> None:
+async def usual(clockwork: Clockwork, url: str, context: ssl.SSLContext) -> None:
     """One stream as trio-websocket's documentation shows it."""
     async with clockwork.limiter:
         manager = trio_websocket.open_websocket_url(url + "?token=token", ssl_context=context)
         socket = await manager.__aenter__()
     try:
-        await clockwork.run(index, lambda: socket.send_message(by_json()))
+        await clockwork.run(lambda: socket.send_message(by_json()))
     finally:
         await manager.__aexit__(None, None, None)
 
@@ -103,8 +116,9 @@ async def run_streams(pipeline: str, streams: int, seconds: float, url: str, aut
     stream = {"ours": ours, "usual": usual}[pipeline]
     began_s = time.monotonic()
     async with trio.open_nursery() as nursery:
-        for index in range(streams):
-            nursery.start_soon(stream, clockwork, index, url, context)
+        nursery.start_soon(clockwork.tick)
+        for _ in range(streams):
+            nursery.start_soon(stream, clockwork, url, context)
     late_ms = [value * 1000 for value in clockwork.lateness_s]
     return {
         "frames": len(late_ms),
@@ -120,7 +134,7 @@ async def run_streams(pipeline: str, streams: int, seconds: float, url: str, aut
 
 def in_own_process(pipeline: str, streams: int, seconds: float, core: bool) -> dict[str, float]:
     """One run with a fresh server; each on a core of its own where there are two."""
-    with running_sink(secure=True, core=1 if core else None) as (url, authority):
+    with running_sink(secure=True, core=1 if core else None, real_time=True) as (url, authority):
         command = [
             sys.executable,
             "-m",
@@ -147,8 +161,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     if "--run" in sys.argv:
         pipeline, count, duration, url, authority, own_core = sys.argv[2:]
-        if int(own_core) >= 0:
-            os.sched_setaffinity(0, {int(own_core)})
+        take_core(int(own_core), real_time=True)
         print(json.dumps(trio.run(run_streams, pipeline, int(count), float(duration), url, authority)))
         return
     options = arguments("streams", __doc__, add_options)

@@ -2,7 +2,7 @@
 
 The library is asked through its public API alone. What it leaves open is closed here:
 - a peer that hangs up during the handshake leaves `wrap_client_stream` waiting for ever: the stream tells, and it ends;
-- `ping` does not wake when the connection dies: the watchdog judges, nothing waits for a pong;
+- `ping` does not wake when the connection dies: pings are sent past it, and the watchdog judges by what is received;
 - a cancelled send leaves half a message: the stream is torn then, and refuses all that follows (wire.py);
 - nothing is read while nobody takes messages: the session always does;
 - closing waits behind a blocked send, for a minute: `leave_s` bounds it.
@@ -10,6 +10,8 @@ The library is asked through its public API alone. What it leaves open is closed
 
 import json
 import math
+import os
+import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -41,7 +43,9 @@ class LinkLimits:
     connect_s: float = 5.0
     """From looking up the name to the end of the WebSocket handshake."""
     ping_interval_s: float = 2.0
-    """A ping is sent when nothing was received for so long."""
+    """A ping is sent when nothing was received or sent for so long."""
+    deaf_ping_s: float = 6.0
+    """Or when nothing was received for so long, though sending went on."""
     silence_s: float = 2.5
     """No answer to a ping, and nothing else received or sent for so long: the peer is gone."""
     deaf_s: float = 8.0
@@ -104,19 +108,33 @@ class Link:
 
         It looks again when there may be something to see, not at a fixed pace: with thousands of links that counts.
         """
-        with alone():
-            async with trio.open_nursery() as nursery:
-                while True:
-                    now_s = time.monotonic()
-                    ping_due_s = self.wire.last_received_s + self.limits.ping_interval_s
-                    if self._ping_sent_s is None and now_s >= ping_due_s:
-                        self._ping_sent_s = now_s
-                        nursery.start_soon(self._ping)
-                    verdict_due_s, why = self._next_verdict()
-                    if now_s >= verdict_due_s:
-                        raise LinkDown(Cause.SILENT, why)
-                    due_s = verdict_due_s if self._ping_sent_s is not None else min(verdict_due_s, ping_due_s)
-                    await trio.sleep(min(due_s - now_s, self.limits.ping_interval_s))
+        hurry = _draw_hurry()
+        while True:
+            now_s = time.monotonic()
+            if self._ping_sent_s is not None and self.wire.last_received_s >= self._ping_sent_s:
+                self._ping_sent_s = None  # a pong, or anything else that shows life
+            ping_due_s = self._next_ping(hurry)
+            if self._ping_sent_s is None and now_s >= ping_due_s:
+                self._ping()
+                hurry = _draw_hurry()
+            verdict_due_s, why = self._next_verdict()
+            if now_s >= verdict_due_s:
+                raise LinkDown(Cause.SILENT, why)
+            due_s = verdict_due_s if self._ping_sent_s is not None else min(verdict_due_s, ping_due_s)
+            await trio.sleep(min(due_s - now_s, self.limits.stuck_send_s))  # a send may begin at any time
+
+    def _next_ping(self, hurry: float) -> float:
+        received_s = self.wire.last_received_s
+        moved_s = max(received_s, self.wire.last_sent_s)
+        return min(moved_s + hurry * self.limits.ping_interval_s, received_s + hurry * self.limits.deaf_ping_s)
+
+    def _ping(self) -> None:
+        """Send a ping past the library: it would keep a task waiting for the pong, here any sign of life will do."""
+        assert self._ws is not None
+        self._ping_sent_s = time.monotonic()
+        if self._ws.closed is None:
+            # A socket that takes nothing needs no ping: if that lasts, the verdict is the same.
+            self.wire.send_nowait(b"\x89\x80" + os.urandom(4))  # FIN and ping, masked, no payload
 
     def _next_verdict(self) -> tuple[float, str]:
         """When the peer counts as dead if nothing happens until then, and why."""
@@ -131,14 +149,6 @@ class Link:
             due_s = min(moved_s + limits.silence_s, heard_s + limits.deaf_s)
             verdicts.append((due_s, f"no answer to a ping in {due_s - heard_s:.1f} s"))
         return min(verdicts, default=(math.inf, ""))
-
-    async def _ping(self) -> None:
-        assert self._ws is not None
-        try:
-            await self._ws.ping()
-        except trio_websocket.ConnectionClosed:
-            await trio.sleep_forever()  # whoever receives says so
-        self._ping_sent_s = None
 
     async def _run_library(self, host: str, resource: str) -> None:
         """The library's reader; shielded, as it is needed for a Close when all else is cancelled."""
@@ -202,6 +212,11 @@ class Link:
                 await self._ws.aclose()
         self.wire.close()
         self._library_scope.cancel()
+
+
+def _draw_hurry() -> float:
+    """Pings come somewhat early, each by another share, so that those of many links do not fall together."""
+    return random.uniform(0.7, 1.0)  # noqa: S311 - no secret
 
 
 @asynccontextmanager

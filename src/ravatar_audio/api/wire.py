@@ -6,6 +6,7 @@ peer has hung up, which trio-websocket does not tell. And a small message should
 first, and trio is asked to wait only when the socket is full.
 """
 
+import select
 import socket
 import ssl
 import time
@@ -100,6 +101,21 @@ class WireStream(trio.abc.Stream):
         finally:
             self.send_started_s = None
             self._lock.release()
+
+    def send_nowait(self, data: bytes) -> bool:
+        """Send a few bytes if the socket takes them at once; nothing is sent while another send is under way."""
+        if self._lock.locked() or self.is_torn or self._is_closed:
+            return False
+        # Asked first, as TLS cannot take a record back that did not fit in. Where there is room, there is plenty.
+        room = select.poll()
+        room.register(self._sock, select.POLLOUT)
+        if not room.poll(0):
+            return False
+        try:
+            self.is_torn = self._send_nowait(memoryview(data)) < len(data)
+        except trio.BrokenResourceError:
+            return False  # whoever receives hears of it
+        return not self.is_torn
 
     def _send_nowait(self, view: memoryview) -> int:
         """How many bytes the socket has taken, perhaps none."""
