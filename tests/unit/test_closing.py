@@ -95,3 +95,21 @@ def test_the_error_when_there_is_no_further_try(down: LinkDown, kind: type[Excep
     assert type(error) is kind
     assert error.message
     assert error.advice
+
+
+@pytest.mark.parametrize(
+    ("down", "expected"),
+    [
+        (LinkDown(Cause.REFUSED, status=404), True),
+        (LinkDown(Cause.REFUSED, status=301), True),
+        (LinkDown(Cause.NOT_WEBSOCKET), True),
+        (LinkDown(Cause.CERTIFICATE), True),
+        (LinkDown(Cause.REFUSED, status=402), False),
+        (LinkDown(Cause.REFUSED, status=403), False),
+        (LinkDown(Cause.REFUSED, status=503), False),
+        (LinkDown(Cause.CLOSED, close_code=1003), False),
+        (LinkDown(Cause.UNREACHABLE), False),
+    ],
+)
+def test_what_says_that_the_address_is_wrong(down: LinkDown, expected: bool) -> None:
+    assert down.is_about_address is expected

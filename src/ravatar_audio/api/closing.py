@@ -5,13 +5,16 @@
 | handshake 401, 403; close 1008, 4401, 4403 | refresh | the token is refused: a new one, then one more try |
 | handshake 402; close 4402 | final | subscription or balance: more tries cannot help |
 | handshake 408, 425, 429, 5xx | retry | the server is busy or restarts; Retry-After is honoured |
-| any other handshake status | final | the address is no WebSocket of this platform |
+| any other handshake status | final* | the address is no WebSocket of this platform |
 | close 1003, 1009, 1010 | final | the server wants no such message: it would happen again |
 | close 1002, 1007; a message that is too large | retry | mostly our library's own verdict: a damaged line |
 | any other close code, and none at all | retry | restart, overload, idle limit, broken network |
 | no connection, time-out, handshake cut off | retry | the network |
-| certificate refused | final | the wrong host, or a CA that is not trusted |
-| answer to the handshake that is not HTTP | final | the address is no WebSocket server |
+| certificate refused | final* | the wrong host, or a CA that is not trusted |
+| answer to the handshake that is not HTTP | final* | the address is no WebSocket server |
+
+final*: the address is wrong, unless it has worked before. Then something else answers in its place for a while (a
+deployment, a captive portal), and it is tried again.
 """
 
 from dataclasses import dataclass
@@ -87,6 +90,13 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
         if self.close_code in _REFRESH_CODES:
             return Verdict.REFRESH
         return Verdict.FINAL if self.close_code in _FINAL_CODES else Verdict.RETRY
+
+    @property
+    def is_about_address(self) -> bool:
+        """Something answered that cannot be this platform: final*, in the table."""
+        if self.cause is Cause.REFUSED:
+            return self.verdict is Verdict.FINAL and not self.is_payment
+        return self.cause in (Cause.CERTIFICATE, Cause.NOT_WEBSOCKET)
 
     @property
     def is_payment(self) -> bool:

@@ -320,6 +320,8 @@ class LiveSession:
                 self._fault = None
                 self._after_fault(fault)
             verdict = down.verdict
+            if self._is_begun and down.is_about_address:
+                verdict = Verdict.RETRY
             if verdict is Verdict.FINAL or (verdict is Verdict.REFRESH and is_fresh):
                 raise down.error() from down
             if not self._is_begun and tries >= FIRST_TRIES:

@@ -1,0 +1,235 @@
+"""A live stream while everything goes wrong: is anything lost that is not counted, and how soon does sound flow again?
+
+Noise at the pace of a microphone goes over real sockets to an emulator that is hurt at random: closes of every kind,
+resets, hang-ups, black holes, servers that stop reading or crawl, garbage, refused handshakes, expired tokens and
+sessions. At the end every sample must be accounted for, and what the platform heard, cut at its marks, must be what was
+captured.
+`--seed` makes the order of faults repeatable.
+"""
+
+import argparse
+import hashlib
+import math
+import os
+import random
+import tempfile
+import wave
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import trio
+import trio.testing
+
+from benches.harness import Report, arguments, median, percentile
+from ravatar_audio import Emulator, EmulatorSettings, Frame, LinkLost, LinkUp, LiveSession, Settings, SyntheticSource
+from ravatar_audio.api.backoff import Backoff
+from ravatar_audio.emulator import EmulatorStatistics, Fault
+from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES
+
+CLEAN = "clean drop"
+BLACK_HOLE = "black hole"
+LIMIT_S = {CLEAN: 0.1, BLACK_HOLE: 6.0}
+"""Until the link is up again, the handshake itself not counted."""
+
+STABLE_S = Backoff().stable_s
+
+# What strikes an open connection, and the kind of recovery that it asks for; None: the link need not break.
+STRIKES: list[tuple[str, dict[str, Any], str | None]] = [
+    *(("close", {"code": code}, CLEAN) for code in (1000, 1001, 1011, 1012, 1013)),
+    ("reset", {}, CLEAN),
+    ("hang_up", {}, CLEAN),
+    ("black_hole", {}, BLACK_HOLE),
+    ("stop_reading", {}, None),
+    ("slow", {"bytes_per_s": 8_000, "duration_s": 3.0}, None),
+    ("garbage", {}, None),
+    ("binary", {}, None),
+    ("oversized", {"size_bytes": 2_000_000}, None),
+    ("broken_text", {}, None),
+    ("stream_error", {"error": "Timeout"}, CLEAN),
+    ("expire_token", {}, None),
+    ("expire_session", {}, None),
+]
+# What the next handshakes meet after a clean drop; recovery then takes longer, and is not held against the limit.
+OBSTACLES: list[Fault] = [
+    Fault(at="socket", do="status", status=503, times=2),
+    Fault(at="socket", do="status", status=403),
+    Fault(at="socket", do="reset"),
+    Fault(at="socket", do="hang_up", after_bytes=20),
+    Fault(at="socket", do="garbage"),
+    Fault(at="socket", do="close", code=1013),
+    Fault(at="accept", do="reset", times=2),
+    Fault(at="accept", do="delay", delay_s=0.5),
+    Fault(at="jwt", do="status", status=504),
+]
+
+
+def main() -> None:
+    def extend(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--seconds", type=float, default=60.0, help="how long to stream (default: 60)")
+        parser.add_argument("--seed", type=int, default=1, help="order of the faults (default: 1)")
+
+    options = arguments("chaos", __doc__, extend)
+    report = Report("chaos")
+    seconds = min(options.seconds, 15.0) if options.quick else options.seconds
+    trio.run(run, report, seconds, random.Random(options.seed))
+    report.finish(options)
+    raise SystemExit(0 if all(row.reached is not False for row in report.rows) else 1)
+
+
+class Remembered:
+    """The source, and in which order it gave what. Each frame of noise is unlike all others, so a digest is enough."""
+
+    def __init__(self, source: SyntheticSource) -> None:
+        self.source = source
+        self.places: dict[bytes, int] = {}
+        self.lengths: list[int] = []
+
+    async def __aiter__(self) -> AsyncIterator[Frame]:
+        async for frame in self.source:
+            self.places[digest(frame.pcm)] = len(self.lengths)
+            self.lengths.append(frame.length_samples)
+            yield frame
+
+
+class Recovery:
+    """When faults struck and when links came and went: how long each kind of recovery took."""
+
+    def __init__(self) -> None:
+        self.took_s: dict[str, list[float]] = defaultdict(list)
+        self.struck: tuple[str, float] | None = None
+        self.links = self.strikes = 0
+        self.is_up, self.is_down = trio.Event(), trio.Event()
+        self.up_s = math.inf
+
+    async def watch(self, live: LiveSession) -> None:
+        async for event in live.events():
+            if isinstance(event, LinkLost):
+                self.is_up = trio.Event()
+                self.is_down.set()
+            elif isinstance(event, LinkUp):
+                self.links += 1
+                self.up_s = trio.current_time()
+                self.is_down = trio.Event()
+                self.is_up.set()
+                if self.struck is not None:
+                    kind, struck_s = self.struck
+                    self.took_s[kind].append(trio.current_time() - struck_s - event.handshake_s)
+                    self.struck = None
+
+
+async def run(report: Report, seconds: float, chance: random.Random) -> None:
+    tasks_before = trio.lowlevel.current_statistics().tasks_living
+    with tempfile.TemporaryDirectory() as scratch:
+        settings = EmulatorSettings(wav_dir=Path(scratch, "heard"), slots=100, receive_buffer_bytes=32_768)
+        async with Emulator(settings) as emulator:
+            source = Remembered(SyntheticSource("noise", rate_hz=16_000))
+            state = Settings(api_url=emulator.api_url, state_dir=str(Path(scratch, "state")), connect_timeout_ms=3_000)
+            recovery = Recovery()
+            memory_mb: list[float] = []
+            async with (
+                source.source,
+                LiveSession(state, source, renew=True, reconnect_limit_s=None, lossless=False) as live,
+                trio.open_nursery() as nursery,
+            ):
+                nursery.start_soon(recovery.watch, live)
+                nursery.start_soon(watch_memory, memory_mb)
+                with trio.move_on_after(seconds):
+                    await hurt(emulator, recovery, chance)
+                emulator.faults.clear()
+                with trio.fail_after(30):
+                    await recovery.is_up.wait()
+                    await source.source.stop()
+                    await live.wait_finished()
+                    await trio.sleep(0.5)  # for the last messages to be read on the other side
+                nursery.cancel_scope.cancel()
+            sent, captured = live.statistics(), source.source.statistics()
+            heard = emulator.statistics()
+            wrong, lost_in_kernel = compare(source, heard)
+    await trio.testing.wait_all_tasks_blocked(0.2)
+    tasks_left = trio.lowlevel.current_statistics().tasks_living - tasks_before
+
+    dropped = sum(sent.dropped_samples.values())
+    unaccounted = captured.captured_samples - captured.ring_dropped_samples - sent.sent_samples - dropped
+    report.at_most("samples unaccounted for", unaccounted - sent.pending_samples, "samples", 0)
+    report.at_most("samples dropped by the outbox", dropped, "samples")
+    report.at_most("samples written to a connection that broke before they were read", lost_in_kernel, "samples")
+    report.at_most("messages heard that are not what was captured, in order, between marks", wrong, "messages", 0)
+    report.at_most("violations of the protocol", heard.violation_count, "messages", 0)
+    for kind, limit_s in LIMIT_S.items():
+        took_s = recovery.took_s[kind]
+        report.at_most(f"link up again after a {kind}, worst", max(took_s, default=None), "s", limit_s)
+        median = f", median {percentile(took_s, 50):.3f} s, the handshake not counted" if took_s else ""
+        report.note(f"{kind}: {len(took_s)} times{median}")
+    report.at_most("tasks left", tasks_left, "tasks", 0)
+    report.at_most("memory gained from the middle third of the run to the last", growth_mb(memory_mb), "MB", 5)
+    report.at_least("connections", recovery.links, "connections")
+    report.at_least("faults", heard.faults_fired + recovery.strikes, "faults")
+
+
+async def hurt(emulator: Emulator, recovery: Recovery, chance: random.Random) -> None:
+    """Strike again and again; each fault finds a link that is up."""
+    while True:
+        await recovery.is_up.wait()
+        await trio.sleep(chance.uniform(0.1, 1.0) if chance.random() < 0.6 else STABLE_S + 0.1)
+        recovery.strikes += 1
+        do, details, kind = chance.choice(STRIKES)
+        # A link that was up for a moment only is flapping, and one that meets obstacles cannot be back at once.
+        is_timed = kind is not None and trio.current_time() - recovery.up_s > STABLE_S
+        if kind == CLEAN and not is_timed and chance.random() < 0.7:
+            emulator.faults.add(chance.choice(OBSTACLES))
+        recovery.struck = (kind, trio.current_time()) if kind is not None and is_timed else None
+        await emulator.strike(Fault(at="message", do=do, **details))
+        if kind is not None or do in ("slow", "stop_reading"):  # nothing else strikes before it is seen to
+            with trio.move_on_after(LIMIT_S[BLACK_HOLE]):
+                await recovery.is_down.wait()
+
+
+def compare(source: Remembered, heard: EmulatorStatistics) -> tuple[int, int]:
+    """Messages that do not follow their predecessor although no mark stands between, and samples that never arrived."""
+    wrong, arrived = 0, set()
+    for session in heard.live:
+        if session.wav is None:
+            continue
+        with wave.open(str(session.wav), "rb") as file:
+            pcm = file.readframes(file.getnframes())
+        marks = {mark.position_samples // FRAME_SAMPLES for mark in session.marks}
+        expected: int | None = None
+        for number in range(len(pcm) // FRAME_BYTES):
+            place = source.places.get(digest(pcm[number * FRAME_BYTES : (number + 1) * FRAME_BYTES]))
+            if place is None or (expected is not None and number not in marks and place != expected):
+                wrong += 1
+            if place is not None:
+                arrived.add(place)
+                expected = place + 1
+    missing = sum(length for place, length in enumerate(source.lengths) if place not in arrived)
+    return wrong, missing
+
+
+def digest(pcm: bytes) -> bytes:
+    return hashlib.blake2b(pcm, digest_size=16).digest()
+
+
+async def watch_memory(memory_mb: list[float]) -> None:
+    while True:
+        memory_mb.append(resident_mb())
+        await trio.sleep(0.5)
+
+
+def resident_mb() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return math.nan
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def growth_mb(memory_mb: list[float]) -> float:
+    """Median of the last third against the median of the middle one: what a fault takes for a moment is no growth."""
+    third = max(1, len(memory_mb) // 3)
+    return median(memory_mb[-third:]) - median(memory_mb[third : 2 * third] or memory_mb)
+
+
+if __name__ == "__main__":
+    main()
