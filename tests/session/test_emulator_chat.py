@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from trio_websocket import WebSocketConnection
 
+from ravatar_audio.emulator import Fault
+
 from .emulator_client import Client, close_reason, frame_pcm, open_emulator
 
 
@@ -58,6 +60,24 @@ async def test_row_recorded_voice(live: bool, held: dict[str, bool]) -> None:
         assert (await client.http.get(answer["fileUrl"])).content == wav()
         assert (emulator.folder / "voice-1.wav").read_bytes() == wav()
         assert emulator.statistics().live[0].voice_messages == live
+
+
+async def test_messages_can_come_by_the_names_seen_on_deployments() -> None:
+    async with open_emulator(observed_names=True, login=False) as (emulator, client):
+        client.jwt = (await client.http.post("/jwt", json={"user_id": "user-1"})).json()["token"]
+        client.session = (await client.call("GET", "/connection")).json()["session"]
+        async with client.socket() as socket:
+            greeting = json.loads(await socket.get_message())
+            assert greeting.keys() == {"direction", "content", "avatar_id", "date"}
+            answer = await say(socket, voice(client, live=False))
+            assert (answer["direction"], "fileUrl" in answer) == ("incoming", False)
+            assert "voice message of 1.0 s" in answer["content"]
+            head, _, sound = answer["audio_base64"].partition(",")
+            assert (head, base64.b64decode(sound)) == ("data:audio/wav;base64", wav())
+            assert (await say(socket, "nonsense"))["direction"] == "system"
+            await emulator.strike(Fault(at="message", do="stream_error", error="Busy"))
+            event = json.loads(await socket.get_message())
+            assert (event["direction"], event["error"]) == ("event", "Busy")
 
 
 async def test_row_live_pcm_voice_with_a_declared_gap() -> None:

@@ -93,7 +93,8 @@ async def test_an_expired_token_is_403_at_http_and_at_the_handshake_until_a_new_
 
 
 async def test_tokens_expire_by_the_clock() -> None:
-    async with open_emulator(token_lifetime_s=0.1) as (_, client):
+    async with open_emulator(token_lifetime_s=0.1, login=False) as (_, client):
+        client.jwt = (await client.http.post("/jwt", json={"user_id": "user-1"})).json()["jwt"]
         await trio.sleep(0.12)  # the lifetime is what is tested
         assert (await client.call("GET", "/connection")).json()["error"] == "token_expired"
 

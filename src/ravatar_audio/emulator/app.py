@@ -226,7 +226,7 @@ class App:
         data = self._platform.files.get(request.path_params["name"])
         if data is None:
             return _json({"status": 404, "error": "not_found"}, 404)
-        return Response(data, media_type="audio/wav" if data[:4] == b"RIFF" else "audio/webm")
+        return Response(data, media_type=contract.media_type(data))
 
     async def _icon(self, request: Request) -> Response:
         letter = request.path_params["name"][0].upper()

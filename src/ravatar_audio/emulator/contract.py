@@ -177,6 +177,11 @@ def check_recording(data: bytes) -> float | None:
     raise Violation(field, "the WAV has no data chunk")
 
 
+def media_type(recording: bytes) -> str:
+    """Of a recording that was checked."""
+    return "audio/wav" if recording[:4] == b"RIFF" else "audio/webm"
+
+
 def as_object(raw: str | bytes, what: str) -> dict[str, Any]:
     """A JSON object, strictly read; raises Violation for anything else."""
     try:

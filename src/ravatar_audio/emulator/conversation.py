@@ -1,5 +1,6 @@
 """One WebSocket: what a client says is checked, counted, recorded and answered."""
 
+import base64
 import json
 from collections.abc import Mapping
 from contextlib import suppress
@@ -9,7 +10,7 @@ from typing import Any, Final
 import trio
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ravatar_audio.emulator.contract import ClientMessage, Violation, check_message, check_recording
+from ravatar_audio.emulator.contract import ClientMessage, Violation, check_message, check_recording, media_type
 from ravatar_audio.emulator.faults import STREAM_ERRORS, Fault, FaultScript
 from ravatar_audio.emulator.hearing import Heard
 from ravatar_audio.emulator.platform import Live, Platform
@@ -121,11 +122,19 @@ class Conversation:
                 return  # how it ended is for the receiver to see
             self._replies += 1
 
+    def _tell(self, kind: str, text_field: str, text: str, **fields: Any) -> None:
+        """A message of the platform, by the guide's names or by those seen on deployments."""
+        now = datetime.now(UTC)
+        if self._platform.settings.observed_names:
+            self.say({"direction": kind, "content": text, **fields, "date": round(now.timestamp())})
+        else:
+            self.say({"type": kind, text_field: text, **fields, "timestamp": now.isoformat(timespec="milliseconds")})
+
     def _greet(self) -> None:
         active = [live for live in self._platform.active if live.user_id == self.user_id]
         avatar_id = active[-1].avatar_id if active else self._platform.settings.avatars[0].id
         avatar = next(item for item in self._platform.settings.avatars if item.id == avatar_id)
-        self.say({"type": "connection", "message": avatar.greeting, "avatar_id": avatar.id, "timestamp": _now()})
+        self._tell("connection", "message", avatar.greeting, avatar_id=avatar.id)
 
     def _answer(self, message: ClientMessage, live: Live | None, text: str, **fields: Any) -> None:
         """An avatar's answer, remembered."""
@@ -140,23 +149,24 @@ class Conversation:
             language_code=message.language,
             **fields,
         )
-        self.say(
-            {
-                "type": "incoming",
-                "answer": text,
-                "avatar_id": message.avatar_id,
-                "session": message.session,
-                "chat_type": item["chat_type"],
-                "requestType": "text" if message.kind == "text" else "audio",
-                "isLive": live is not None,
-                "timestamp": _now(),
-                **fields,
-            }
+        if self._platform.settings.observed_names and "fileUrl" in fields:
+            sound = base64.b64encode(message.data).decode()
+            fields = {"audio_base64": f"data:{media_type(message.data)};base64,{sound}"}
+        self._tell(
+            "incoming",
+            "answer",
+            text,
+            avatar_id=message.avatar_id,
+            session=message.session,
+            chat_type=item["chat_type"],
+            requestType="text" if message.kind == "text" else "audio",
+            isLive=live is not None,
+            **fields,
         )
 
     def stream_error(self, error: str) -> None:
         """One of the platform's stream errors, as an event."""
-        self.say({"type": "event", "error": error, "message": STREAM_ERRORS[error], "timestamp": _now()})
+        self._tell("event", "message", STREAM_ERRORS[error], error=error)
 
     # -- from the client --
 
@@ -178,15 +188,7 @@ class Conversation:
                 self._take(check_message(event.get("bytes") or b"" if text is None else text, self._speaker))
             except Violation as violation:
                 self._platform.note_violation("message", violation)
-                self.say(
-                    {
-                        "type": "system",
-                        "error": "invalid_message",
-                        "field": violation.field,
-                        "message": str(violation),
-                        "timestamp": _now(),
-                    }
-                )
+                self._tell("system", "message", str(violation), error="invalid_message", field=violation.field)
 
     def _take(self, message: ClientMessage) -> None:
         live = None
@@ -285,7 +287,3 @@ class Conversation:
             case _:
                 if self._link is not None:
                     self._link.apply(fault)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

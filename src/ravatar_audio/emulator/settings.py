@@ -57,7 +57,8 @@ class EmulatorSettings:
     ping_every_s: float | None = None
     """The server pings its clients; None: never."""
     observed_names: bool = False
-    """Answer with the variants seen on deployments: token for jwt, id for _id, code for language_code."""
+    """Answer with the variants seen on deployments: token for jwt, id for _id, code for language_code; in messages
+    direction for type, content for the text, date for timestamp, and sound inline for its address."""
     frame_ancestors: str | None = None
     """Who may frame the streaming page (Content-Security-Policy), as "'none'"; None: everybody."""
     receive_buffer_bytes: int | None = None
