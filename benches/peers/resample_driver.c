@@ -4,7 +4,6 @@
  * median over the rounds. "worst" is the deterministic burst: for each of 300 calls the least of 7 repetitions, and of
  * these the largest. "cold" calls come after a walk over more memory than the caches hold. "lag" is what 10 ms blocks
  * leave withheld: samples fed, in seconds, less samples given out, at its largest. */
-#define _GNU_SOURCE
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,7 +131,7 @@ int main(int count, char **arguments) {
         if (!states[c]) continue;
         each->close(states[c]);
         double burst_median;
-        printf("{\"name\": \"%s\", \"call_ns\": %.1f", each->name, quantile(took[c], (size_t)rounds, 0));
+        printf("{\"name\": \"%s\", \"call_ns\": %.1f", each->name, quantile(took[c], (size_t)rounds, 0.5));
         const double worst = each->is_slow ? 0 : worst_call_ns(each, rate_hz, input, &burst_median);
         if (!each->is_slow) printf(", \"worst_ns\": %.1f, \"burst_median_ns\": %.1f", worst, burst_median);
         if (!each->is_slow && cold) cold_calls(each, rate_hz, input, (size_t)cold);

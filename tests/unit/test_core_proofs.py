@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CORE_UNITS, ROOT, CompileC, needs
+from tests.conftest import ROOT, CompileC, needs
+from tests.unit.resampler import UNITS
 
 RING = [ROOT / "csrc" / "rva_ring.c"]
 SANITIZERS = {
@@ -52,16 +53,9 @@ def test_what_the_fuzzer_found_stays_found(compile_c: CompileC) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-RESAMPLER = [
-    unit
-    for unit in CORE_UNITS
-    if unit.stem.removeprefix("rva_").split("_")[0] in ("resample", "polyphase", "filter", "prototype", "kernel")
-]
-
-
 @pytest.mark.parametrize("flags", [["-O3"], SANITIZERS["memory"]], ids=["fast", "memory"])
 def test_kernels_agree_and_cutting_does_not_matter_in_c(compile_c: CompileC, flags: list[str]) -> None:
-    program = compile_c("resample_check", *flags, units=RESAMPLER)
+    program = compile_c("resample_check", *flags, units=UNITS)
     result = subprocess.run([program, "portable"], capture_output=True, text=True, timeout=100, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 

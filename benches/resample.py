@@ -1,0 +1,259 @@
+"""The resampler beside its peers: speed, bursts, cold caches, lag, noise and aliases. python -m benches.resample
+
+The peers run in one C program (benches/peers), with this project's core, pinned to one core in interleaved rounds of
+200 calls of 10 ms mono; it is built here, with the peers whose headers are there. Missing Debian packages are installed
+where that is allowed. Tones are measured through the core as the tests measure them.
+"""
+
+import json
+import math
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+
+from benches.harness import Report, arguments, median
+from ravatar_audio.converter import Converter
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.native import Chain
+from tests.unit.resampler import PROFILES, UNITS, build, opened
+
+ROOT = Path(__file__).resolve().parent.parent
+PEERS = ROOT / "benches" / "peers"
+CORE = [*UNITS, ROOT / "csrc" / "rva_convert.c", ROOT / "csrc" / "rva_quantize.c"]
+# What the contenders call it, Debian's package, a header of it, and how to link it.
+LIBRARIES = {
+    "SOXR": ("libsoxr-dev", "soxr.h", ["-lsoxr"]),
+    "SPEEX": ("libspeexdsp-dev", "speex/speex_resampler.h", ["-lspeexdsp"]),
+    "ZITA": ("libzita-resampler-dev", "zita-resampler/resampler.h", ["-lzita-resampler", "-lstdc++"]),
+    "SAMPLERATE": ("libsamplerate0-dev", "samplerate.h", ["-lsamplerate"]),
+    "SWRESAMPLE": ("libswresample-dev", "libswresample/swresample.h", ["-lswresample", "-lavutil"]),
+}
+STOP_HZ = {"balanced": 8_050, "low_latency": 8_700, "high": 8_050}
+IN_BAND_HZ = {"balanced": 8_000, "low_latency": 7_300, "high": 8_000}
+RATES_HZ = (8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 191_999)
+
+Measured = dict[str, dict[str, float]]
+
+
+def has_header(header: str) -> bool:
+    """Whether the C++ compiler, which all of these suit, finds it."""
+    command = ["c++", "-E", "-x", "c++", "-"]
+    return not subprocess.run(command, input=f"#include <{header}>\n", text=True, capture_output=True).returncode
+
+
+def install_missing() -> None:
+    packages = [package for package, header, _ in LIBRARIES.values() if not has_header(header)]
+    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
+        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
+        subprocess.run(
+            command, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, check=False
+        )
+
+
+def build_driver(folder: Path, report: Report) -> Path:
+    """Compiles the driver with the peers that are here and names the others."""
+    install_missing()
+    defines, links = [], []
+    for name, (package, header, link) in LIBRARIES.items():
+        if has_header(header):
+            defines.append(f"-DHAVE_{name}")
+            links += link
+        else:
+            report.note(f"missing: {package} is not installed, so its resampler is not in the table")
+    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-D_GNU_SOURCE"]
+    objects = []
+    for unit in [*CORE, PEERS / "contenders.c", PEERS / "resample_driver.c"]:
+        objects.append(str(folder / f"{unit.stem}.o"))
+        subprocess.run(["cc", "-std=gnu11", *flags, *defines, "-c", str(unit), "-o", objects[-1]], check=True)
+    if "-DHAVE_ZITA" in defines:
+        objects.append(str(folder / "zita.o"))
+        subprocess.run(["c++", "-O3", "-c", str(PEERS / "zita.cc"), "-o", objects[-1]], check=True)
+    program = folder / "resample_driver"
+    subprocess.run(["cc", *objects, "-o", str(program), *links, "-lm"], check=True)
+    return program
+
+
+def drive(program: Path, rate_hz: int, input_format: str, rounds: int, cold_calls: int) -> Measured:
+    output = subprocess.run(
+        [program, str(rate_hz), input_format, str(rounds), str(cold_calls)], capture_output=True, text=True, check=True
+    ).stdout
+    return {row.pop("name"): row for row in map(json.loads, output.splitlines())}
+
+
+def ratio(measured: Measured, figure: str, over: str, under: str) -> float | None:
+    """One contender's figure over another's; None when one is missing."""
+    a, b = (measured.get(name, {}).get(figure) for name in (over, under))
+    return a / b if a and b else None
+
+
+def speed(report: Report, program: Path, quick: bool) -> None:
+    rounds, cold = (15, 20) if quick else (101, 100)
+    s48 = drive(program, 48_000, "s16", rounds, cold)
+    f48 = drive(program, 48_000, "f32", rounds, cold)
+    s44, f96 = drive(program, 44_100, "s16", rounds, 0), drive(program, 96_000, "f32", rounds, 0)
+    for title, measured, goals in (
+        ("int16 48 kHz", s48, (1.6, 2.5)),
+        ("int16 44.1 kHz", s44, (1.1, 1.7)),
+        ("float 48 kHz", f48, (1.2, 1.8)),
+        ("float 96 kHz", f96, (1.7, None)),
+    ):
+        for profile, goal in zip(("balanced", "low_latency"), goals, strict=True):
+            value = ratio(measured, "call_ns", "soxr HQ", profile)
+            report.at_least(f"{title}, {profile}: times the speed of soxr HQ", value, "x", goal)
+        value = measured["balanced"]["call_ns"]
+        report.at_most(f"{title}, balanced: one call of 10 ms", value, "ns")
+        report.at_most(f"{title}, soxr HQ: one call of 10 ms", measured.get("soxr HQ", {}).get("call_ns"), "ns")
+    for peer, goal in {
+        "speexdsp q5": 6,
+        "speexdsp q7": 10,
+        "speexdsp q10": 25,
+        "zita 48": 7,
+        "libsamplerate MEDIUM": 60,
+        "libswresample 64": 2.2,
+    }.items():
+        value = ratio(f48, "call_ns", peer, "balanced")
+        report.at_least(f"float 48 kHz, balanced: times the speed of {peer}", value, "x", goal)
+    own = f48["balanced"]
+    report.at_most(
+        "float 48 kHz, balanced: worst call over its median", own["worst_ns"] / own["burst_median_ns"], "x", 1.1
+    )
+    value = ratio(f48, "worst_ns", "balanced", "soxr HQ")
+    report.at_most("float 48 kHz, balanced: worst call over soxr HQ's worst", value, "x", 1 / 3)
+    for title, measured, figure, goal in (
+        ("int16, cold caches: mean call over soxr HQ's", s48, "cold_mean_ns", 0.6),
+        ("int16, cold caches: p95 over soxr HQ's", s48, "cold_p95_ns", 0.45),
+        ("float, cold caches: mean call over soxr HQ's", f48, "cold_mean_ns", 0.7),
+    ):
+        report.at_most(f"48 kHz {title}", ratio(measured, figure, "balanced", "soxr HQ"), "x", goal)
+    for profile, goal_ms in (("balanced", 3.9), ("low_latency", 2.2)):
+        report.at_most(f"48 kHz, {profile}: longest lag", f48[profile]["lag_s"] * 1e3, "ms", goal_ms)
+    report.at_most("48 kHz, soxr HQ: longest lag", f48.get("soxr HQ", {}).get("lag_s", math.nan) * 1e3, "ms")
+
+
+def timed(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
+    """Median seconds of one call of each, interleaved."""
+    took: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            began = time.perf_counter()
+            for _ in range(20):
+                call()
+            took[name].append((time.perf_counter() - began) / 20)
+    return {name: median(values) for name, values in took.items()}
+
+
+def from_python(report: Report, quick: bool) -> None:
+    samples = np.random.default_rng(1).integers(-9_000, 9_000, 480).astype(np.int16)
+    stereo = np.repeat(samples, 2).tobytes()
+    stream = soxr.ResampleStream(48_000, 16_000, 1, dtype="int16", quality="HQ")
+    with Converter(48_000) as converter, Chain(rate_hz=48_000, channels=2) as chain:
+        converter.process(samples)
+
+        def push() -> None:
+            chain.push(stereo, 0.0)
+            for _ in chain.take_all():
+                pass
+
+        took = timed(
+            {
+                "own": lambda: converter.process(samples),
+                "soxr": lambda: stream.resample_chunk(samples),
+                "chain": push,
+            },
+            60 if quick else 400,
+        )
+    report.at_least("one call from Python: times the speed of python-soxr's stream", took["soxr"] / took["own"], "x", 4)
+    report.at_most("chain at 48 kHz stereo int16, called from Python: share of 10 ms", took["chain"] / 1e-4, "%", 0.1)
+    with Converter(48_000, phase="minimum") as converter:
+        report.at_most("minimum phase: group delay at 1 kHz", converter.group_delay_s * 1e3, "ms", 0.2)
+
+
+def snr_db(rate_hz: int) -> float:
+    """A 997 Hz tone at -1 dBFS as int16, without dither: power of the tone over all else."""
+    sound = 10 ** (-1 / 20) * np.sin(2 * np.pi * 997 * np.arange(2 * rate_hz) / rate_hz)
+    with Converter(rate_hz, 1, "float32") as converter:
+        frames = converter.process(sound.astype(np.float32)) + converter.flush()
+    data = b"".join(frame.pcm[: 2 * frame.length_samples] for frame in frames)
+    got = np.frombuffer(data, "<i2").astype(np.float64)[4_000:-4_000]
+    angle = 2 * np.pi * 997 * np.arange(len(got)) / 16_000
+    basis = np.stack([np.cos(angle), np.sin(angle), np.ones_like(angle)], axis=1)
+    fit = basis @ np.linalg.lstsq(basis, got, rcond=None)[0]
+    return 10 * math.log10(float(np.mean(fit**2) / np.mean((got - fit) ** 2)))
+
+
+def kernels() -> list[str]:
+    names = []
+    for name in ("portable", "sse2", "avx2", "avx512", "neon"):
+        os.environ["RAVATAR_AUDIO_KERNEL"] = name
+        try:
+            Converter(48_000).close()
+        except SettingsError:
+            continue
+        names.append(name)
+    return names
+
+
+def worst_spur_db(library: Any, profile: str, rate_hz: int, tones: int) -> float:
+    """The largest component that an input tone leaves anywhere but at its own frequency."""
+    scale = min(rate_hz, 16_000) / 16_000
+    margin = int(480 / scale)
+    time_s = np.arange(int(rate_hz * (0.16 + 0.06 / scale))) / rate_hz
+    worst = -math.inf
+    nyquist = rate_hz / 2
+    for tone_hz in [
+        each for each in [*np.linspace(0.0031, 0.9968, tones) * nyquist, STOP_HZ[profile]] if each < nyquist
+    ]:
+        with opened(library, rate_hz, profile) as resampler:
+            sound = resampler.convert(np.sin(2 * np.pi * tone_hz * time_s + 0.3)).astype(np.float64)[margin:-margin]
+        window = np.blackman(len(sound)) ** 2
+        if tone_hz < STOP_HZ[profile]:
+            angle = 2 * np.pi * tone_hz / 16_000 * np.arange(len(sound))
+            basis = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+            root = np.sqrt(window)
+            sound = sound - basis @ np.linalg.lstsq(basis * root[:, None], sound * root, rcond=None)[0]
+        spectrum = np.abs(np.fft.rfft(sound * window, 1 << 14)) * 2 / window.sum()
+        counted = np.fft.rfftfreq(1 << 14, 1 / 16_000) < IN_BAND_HZ[profile] * scale
+        worst = max(worst, 20 * math.log10(float(spectrum[counted].max())))
+    return worst
+
+
+def quality(report: Report, folder: Path, quick: bool) -> None:
+    before = os.environ.get("RAVATAR_AUDIO_KERNEL")
+    worst = math.inf
+    names = kernels()
+    for name in names:
+        os.environ["RAVATAR_AUDIO_KERNEL"] = name
+        worst = min([worst, *(snr_db(rate_hz) for rate_hz in (RATES_HZ[::3] if quick else RATES_HZ))])
+    os.environ.pop("RAVATAR_AUDIO_KERNEL")
+    if before is not None:
+        os.environ["RAVATAR_AUDIO_KERNEL"] = before
+    report.at_least("997 Hz at -1 dBFS, int16 out: worst SNR of all kernels and rates", worst, "dB", 96)
+    report.note(f"kernels that this machine runs: {', '.join(names)}")
+    library = build(folder)
+    for profile, goal_db in zip(PROFILES, (-98, -98, -120), strict=True):
+        rates_hz = RATES_HZ[::3] if quick else RATES_HZ
+        value = max(worst_spur_db(library, profile, rate_hz, 12 if quick else 60) for rate_hz in rates_hz)
+        report.at_most(f"{profile}: worst alias or image of any tone, all rates", value, "dB", goal_db)
+
+
+def main() -> None:
+    options = arguments("resample", __doc__)
+    report = Report("resample")
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        speed(report, build_driver(folder, report), options.quick)
+        from_python(report, options.quick)
+        quality(report, folder, options.quick)
+    report.finish(options)
+
+
+if __name__ == "__main__":
+    main()
