@@ -1,6 +1,6 @@
 """The core's conversion alone: arrays or bytes of device samples in, frames of 16 kHz int16 out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
@@ -64,7 +64,8 @@ class Converter:
             dither=dither,
         )
         # A step that cannot overrun the ring, which holds what one step gives and an open frame.
-        self._step_samples = (_CAPACITY_FRAMES - 2) * FRAME_SAMPLES * rate_hz // RATE_HZ
+        self._step_bytes = (_CAPACITY_FRAMES - 2) * FRAME_SAMPLES * rate_hz // RATE_HZ * self._chain.stride_bytes
+        self._item_formats = frozenset(_ITEM_FORMATS[format] + _RAW_ITEMS)
         self._fed_samples = 0
 
     def process(self, buffer: "Samples") -> list[Frame]:
@@ -75,10 +76,13 @@ class Converter:
         sample is incomplete.
         """
         frames: list[Frame] = []
+        chain = self._chain
         for block in self._blocks(buffer):
-            self._fed_samples += len(block) // self._chain.stride_bytes
-            self._chain.push(block, self._fed_samples / self._chain.rate_hz)
-            frames += self._chain.take_all()
+            samples = block.nbytes // chain.stride_bytes
+            self._fed_samples += samples
+            chain.push_samples(block, samples, self._fed_samples * 1_000_000_000 // chain.rate_hz)
+            while (frame := chain.take()) is not None:
+                frames.append(frame)
         return frames
 
     def flush(self) -> list[Frame]:
@@ -116,19 +120,22 @@ class Converter:
     ) -> None:
         self.close()
 
-    def _blocks(self, buffer: "Samples") -> Iterator[memoryview]:
+    def _blocks(self, buffer: "Samples") -> tuple[memoryview, ...] | list[memoryview]:
+        """The buffer in steps that the ring can hold; most are one step."""
         view = memoryview(buffer)  # type: ignore[arg-type]
         chain = self._chain
-        if view.format not in (*_ITEM_FORMATS[chain.format], *_RAW_ITEMS):
+        if view.format not in self._item_formats:
             raise ValueError(f"items of type {view.format!r} were given; the converter was opened for {chain.format}")
-        raw = view.itemsize == 1 and SAMPLE_BYTES[chain.format] != 1
-        if view.ndim > 1 and (raw or view.ndim != 2 or view.shape is None or view.shape[1] != chain.channels):
-            raise ValueError(f"an array of shape {view.shape} was given; (samples, {chain.channels}) is expected")
-        data = view.cast("B") if view.c_contiguous else memoryview(view.tobytes())
-        if len(data) % chain.stride_bytes:
-            raise ValueError(
-                f"{len(data)} bytes are no whole number of {chain.channels}-channel {chain.format} samples"
-            )
-        step_bytes = self._step_samples * chain.stride_bytes
-        for at in range(0, len(data), step_bytes):
-            yield data[at : at + step_bytes]
+        if view.ndim > 1:
+            raw = view.itemsize == 1 and SAMPLE_BYTES[chain.format] != 1
+            if raw or view.ndim != 2 or view.shape is None or view.shape[1] != chain.channels:
+                raise ValueError(f"an array of shape {view.shape} was given; (samples, {chain.channels}) is expected")
+        size = view.nbytes
+        if size % chain.stride_bytes:
+            raise ValueError(f"{size} bytes are no whole number of {chain.channels}-channel {chain.format} samples")
+        if not view.c_contiguous:
+            view = memoryview(view.tobytes())
+        if size <= self._step_bytes:
+            return (view,)
+        data = view.cast("B")
+        return [data[at : at + self._step_bytes] for at in range(0, size, self._step_bytes)]

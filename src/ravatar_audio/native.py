@@ -168,6 +168,10 @@ class Chain:
         end_ns = round((time.monotonic() if end_s is None else end_s) * 1e9)
         lib.rva_chain_push(self.handle, data, size // self.stride_bytes, end_ns)
 
+    def push_samples(self, block: "ReadableBuffer", samples: int, end_ns: int) -> None:
+        """As `push`, for a caller who has made sure that the block has so many samples, and is in a hurry."""
+        lib.rva_chain_push(self._handle or self.handle, ffi.from_buffer(block), samples, end_ns)
+
     def note_loss(self, samples: int = 0) -> None:
         """The source lost `samples` per channel, in its own rate, before the next block; 0: it did not say how many."""
         lib.rva_chain_note_loss(self.handle, samples)
@@ -190,7 +194,7 @@ class Chain:
 
     def take(self) -> Frame | None:
         """The oldest frame, copied out of the ring, or None when there is none."""
-        handle = self.handle
+        handle = self._handle or self.handle
         raw = lib.rva_chain_peek(handle)
         if not raw:
             return None
