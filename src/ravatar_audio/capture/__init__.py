@@ -2,6 +2,7 @@
 
 source          what every source of frames is, and its statistics
 microphone      a device as an async iterator of frames, watched and opened again
+recovery        attempts to open it again
 watchdog        what can go wrong without an error (pure)
 sources, pipe   files and synthetic sound; raw PCM or WAV from another program
 opening         which source the user means by "mic", "-", a path, "synthetic:speech"

@@ -1,5 +1,6 @@
 """The microphone: a device stream that pushes into a chain, as an async iterator of frames."""
 
+import contextlib
 import errno
 import logging
 import math
@@ -12,6 +13,7 @@ import trio
 
 from ravatar_audio.capture.devices import Device
 from ravatar_audio.capture.line import BACKENDS, Line, Wanted
+from ravatar_audio.capture.recovery import Recovery
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.capture.wake import Wake
@@ -30,8 +32,6 @@ CLOSE_TIMEOUT_S = 5.0
 """For stopping; streams of one process wait for each other here, as PortAudio takes one call at a time."""
 FIRST_BLOCK_TIMEOUT_S = 5.0
 """A device may take longer to deliver its first block than any other."""
-BACKOFF_S = (0.1, 5.0)
-"""First and longest wait between two attempts to open a microphone again; each is twice the one before."""
 EVENTS_MAX = 256
 """Events that are kept for whoever asks; the oldest go first."""
 
@@ -109,7 +109,8 @@ class Microphone(Source):
         self._wake: Wake | None = None
         self._is_used = self._is_stopped = self._is_at_end = False
         self._is_stalled = self._is_left_behind = False
-        self._line_lock, self._stopping = trio.Lock(), trio.Event()
+        self._recovery: Recovery | None = None
+        self._line_lock = trio.Lock()
         self._watchdog = Watchdog()
         self._event_sender, self._event_receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
         self.name = "microphone"
@@ -224,14 +225,44 @@ class Microphone(Source):
                     self._put(event)
             if frame is not None or self._is_at_end:
                 return frame
-            line = None if self._is_stopped else self._line  # while it is being stopped, the last frame is to come
-            if line is not None and (reason := self._reason_to_reopen(_stream_of(line).statistics())):
-                async with self._line_lock:
-                    await self._reopen(reason)
-                continue
-            with trio.move_on_after(self._stall_s / 2):
+            if not self._is_stopped:  # while it is being stopped, the last frame is still to come
+                await self._look_after_line(chain, wake)
+            patience_s = min(self._stall_s / 2, self._recovery.patience_s if self._recovery else self._stall_s)
+            with trio.move_on_after(patience_s), contextlib.suppress(trio.ClosedResourceError):
                 await wake.wait()
         return None
+
+    async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
+        """See whether the stream is well, or get on with opening it again; raises when that is not to be."""
+        if self._recovery is not None:
+            if (line := self._recovery.step()) is not None:
+                self._recovery, self._is_stalled = None, False
+                self._take_over(line)
+                self.reopenings += 1
+                self._tell("reopened", f"{line.device} is open again")
+        elif self._line is not None and (reason := self._reason_to_reopen(_stream_of(self._line).statistics())):
+            if self._recover_s <= 0:
+                raise reason
+            await self._begin_recovery(reason, chain, wake)
+
+    async def _begin_recovery(self, reason: MediaError, chain: Chain, wake: Wake) -> None:
+        async with self._line_lock:
+            line = self._line
+            if line is None or self._is_stopped:
+                return
+            resume_ns = _stream_of(line).statistics().captured_ns
+            if not await self._close_line():
+                raise reason
+            request = line.request
+            wanted = replace(self._wanted, rate_hz=request.rate_hz, channels=request.channels, format=request.format)
+
+            def open_again() -> Line:
+                again = Line(wanted)
+                again.open(chain, wake, resume_ns)
+                return again
+
+            self._recovery = Recovery(open_again, reason, within_s=self._recover_s, wake=wake.set)
+        self._tell("reopening", reason.message)
 
     def _reason_to_reopen(self, stream: StreamStatistics) -> MediaError | None:
         """Why the stream cannot go on as it is, or None; tells stalls and their end."""
@@ -255,50 +286,6 @@ class Microphone(Source):
         if since_s > self._reopen_s:
             return MediaAbortedError(f"the microphone {self.name!r} has sent nothing for {since_s:.2f} s")
         return None
-
-    async def _reopen(self, reason: MediaError) -> None:
-        """Close the line and open it again, however long it takes; raises `reason` when that is not wanted."""
-        if self._recover_s <= 0:
-            raise reason
-        self._tell("reopening", reason.message)
-        line, chain, wake = self._line, self._chain, self._wake
-        if line is None or chain is None or wake is None:  # it was stopped in the meantime
-            return
-        resume_ns = _stream_of(line).statistics().captured_ns
-        if not await self._close_line():
-            raise reason
-        wanted = replace(
-            self._wanted, rate_hz=line.request.rate_hz, channels=line.request.channels, format=line.request.format
-        )
-
-        def open_again() -> Line:
-            again = Line(wanted)
-            again.open(chain, wake, resume_ns)
-            return again
-
-        wait_s, until_s = BACKOFF_S[0], time.monotonic() + self._recover_s
-        while not self._is_stopped:
-            try:
-                line = await call_in_thread(open_again, timeout_s=OPEN_TIMEOUT_S, undo=Line.close)
-            except trio.TooSlowError:
-                self._is_left_behind = True
-                raise RecorderError(f"the microphone did not open again within {OPEN_TIMEOUT_S:g} s") from reason
-            except trio.Cancelled:
-                self._is_left_behind = True  # it may open yet, for a moment, and push
-                raise
-            except MediaError as error:
-                log.debug("microphone %r: not yet: %s", self.name, error.message)
-                if time.monotonic() + wait_s > until_s:
-                    raise reason from error
-                with trio.move_on_after(wait_s):
-                    await self._stopping.wait()
-                wait_s = min(2 * wait_s, BACKOFF_S[1])
-            else:
-                self._take_over(line)
-                self._is_stalled = False
-                self.reopenings += 1
-                self._tell("reopened", f"{line.device} is open again")
-                return
 
     async def _close_line(self) -> bool:
         """Whether the stream has ended: if not, its thread may push, and chain and wake-up must live on, unused."""
@@ -326,9 +313,11 @@ class Microphone(Source):
         if self._chain is None or self._wake is None or self._is_stopped:
             return
         self._is_stopped = True
-        self._stopping.set()
         with trio.CancelScope(shield=True):
             async with self._line_lock:
+                if self._recovery is not None:
+                    has_ended, self._line = await self._recovery.end(CLOSE_TIMEOUT_S)
+                    self._is_left_behind = not has_ended
                 if await self._close_line():
                     self._chain.finish()
         self._is_at_end = True
@@ -346,6 +335,7 @@ class Microphone(Source):
                     self._chain = None
                 else:
                     self._close_chain()
+                    wake.let_go()  # another task may wait for a frame
                     wake.close()
                 self._wake = None
             self._event_sender.close()

@@ -18,8 +18,12 @@ class Wake:
             os.set_blocking(self.write_fd, False)
 
     async def wait(self) -> None:
-        """Until it has been written since the last clear()."""
+        """Until it has been written since the last clear(). Raises trio.ClosedResourceError when it is let go of."""
         await trio.lowlevel.wait_readable(self._read_fd)
+
+    def let_go(self) -> None:
+        """Wake whoever waits, before close(). In trio only."""
+        trio.lowlevel.notify_closing(self._read_fd)
 
     def clear(self) -> None:
         """Forget the writes so far. Look for frames after this, never before, or a wake-up is lost."""

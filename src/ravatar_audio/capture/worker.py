@@ -9,32 +9,58 @@ import trio
 T = TypeVar("T")
 
 
-class _Errand(Generic[T]):
-    """One call whose result goes either to the waiting task or, when that has left, to `undo`."""
+class Errand(Generic[T]):
+    """One call in a thread, whose result goes either to whoever takes it or, when that has left, to `undo`."""
 
-    def __init__(self, call: Callable[[], T], undo: Callable[[T], None]) -> None:
-        self._call, self._undo = call, undo
+    def __init__(
+        self, call: Callable[[], T], undo: Callable[[T], None], on_end: Callable[[], None] = lambda: None
+    ) -> None:
+        self._call, self._undo, self._on_end = call, undo, on_end
         self._lock = threading.Lock()
+        self._ended = threading.Event()
         self._is_abandoned = False
-        self._result: list[T] = []
+        self._results: list[T] = []
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        threading.Thread(target=self.run, daemon=True, name="ravatar-audio errand").start()
 
     def run(self) -> None:
-        result = self._call()
-        with self._lock:
-            self._result.append(result)
-            is_abandoned = self._is_abandoned
-        if is_abandoned:
-            self._undo(result)
+        try:
+            result = self._call()
+        except BaseException as error:  # raised where the result is taken
+            self._error = error
+            self._ended.set()
+        else:
+            with self._lock:
+                self._results.append(result)
+                self._ended.set()
+                is_abandoned = self._is_abandoned
+            if is_abandoned:
+                self._undo(self._results.pop())
+        self._on_end()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Block until it has ended; False when it has not in time."""
+        return self._ended.wait(timeout_s)
 
     def take(self) -> T:
-        return self._result.pop()
+        """The result of the ended call; raises what it raised."""
+        if self._error is not None:
+            raise self._error
+        return self._results.pop()
 
     def abandon(self) -> None:
+        """Nobody will take the result: undo it, now or when the call ends."""
         with self._lock:
-            self._is_abandoned = True
-            finished = list(self._result)
-        for result in finished:
-            threading.Thread(target=self._undo, args=(result,), daemon=True, name="ravatar-audio undo").start()
+            is_late, self._is_abandoned = self.has_ended, True
+        if is_late and self._results:
+            threading.Thread(target=self._undo, args=(self._results.pop(),), daemon=True).start()
 
 
 async def call_in_thread(call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
@@ -43,8 +69,8 @@ async def call_in_thread(call: Callable[[], T], *, timeout_s: float, undo: Calla
     Raises trio.TooSlowError after `timeout_s`. A call that is left behind by that or by a cancellation goes on in its
     thread, and `undo` gets its result there when it ends after all.
     """
-    errand = _Errand(call, undo)
-    # A thread of its own each time: one that never returns must not keep others from running.
+    errand = Errand(call, undo)
+    # A limit of its own each time: a call that never returns must not keep others from running.
     limiter = trio.CapacityLimiter(1)
     try:
         with trio.fail_after(timeout_s):

@@ -1,0 +1,200 @@
+"""The microphone around its device: closing, reopening and cancelling in every order, with a line that is a fake."""
+
+import threading
+import time
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import ravatar_audio.capture.microphone as module
+from ravatar_audio.capture import Device, Microphone, recovery
+from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
+from ravatar_audio.errors import DeviceNotFoundError, MediaAbortedError, MediaError, RecorderError, SettingsError
+from ravatar_audio.frames import FRAME_SAMPLES
+from ravatar_audio.native import Chain
+
+DEVICE = Device(None, "fake", "ALSA hardware", 1, 16_000, True, "hw:CARD=Fake,DEV=0", "Fake")
+
+
+class FakeStream:
+    """A stream that pushes what the test says."""
+
+    backend = "alsa"
+
+    def __init__(self, chain: Chain) -> None:
+        self.chain, self.blocks, self.has_finished = chain, 0, False
+        self.last_block_s: float | None = None
+
+    def push(self, samples: int) -> None:
+        self.chain.push(bytes(2 * samples))
+        self.blocks += 1
+        self.last_block_s = time.monotonic()
+
+    def statistics(self) -> StreamStatistics:
+        return StreamStatistics(self.blocks, 0, 0, 0.0, time.monotonic(), self.last_block_s, 1, self.has_finished, -19)
+
+    def block_durations_s(self) -> list[tuple[float, int]]:
+        return []
+
+
+class FakeLine:
+    """A line whose finding, opening and closing the test controls."""
+
+    made: list["FakeLine"]
+    refusals: list[MediaError]
+    gate: threading.Event
+
+    def __init__(self, wanted: Any) -> None:
+        FakeLine.gate.wait(10)
+        if FakeLine.refusals:
+            raise FakeLine.refusals.pop(0)
+        self.device = DEVICE
+        self.request = StreamRequest(DEVICE, 16_000, 1, "int16", 0.01, 0.1)
+        self.stream: FakeStream | None = None
+        self.is_closed = False
+        self.resume_ns = 0
+        FakeLine.made.append(self)
+
+    def open(self, chain: Chain, wake: Any, resume_ns: int = 0) -> None:
+        self.stream = FakeStream(chain)
+        self.wake, self.resume_ns = wake, resume_ns
+
+    def send(self, samples: int) -> None:
+        assert self.stream is not None
+        self.stream.push(samples)
+        self.wake.set()
+
+    def end(self) -> None:
+        assert self.stream is not None
+        self.stream.has_finished = True
+        self.wake.set()
+
+    def close(self) -> None:
+        self.is_closed = True
+
+
+@pytest.fixture(autouse=True)
+def fake_line(monkeypatch: pytest.MonkeyPatch) -> type[FakeLine]:
+    FakeLine.made, FakeLine.refusals, FakeLine.gate = [], [], threading.Event()
+    FakeLine.gate.set()
+    monkeypatch.setattr(module, "Line", FakeLine)
+    monkeypatch.setattr(recovery, "BACKOFF_S", (0.01, 0.02))
+    return FakeLine
+
+
+async def test_stopping_gives_out_what_there_is_and_ends_the_iteration() -> None:
+    async with Microphone() as microphone:
+        FakeLine.made[0].send(FRAME_SAMPLES + 100)
+        assert (await anext(microphone)).length_samples == FRAME_SAMPLES
+        await microphone.stop()
+        assert [frame.length_samples async for frame in microphone] == [100]
+        assert FakeLine.made[0].is_closed
+    counts = microphone.statistics()
+    assert counts.captured_samples == counts.delivered_samples == FRAME_SAMPLES + 100
+
+
+async def test_closing_ends_the_iteration_of_another_task() -> None:
+    taken: list[int] = []
+
+    async def take(microphone: Microphone) -> None:
+        taken.extend([frame.seq async for frame in microphone])
+
+    with trio.fail_after(5):
+        microphone = Microphone()
+        async with microphone, trio.open_nursery() as nursery:
+            nursery.start_soon(take, microphone)
+            await trio.testing.wait_all_tasks_blocked()
+            await microphone.aclose()
+    assert taken == []
+    with pytest.raises(StopAsyncIteration):
+        await anext(microphone)
+
+
+async def test_a_stream_that_ends_is_opened_again_where_it_was() -> None:
+    FakeLine.refusals = []
+    async with Microphone("fake") as microphone:
+        first = FakeLine.made[0]
+        first.send(FRAME_SAMPLES)
+        assert (await anext(microphone)).seq == 0
+        FakeLine.refusals = [DeviceNotFoundError("gone")] * 3
+        first.end()
+        for _ in range(5):  # a program that waits with a deadline of its own
+            with trio.move_on_after(0.002):
+                await anext(microphone)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(anext, microphone)
+            with trio.fail_after(5):
+                while len(FakeLine.made) < 2 or FakeLine.made[1].stream is None:  # noqa: ASYNC110 - a thread does it
+                    await trio.sleep(0.01)
+            second = FakeLine.made[1]
+            second.send(FRAME_SAMPLES)
+        with trio.move_on_after(0.1):
+            await anext(microphone)
+        assert first.is_closed
+        assert second.resume_ns == 1, "the new stream knows when the old one ended"
+        assert microphone.reopenings == 1
+        assert microphone.statistics().delivered_frames == 2
+
+
+async def test_without_recovery_the_end_of_the_stream_is_an_error() -> None:
+    async with Microphone(recover_s=0) as microphone:
+        FakeLine.made[0].end()
+        with pytest.raises(MediaAbortedError) as caught:
+            await anext(microphone)
+    assert caught.value.details["errno"] == "ENODEV"
+
+
+async def test_recovery_gives_up_after_its_time() -> None:
+    async with Microphone(recover_s=0.05) as microphone:
+        FakeLine.refusals = [DeviceNotFoundError("gone")] * 1_000
+        FakeLine.made[0].end()
+        with trio.fail_after(5), pytest.raises(MediaAbortedError):
+            await anext(microphone)
+
+
+async def test_stopping_while_it_is_being_opened_again_leaves_nothing_open() -> None:
+    async with Microphone() as microphone, trio.open_nursery() as nursery:
+        FakeLine.gate.clear()
+        FakeLine.made[0].end()
+
+        async def take() -> None:
+            async for _ in microphone:
+                pass
+
+        nursery.start_soon(take)
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        nursery.start_soon(microphone.stop)
+        await trio.testing.wait_all_tasks_blocked(0.005)
+        FakeLine.gate.set()
+    assert len(FakeLine.made) == 2
+    assert all(line.is_closed for line in FakeLine.made)
+
+
+async def test_cancelling_the_opening_closes_what_opens_too_late() -> None:
+    FakeLine.gate.clear()
+    with trio.move_on_after(0.05):
+        async with Microphone():
+            raise AssertionError("it cannot have opened")
+    FakeLine.gate.set()
+    with trio.fail_after(5):
+        while not (FakeLine.made and FakeLine.made[0].is_closed):  # noqa: ASYNC110 - a thread does it
+            await trio.sleep(0.01)
+
+
+async def test_a_microphone_is_opened_once() -> None:
+    microphone = Microphone()
+    async with microphone:
+        pass
+    with pytest.raises(RecorderError, match="opened before"):
+        async with microphone:
+            pass
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"backend": "oss"}, {"block_s": 0}, {"buffer_s": 9}, {"stall_s": 0.001}, {"recover_s": -1}]
+)
+def test_values_that_cannot_be_used_are_refused_before_anything_opens(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError, match=str(next(iter(wrong.values())))):
+        Microphone(**wrong)
