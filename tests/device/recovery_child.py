@@ -62,6 +62,7 @@ async def main(request: dict[str, Any]) -> None:
             answer["noticed_s"].append(await until("reopening") - begun_s)
             await control(path, "ok")
             await until("reopened")
+            await two_more()  # the thread that opened it has ended by then
             answer["held"].append(held())
         await two_more()
         scope.cancel()
