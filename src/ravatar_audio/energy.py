@@ -25,7 +25,7 @@ class EnergyDetector:
     step_samples = HOP_SAMPLES
 
     def __init__(
-        self, level_dbfs: float = PLATFORM_LEVEL_DBFS, margin_db: float = 6.0, hysteresis_db: float = 3.0
+        self, level_dbfs: float = PLATFORM_LEVEL_DBFS, margin_db: float = 9.0, hysteresis_db: float = 3.0
     ) -> None:
         self._vad: Any = ffi.new("rva_vad *")
         if lib.rva_vad_open(self._vad, level_dbfs, margin_db, hysteresis_db):
