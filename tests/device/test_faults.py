@@ -120,6 +120,9 @@ def test_a_microphone_that_comes_back_is_opened_again_without_a_leak(
         assert answer["kinds"].count("stalled") == rounds
     else:
         assert max(answer["noticed_s"]) < 0.2
-    assert answer["held"][-1] <= answer["held"][1], "files or threads leak"
+    files, threads = zip(*answer["held"], strict=True)
+    assert files[-1] <= files[0], "files leak"
+    # One more: trio keeps threads for a while for what is run in them next.
+    assert threads[-1] <= threads[0] + 1, "threads leak"
     assert answer["unaccounted"] == 0
     assert answer["cpu_s"] < 0.5 * len(answer["seq"]) * 0.256 + 2, "a thread spins"
