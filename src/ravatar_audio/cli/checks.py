@@ -15,7 +15,7 @@ from ravatar_audio.api.link import LinkLimits, open_link
 from ravatar_audio.api.results import Connection, viewer_url
 from ravatar_audio.api.tokens import token_lifetime_s
 from ravatar_audio.errors import RavatarError, UnreachableError
-from ravatar_audio.session.live import choose_language, choose_live_avatar
+from ravatar_audio.session.choosing import choose_language, choose_live_avatar
 from ravatar_audio.settings import Settings
 
 State = Literal["fine", "problem", "warning", "skipped"]

@@ -1,0 +1,77 @@
+"""No token and no LicenseId in anything that is shown, through a whole run with faults."""
+
+import json
+import logging
+import traceback
+from typing import Any
+
+import pytest
+import trio
+
+from ravatar_audio.api.http import Platform
+from ravatar_audio.api.results import LiveStart
+from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
+from ravatar_audio.errors import RavatarError
+from ravatar_audio.session import LinkLost, LiveSession
+
+from .conftest import Frames, MakeSettings, until
+
+
+async def test_a_full_faulty_run_shows_no_secret(
+    settings_for: MakeSettings,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets: list[str] = []
+    shown: list[str] = []
+    request_token, start_live = Platform.request_token, Platform.start_live
+
+    async def watched_token(self: Platform) -> str:
+        secrets.append(token := await request_token(self))
+        return token
+
+    async def watched_start(self: Platform, *args: Any, **options: Any) -> LiveStart:
+        start = await start_live(self, *args, **options)
+        secrets.append(start.license_id)
+        shown.append(repr(start))
+        return start
+
+    monkeypatch.setattr(Platform, "request_token", watched_token)
+    monkeypatch.setattr(Platform, "start_live", watched_start)
+    faults = (
+        Fault(at="connection", do="status", status=403),
+        Fault(at="startLiveSession", do="status", status=504),
+        Fault(at="socket", do="status", status=403),
+        Fault(at="endLiveSession", do="status", status=402),
+    )
+    caplog.set_level(logging.DEBUG, logger="ravatar_audio")
+    caplog.set_level(logging.DEBUG, logger="httpx2")
+    with trio.fail_after(30):
+        async with Emulator(EmulatorSettings(faults=faults)) as emulator:
+            try:
+                async with LiveSession(settings_for(emulator), Frames(every_s=0.02)) as live:
+                    await until(lambda: live.statistics().sent_frames > 3, "sound")
+                    for token in secrets:  # a server that repeats what it should not
+                        emulator.send({"type": "system", "message": f"your token is {token}"})
+                        emulator.send("not JSON: " + token)
+                    for do in ("reset", "close", "garbage", "hang_up"):
+                        await emulator.strike(Fault(at="message", do=do))
+                        await trio.sleep(0.1)
+                    shown += [repr(live), repr(live.platform), repr(live.statistics())]
+                    emulator.faults.add(Fault(at="socket", do="status", status=403, times=0))
+                    await emulator.strike(Fault(at="message", do="close", code=1008, reason=secrets[0][:100]))
+                    async for event in live.events():
+                        shown.append(str(event) if isinstance(event, LinkLost) else "")
+            except RavatarError as error:
+                shown += [str(error), repr(error), json.dumps(error.details, default=repr), error.advice]
+                shown.append("".join(traceback.format_exception(error)))
+            else:
+                pytest.fail("the session should have failed")
+    out, err = capfd.readouterr()
+    ours = "\n".join(record.getMessage() for record in caplog.records if not record.name.endswith("emulator"))
+    assert len(secrets) >= 4
+    assert "POST /startLiveSession -> 200" in ours
+    for text in (ours, out, err, *shown):
+        for secret in secrets:
+            assert secret not in text, text[:2_000]
