@@ -39,7 +39,6 @@ struct rva_chain {
     uint64_t ring_lost, device_lost;        /* to be told with the next frame that gets through */
     uint64_t loss_seen;                     /* device samples noted but not yet worth a sample at 16 kHz, times 16,000 */
     uint32_t flags;
-    float mono[RVA_RESAMPLE_CHUNK];
     float resampled[RVA_RESAMPLE_OUTPUTS];
 };
 
@@ -185,12 +184,13 @@ RVA_REALTIME void rva_chain_push(rva_chain *chain, const void *block, size_t sam
     const unsigned char *at = block;
     for (size_t left = samples; left;) {
         size_t step = left < RVA_RESAMPLE_CHUNK ? left : RVA_RESAMPLE_CHUNK;
-        uint32_t clipped = rva_convert_run(&chain->converter, at, step, chain->mono);
+        float *mono = rva_resample_input(chain->resampler);
+        uint32_t clipped = rva_convert_run(&chain->converter, at, step, mono);
         chain->clipped += clipped;
         if (clipped) COUNT(chain->counters.clipped, clipped);
         at += step * chain->converter.stride_bytes;
         left -= step;
-        collect(chain, rva_resample_run(chain->resampler, chain->mono, step, chain->resampled), left);
+        collect(chain, rva_resample_run(chain->resampler, mono, step, chain->resampled), left);
     }
     COUNT(chain->counters.blocks, 1);
     COUNT(chain->counters.device_samples, samples);

@@ -30,7 +30,8 @@ struct rva_resampler {
     const rva_kernel *kernel;
     int64_t fed, made; /* input samples taken, outputs given, since the beginning */
     rva_polyphase banks[RVA_FILTER_BANKS_MAX];
-    _Alignas(RVA_CACHE_LINE) float between[BETWEEN_MAX + SLACK]; /* output of all but the last */
+    /* input, and output of all stages but the last: each takes all of its input before it writes */
+    _Alignas(RVA_CACHE_LINE) float between[BETWEEN_MAX + SLACK];
     rva_splitter splitters[]; /* one for each half band */
 };
 
@@ -72,8 +73,12 @@ int rva_resample_open(const rva_config *config, rva_resampler **resampler) {
     memset(r, 0, bytes);
     r->filter = filter;
     r->kernel = kernel;
-    for (uint32_t b = 0; b < filter.bank_count && code == RVA_OK; b++)
-        code = rva_polyphase_open(&r->banks[b], &r->filter.banks[b], kernel, BETWEEN_MAX);
+    size_t room = (RVA_RESAMPLE_CHUNK >> filter.half_count) + EARLY_MAX;
+    for (uint32_t b = 0; b < filter.bank_count && code == RVA_OK; b++) {
+        const rva_filter_bank *bank = &r->filter.banks[b];
+        code = rva_polyphase_open(&r->banks[b], bank, kernel, room);
+        room = room * bank->up / bank->down + EARLY_MAX;
+    }
     if (code != RVA_OK) {
         rva_resample_close(r);
         return code;
@@ -136,6 +141,8 @@ RVA_REALTIME static size_t run(rva_resampler *r, const float *samples, size_t co
     r->made += (int64_t)made;
     return made;
 }
+
+RVA_REALTIME float *rva_resample_input(rva_resampler *r) { return r->between; }
 
 RVA_REALTIME size_t rva_resample_run(rva_resampler *r, const float *mono, size_t samples, float *output) {
     r->fed += (int64_t)samples;

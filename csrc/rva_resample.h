@@ -8,14 +8,19 @@
 #include "rva.h"
 #include "rva_rt.h"
 
-#define RVA_RESAMPLE_CHUNK 2048                              /* most input samples of one run: 10 ms at 192 kHz */
-#define RVA_RESAMPLE_OUTPUTS (2 * RVA_RESAMPLE_CHUNK + 1024) /* most outputs of a run and of an end */
+/* Most input samples of one run. As little as 10 ms at 48 kHz needs: a callback finds its caches and its TLB cold, and
+ * pays for every page that the buffers are spread over. */
+#define RVA_RESAMPLE_CHUNK 512
+#define RVA_RESAMPLE_OUTPUTS (2 * RVA_RESAMPLE_CHUNK + 512) /* most outputs of a run and of an end */
 
 typedef struct rva_resampler rva_resampler;
 
 /* RVA_OK, or which field is wrong. Computes the filter and allocates all that it will need. Not real-time safe. */
 int rva_resample_open(const rva_config *config, rva_resampler **resampler);
 void rva_resample_close(rva_resampler *resampler);
+
+/* Room for RVA_RESAMPLE_CHUNK samples, to be filled and given to the next run: memory that is touched anyway. */
+RVA_REALTIME float *rva_resample_input(rva_resampler *resampler);
 
 /* Takes up to RVA_RESAMPLE_CHUNK input samples, writes all outputs that they allow and returns how many. */
 RVA_REALTIME size_t rva_resample_run(rva_resampler *resampler, const float *mono, size_t samples, float *output);

@@ -11,7 +11,7 @@
 typedef struct {
     rva_converter converter;
     rva_resampler *resampler;
-    float mono[RVA_RESAMPLE_CHUNK], resampled[RVA_RESAMPLE_OUTPUTS];
+    float resampled[RVA_RESAMPLE_OUTPUTS];
 } own_state;
 
 static void own_close(void *opaque) {
@@ -34,8 +34,9 @@ static size_t own_process(void *opaque, const void *block, size_t samples, int16
     size_t made = 0;
     while (samples) {
         const size_t step = samples < RVA_RESAMPLE_CHUNK ? samples : RVA_RESAMPLE_CHUNK;
-        rva_convert_run(&state->converter, at, step, state->mono);
-        const size_t count = rva_resample_run(state->resampler, state->mono, step, state->resampled);
+        float *mono = rva_resample_input(state->resampler);
+        rva_convert_run(&state->converter, at, step, mono);
+        const size_t count = rva_resample_run(state->resampler, mono, step, state->resampled);
         rva_quantize_run(state->resampled, count, out + made);
         made += count;
         at += step * state->converter.stride_bytes;

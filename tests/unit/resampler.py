@@ -15,7 +15,7 @@ from tests.conftest import CORE_UNITS, ROOT
 UNITS = [
     unit for unit in CORE_UNITS if unit.stem.split("_")[1] in ("resample", "polyphase", "filter", "prototype", "kernel")
 ]
-CHUNK = 2_048  # RVA_RESAMPLE_CHUNK
+CHUNK = 512  # RVA_RESAMPLE_CHUNK
 PROFILES = ("balanced", "low_latency", "high")
 PHASES = ("linear", "minimum")
 
@@ -39,7 +39,7 @@ class Resampler:
     def __init__(self, library: ctypes.CDLL, rate_hz: int, profile: str, phase: str) -> None:
         self._library = library
         self._pointer = ctypes.c_void_p()
-        self._output = np.empty(2 * CHUNK + 1_024, np.float32)
+        self._output = np.empty(2 * CHUNK + 512, np.float32)
         self._to = self._output.ctypes.data_as(ctypes.c_void_p)
         self.rate_hz = rate_hz
         config = Config(rate_hz, 1, 1, 0, 8, PROFILES.index(profile), PHASES.index(phase), 0, 0.0, -1)
