@@ -9,7 +9,7 @@ capture             microphones, and the sources that stand in for them
 turns               push-to-talk and voice activity as pure state machines
 observe             histograms, the debug log
 api                 the platform's side: messages, HTTP, tokens, the WebSocket
-session             where capture and api meet: LiveSession
+session             where capture and api meet: LiveSession, ChatSession
 emulator, testing   a local platform; helpers for tests
 cli                 the commands
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from ravatar_audio.emulator import Emulator, EmulatorSettings
     from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
     from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
-    from ravatar_audio.session import LinkLost, LinkUp, LiveSession, LiveStatistics, SessionRenewed
+    from ravatar_audio.session import ChatSession, LinkLost, LinkUp, LiveSession, LiveStatistics, SessionRenewed
     from ravatar_audio.settings import Settings
 
 _HOMES = {
@@ -58,7 +58,7 @@ _HOMES = {
     "emulator": "Emulator EmulatorSettings",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
-    "session": "LinkLost LinkUp LiveSession LiveStatistics SessionRenewed",
+    "session": "ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed",
     "settings": "Settings",
 }
 _HOME = {name: room for room, names in _HOMES.items() for name in names.split()}
@@ -69,6 +69,7 @@ __all__ = [
     "HOP_SAMPLES",
     "RATE_HZ",
     "CaptureStatistics",
+    "ChatSession",
     "ConnectionMessage",
     "Converter",
     "Device",
