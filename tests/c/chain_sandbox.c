@@ -16,8 +16,10 @@
 #include <unistd.h>
 
 #include "rva.h"
+#include "rva_vad.h"
 
 static rva_chain *chain;
+static rva_vad vad;
 static int wake_fd;
 static bool misbehave;
 static unsigned char block[4096 * 4];
@@ -49,6 +51,8 @@ static void *audio_thread(void *unused) {
         if (n % 9 == 0) rva_chain_note_loss(chain, (uint64_t)n);
         rva_chain_push(chain, block, (size_t)(n * 37 % 1024), rva_now_ns());
         if (n % 3 == 0 && rva_chain_peek(chain)) rva_chain_advance(chain);
+        unsigned char decisions[8];
+        rva_vad_feed(&vad, block, (size_t)(n * 37 % 1024), decisions);
     }
     rva_chain_finish(chain);
     syscall(__NR_exit, 0); /* not pthread_exit, which cleans up with calls of its own */
@@ -61,7 +65,7 @@ int main(int argc, char **argv) {
     wake_fd = eventfd(0, EFD_NONBLOCK);
     for (size_t i = 0; i < sizeof block; i++) block[i] = (unsigned char)(i * 7919 >> 3);
     rva_config config = {.rate_hz = 48000, .channels = 2, .format = RVA_FORMAT_S16, .capacity_frames = 8, .wake_fd = wake_fd};
-    if (rva_chain_open(&config, &chain)) return 2;
+    if (rva_chain_open(&config, &chain) || rva_vad_open(&vad, -34, 9, 3)) return 2;
     pthread_t thread;
     if (pthread_create(&thread, NULL, audio_thread, NULL)) return 2;
     pthread_join(thread, NULL);
