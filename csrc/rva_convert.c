@@ -1,7 +1,10 @@
 #include "rva_convert.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "rva_kernel.h"
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define FIRST_IS_HIGHEST 1
@@ -20,23 +23,6 @@ static const struct {
     [RVA_FORMAT_S32] = {4, 1.0f / 2147483648.0f}, [RVA_FORMAT_F32] = {4, 1.0f},
     [RVA_FORMAT_U8] = {1, 1.0f / 128.0f},
 };
-
-int rva_convert_open(rva_converter *converter, const rva_config *config) {
-    if (config->channels < 1 || config->channels > RVA_CHANNELS_MAX) return RVA_ERROR_CHANNELS;
-    if (config->format < RVA_FORMAT_S16 || config->format > RVA_FORMAT_U8) return RVA_ERROR_FORMAT;
-    if (config->channels < 32 && config->channel_mask >> config->channels) return RVA_ERROR_CHANNELS;
-    if (!(config->gain_db >= -60.0f && config->gain_db <= 60.0f)) return RVA_ERROR_GAIN;
-    memset(converter, 0, sizeof *converter);
-    converter->format = config->format;
-    converter->channels = config->channels;
-    for (uint32_t channel = 0; channel < config->channels; channel++)
-        if (!config->channel_mask || config->channel_mask >> channel & 1)
-            converter->heard[converter->heard_count++] = channel;
-    converter->stride_bytes = formats[config->format].bytes * config->channels;
-    converter->scale =
-        (float)(pow(10.0, config->gain_db / 20.0) / converter->heard_count) * formats[config->format].scale;
-    return RVA_OK;
-}
 
 /* One device sample as a float in the format's own units; adds 1 to *clipped when it is at full scale. Nothing branches,
  * and all counts are 32 bit, as lanes are. */
@@ -120,7 +106,7 @@ INLINE uint32_t convert(const rva_converter *converter, uint32_t format, size_t 
     return convert_some(converter, format, bytes, block, samples, mono);
 }
 
-RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void *block, size_t samples, float *mono) {
+INLINE uint32_t convert_format(const rva_converter *converter, const void *block, size_t samples, float *mono) {
     switch (converter->format) {
     case RVA_FORMAT_S16: return convert(converter, RVA_FORMAT_S16, 2, block, samples, mono);
     case RVA_FORMAT_S24: return convert(converter, RVA_FORMAT_S24, 3, block, samples, mono);
@@ -128,4 +114,42 @@ RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void
     case RVA_FORMAT_F32: return convert(converter, RVA_FORMAT_F32, 4, block, samples, mono);
     default: return convert(converter, RVA_FORMAT_U8, 1, block, samples, mono);
     }
+}
+
+RVA_REALTIME static uint32_t run_anywhere(const rva_converter *converter, const void *block, size_t samples,
+                                          float *mono) {
+    return convert_format(converter, block, samples, mono);
+}
+
+#if defined(__x86_64__) || defined(__i386__)
+RVA_REALTIME __attribute__((target("avx2"))) static uint32_t run_avx2(const rva_converter *converter, const void *block,
+                                                                      size_t samples, float *mono) {
+    return convert_format(converter, block, samples, mono);
+}
+#endif
+
+int rva_convert_open(rva_converter *converter, const rva_config *config) {
+    if (config->channels < 1 || config->channels > RVA_CHANNELS_MAX) return RVA_ERROR_CHANNELS;
+    if (config->format < RVA_FORMAT_S16 || config->format > RVA_FORMAT_U8) return RVA_ERROR_FORMAT;
+    if (config->channels < 32 && config->channel_mask >> config->channels) return RVA_ERROR_CHANNELS;
+    if (!(config->gain_db >= -60.0f && config->gain_db <= 60.0f)) return RVA_ERROR_GAIN;
+    memset(converter, 0, sizeof *converter);
+    converter->run = run_anywhere;
+#if defined(__x86_64__) || defined(__i386__)
+    const rva_kernel *kernel = rva_kernel_find(getenv("RAVATAR_AUDIO_KERNEL"));
+    if (kernel == &rva_kernel_avx2 || kernel == &rva_kernel_avx512) converter->run = run_avx2;
+#endif
+    converter->format = config->format;
+    converter->channels = config->channels;
+    for (uint32_t channel = 0; channel < config->channels; channel++)
+        if (!config->channel_mask || config->channel_mask >> channel & 1)
+            converter->heard[converter->heard_count++] = channel;
+    converter->stride_bytes = formats[config->format].bytes * config->channels;
+    converter->scale =
+        (float)(pow(10.0, config->gain_db / 20.0) / converter->heard_count) * formats[config->format].scale;
+    return RVA_OK;
+}
+
+RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void *block, size_t samples, float *mono) {
+    return converter->run(converter, block, samples, mono);
 }

@@ -7,15 +7,18 @@
 
 #define RVA_CONVERT_LIMIT_BITS 0x41800000 /* 16.0f, the largest magnitude of a float before gain: 24 dB over full scale */
 
-typedef struct {
+typedef struct rva_converter rva_converter;
+
+struct rva_converter {
+    uint32_t (*run)(const rva_converter *converter, const void *block, size_t samples, float *mono);
     uint32_t format, channels;
     uint32_t heard[RVA_CHANNELS_MAX]; /* indices of the channels that are averaged */
     uint32_t heard_count;
     uint32_t stride_bytes; /* from one sample to the next of the same channel */
     float scale;           /* full scale of the format to 1.0, gain and 1/heard_count included */
-} rva_converter;
+};
 
-/* RVA_OK, or which field is wrong. */
+/* RVA_OK, or which field is wrong. The loops are compiled once more for AVX2, and go with the resampler's kernel. */
 int rva_convert_open(rva_converter *converter, const rva_config *config);
 
 /* Writes `samples` mono floats (1.0 is full scale; beyond is allowed, NaN becomes 0 and magnitudes are limited) and
