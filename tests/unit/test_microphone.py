@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -198,3 +199,32 @@ async def test_a_microphone_is_opened_once() -> None:
 def test_values_that_cannot_be_used_are_refused_before_anything_opens(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError, match=str(next(iter(wrong.values())))):
         Microphone(**wrong)
+
+
+async def test_a_device_that_is_plugged_in_is_tried_at_once(tmp_path: Path) -> None:
+    attempts: list[float] = []
+    ended = threading.Event()
+
+    def refuse() -> Any:
+        attempts.append(time.monotonic())
+        raise DeviceNotFoundError("gone")
+
+    waiting = recovery.Recovery(
+        refuse, MediaAbortedError("unplugged"), within_s=1e9, wake=ended.set, device_folder=tmp_path
+    )
+
+    async def attempt() -> None:
+        ended.clear()
+        assert waiting.step() is None
+        assert await trio.to_thread.run_sync(ended.wait, 5)
+        assert waiting.step() is None
+
+    waiting._next_s = 0
+    await attempt()
+    waiting._next_s = time.monotonic() + 3_600  # as after many attempts
+    assert waiting.step() is None
+    assert waiting.patience_s > 3_000
+    (tmp_path / "pcmC1D0c").touch()
+    await attempt()
+    assert len(attempts) == 2
+    assert waiting.patience_s < 1

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import trio
 
@@ -22,15 +23,26 @@ class Recovery:
     """A line that is being opened again. It never blocks and is never cancelled: whoever waits may leave and return."""
 
     def __init__(
-        self, open_line: Callable[[], Line], reason: MediaError, *, within_s: float, wake: Callable[[], None]
+        self,
+        open_line: Callable[[], Line],
+        reason: MediaError,
+        *,
+        within_s: float,
+        wake: Callable[[], None],
+        device_folder: Path = Path("/dev/snd"),
     ) -> None:
-        """`wake` is called, in a thread, when an attempt has ended; step() says more then."""
+        """`wake` is called, in a thread, when an attempt has ended; step() says more then.
+
+        A change in `device_folder`, where the kernel's devices come and go, brings the next attempt forward.
+        """
         self._open_line, self._reason, self._wake = open_line, reason, wake
         self._next_s = time.monotonic()
         self._wait_s = BACKOFF_S[0]
         self._until_s = self._next_s + within_s
         self._attempt: Errand[Line] | None = None
         self._begun_s = 0.0
+        self._device_folder = device_folder
+        self._folder_seen = self._folder_changed()
 
     def step(self) -> Line | None:
         """The line when it is open again, else None; begins the next attempt when its time has come.
@@ -38,6 +50,9 @@ class Recovery:
         Raises the reason of it all when the time is over, and RecorderError when an attempt hangs.
         """
         now_s = time.monotonic()
+        if (changed := self._folder_changed()) != self._folder_seen:
+            # Something was plugged in or out; it may take a moment until it can be opened.
+            self._folder_seen, self._next_s, self._wait_s = changed, now_s, BACKOFF_S[0]
         if self._attempt is None:
             if now_s >= self._next_s:
                 self._attempt, self._begun_s = Errand(self._open_line, _close, self._wake), now_s
@@ -60,6 +75,12 @@ class Recovery:
             self._next_s = now_s + self._wait_s
             self._wait_s = min(2 * self._wait_s, BACKOFF_S[1])
             return None
+
+    def _folder_changed(self) -> int:
+        try:
+            return self._device_folder.stat().st_mtime_ns
+        except OSError:
+            return 0
 
     @property
     def patience_s(self) -> float:
