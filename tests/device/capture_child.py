@@ -22,9 +22,12 @@ from ravatar_audio.capture import Microphone
 
 
 def be_urgent() -> None:
-    """Keep other work of this machine from being mistaken for a fault of ours."""
+    """Keep other work of this machine from being mistaken for a fault of ours.
+
+    Below what the package takes for the audio thread: against the Python code of its own process it stands by itself.
+    """
     with contextlib.suppress(OSError):
-        os.nice(-15)
+        os.nice(-8)
 
 
 def hold_interpreter(until_s: float, holds: list[float]) -> None:
