@@ -203,6 +203,16 @@ async def test_a_source_that_can_wait_loses_nothing_to_a_slow_network(settings_f
             assert heard(emulator.statistics().live[0].wav) == b"".join(frame_pcm(seq) for seq in range(120))
 
 
+async def test_finished_means_that_the_other_sides_system_has_it(settings_for: MakeSettings) -> None:
+    fault = Fault(at="message", do="stop_reading", duration_s=1.5)
+    with trio.fail_after(20):
+        async with Emulator(EmulatorSettings(receive_buffer_bytes=4_096, faults=(fault,))) as emulator:
+            async with LiveSession(settings_for(emulator), Frames(every_s=0.1, count=2)) as live:
+                await live.wait_finished()
+            assert emulator.statistics().frames == 2
+            assert emulator.statistics().violation_count == 0
+
+
 @pytest.fixture
 def unused_port() -> int:
     """A port on loopback that nobody listens on."""

@@ -72,6 +72,7 @@ async def test_a_full_faulty_run_shows_no_secret(
     ours = "\n".join(record.getMessage() for record in caplog.records if not record.name.endswith("emulator"))
     assert len(secrets) >= 4
     assert "POST /startLiveSession -> 200" in ours
+    assert "sent frame 0: 4096 samples" in ours
     for text in (ours, out, err, *shown):
         for secret in secrets:
             assert secret not in text, text[:2_000]

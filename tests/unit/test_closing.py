@@ -69,6 +69,7 @@ def test_a_close_code(code: int, verdict: Verdict) -> None:
         (Cause.TIMEOUT, RETRY),
         (Cause.SILENT, RETRY),
         (Cause.VIOLATION, RETRY),
+        (Cause.STREAM_ERROR, RETRY),
         (Cause.CERTIFICATE, FINAL),
         (Cause.NOT_WEBSOCKET, FINAL),
     ],

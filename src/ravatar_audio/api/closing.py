@@ -9,6 +9,7 @@
 | close 1003, 1009, 1010 | final | the server wants no such message: it would happen again |
 | close 1002, 1007; a message that is too large | retry | mostly our library's own verdict: a damaged line |
 | any other close code, and none at all | retry | restart, overload, idle limit, broken network |
+| a stream error of Live Mode that only concerns the connection ("Connection timeout") | retry | what the guide says |
 | no connection, time-out, handshake cut off | retry | the network |
 | certificate refused | final* | the wrong host, or a CA that is not trusted |
 | answer to the handshake that is not HTTP | final* | the address is no WebSocket server |
@@ -57,6 +58,7 @@ class Cause(Enum):
     REFUSED = "the handshake was refused"
     CLOSED = "the connection was closed"
     SILENT = "the peer is silent"
+    STREAM_ERROR = "the platform reports a stream error"
     VIOLATION = "the peer has sent what the WebSocket protocol forbids"
 
 

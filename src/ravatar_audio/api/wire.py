@@ -6,9 +6,12 @@ peer has hung up, which trio-websocket does not tell. And a small message should
 first, and trio is asked to wait only when the socket is full.
 """
 
+import fcntl
 import select
 import socket
 import ssl
+import sys
+import termios
 import time
 from types import TracebackType
 from typing import Self
@@ -169,6 +172,16 @@ class WireStream(trio.abc.Stream):
     def _note_end(self) -> None:
         self.is_ended_by_peer = True
         self.ended.set()
+
+    def unacknowledged_bytes(self) -> int:
+        """What has been sent and not acknowledged by the peer's system; 0 where this system does not tell."""
+        if self._is_closed or not hasattr(termios, "TIOCOUTQ"):
+            return 0
+        try:
+            answer = fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
 
     def close(self) -> None:
         """Close at once. May be called again."""

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -66,6 +67,7 @@ class Conversation(ABC):
         self._failure: Exception | None = None
         self._is_failure_raised = False
         self._fault: StreamFault | None = None
+        self._link: Link | None = None
         self._connects = self._received = self._skipped = self._events_dropped = 0
 
         self.platform: Platform
@@ -133,9 +135,13 @@ class Conversation(ABC):
 
     async def _send(self, link: Link) -> None:
         """Send what waits in the outbox, for ever."""
-        envelope = self._envelope()
         while True:
-            await self._outbox.send_next(lambda make: link.send_text(make(envelope)), self._send_no_frame)
+            await self._outbox.send_next(partial(self._send_made, link), self._send_no_frame)
+
+    async def _send_made(self, link: Link, make: MakeText) -> None:
+        text = make(self._envelope())
+        await link.send_text(text)
+        self.platform.log.debug("sent a message of %d characters", len(text))
 
     async def _send_no_frame(self, parcel: object) -> None:
         raise AssertionError(f"{type(self).__name__} has no frames")
@@ -191,7 +197,10 @@ class Conversation(ABC):
                 ) as link:
                     began_s = trio.current_time()
                     self._note_up(link)
-                    await self._use(link)
+                    try:
+                        await self._use(link)
+                    finally:
+                        self._link = None
             except LinkDown as error:
                 down = error
                 down.why = self.platform.log.redact(down.why)  # a server may repeat what it should not
@@ -248,11 +257,11 @@ class Conversation(ABC):
                 self._skipped += 1
                 log.debug("a message of %d characters is skipped: %s", len(data), error)
                 continue
-            log.debug("received %s, %d characters", type(message).__name__, len(data))
+            log.debug("received %s, %d characters: %s", type(message).__name__, len(data), (message.text or "")[:200])
             self._tell(message)
             if isinstance(message, StreamFault):
                 self._fault = message
-                raise LinkDown(Cause.SILENT, message.text or message.kind)
+                raise LinkDown(Cause.STREAM_ERROR, message.text or message.kind)
 
     # Bookkeeping.
 
@@ -285,6 +294,7 @@ class Conversation(ABC):
         self._changed.unpark_all()
 
     def _note_up(self, link: Link) -> None:
+        self._link = link
         self._connects += 1
         self._is_begun = True
         self.platform.log.debug("link %d is up after %.1f ms", self._connects, link.handshake_s * 1000)

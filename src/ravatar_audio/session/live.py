@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
@@ -18,13 +19,14 @@ from ravatar_audio.observe.histogram import Distribution, Histogram
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import SessionRenewed
-from ravatar_audio.session.outbox import MakeText, Parcel
+from ravatar_audio.session.outbox import Parcel
 from ravatar_audio.session.state import KeptLicense
 from ravatar_audio.settings import Settings
 
 END_LIMIT_S = 3.0
 """For giving the slot back on the way out, tries included; after that the next start does it."""
 
+ACKNOWLEDGEMENT_LOOK_S = 0.01
 SLOT_GRACE_S = 0.06
 """How long a cancelled request for a slot may go on, so that the slot can be given back."""
 
@@ -122,11 +124,16 @@ class LiveSession(Conversation):
         return viewer_url(url, token, page_is_https=self.settings.api_url.startswith("https:"))
 
     async def wait_finished(self) -> None:
-        """Wait until the source has ended and everything has been written to the socket. Raises the session's error."""
+        """Wait until the source has ended and everything was sent and acknowledged. Raises the session's error.
+
+        Acknowledged by the peer's system, that is, where this system tells; the protocol has no better answer.
+        """
         while not self._is_source_over:
             self._raise_failure()
             await self._changed.park()
         await self._guard(self._outbox.wait_empty())
+        while self._link is not None and self._link.wire.unacknowledged_bytes():  # noqa: ASYNC110
+            await trio.sleep(ACKNOWLEDGEMENT_LOOK_S)  # the system has no event for it
 
     def statistics(self) -> LiveStatistics:
         """Counters as of now; may be asked at any time, also afterwards."""
@@ -221,11 +228,9 @@ class LiveSession(Conversation):
             self._changed.unpark_all()
 
     async def _send(self, link: Link) -> None:
-        envelope = self._envelope()
-        encoder = AudioEncoder(envelope, plain=self._is_plain)
-
-        async def send_text(make: MakeText) -> None:
-            await link.send_text(make(envelope))
+        encoder = AudioEncoder(self._envelope(), plain=self._is_plain)
+        send_text = partial(self._send_made, link)
+        log = self.platform.log
 
         async def send(parcel: Parcel) -> None:
             await encoder.send(link, parcel.frame.pcm, parcel.lost_samples if self._declares_gaps else 0)
@@ -236,6 +241,9 @@ class LiveSession(Conversation):
                 age_s = max(0.0, time.monotonic() - frame.captured_s)
                 self._age_newest.record(age_s)
                 self._age_oldest.record(age_s + frame.length_samples / RATE_HZ)
+                if log.is_debugging:
+                    what = (frame.seq, frame.length_samples, frame.rms_dbfs, age_s * 1000)
+                    log.debug("sent frame %d: %d samples, %.1f dBFS, %.1f ms old", *what)
                 if self._on_sent is not None:
                     self._on_sent(frame)
 
