@@ -106,7 +106,8 @@ class Recovery:
     async def watch(self, live: LiveSession) -> None:
         async for event in live.events():
             if isinstance(event, LinkLost):
-                self.is_up = trio.Event()
+                if self.is_up.is_set():  # a handshake that fails is a loss as well, of a link that was down already
+                    self.is_up = trio.Event()
                 self.is_down.set()
             elif isinstance(event, LinkUp):
                 self.links += 1
