@@ -6,6 +6,7 @@ import sys
 import pytest
 
 import ravatar_audio
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize("name", ravatar_audio.__all__)
@@ -25,3 +26,13 @@ def test_importing_the_package_loads_neither_trio_nor_numpy() -> None:
     code = "import sys, ravatar_audio; print(*sorted({'trio', 'numpy', 'httpx2', 'hypercorn'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
+
+
+def test_the_readme_tells_the_filters_delay_as_it_is() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for profile, text in (
+        ("balanced", "adds {:.1f} ms of filter delay"),
+        ("low_latency", "({:.1f} ms with `--profile"),
+    ):
+        with ravatar_audio.Converter(48_000, profile=profile) as converter:
+            assert text.format(converter.group_delay_s * 1e3) in readme
