@@ -1,10 +1,13 @@
 """Blocking calls in threads: the task leaves on time, and nothing that a late call opened stays open."""
 
+import os
 import threading
+from pathlib import Path
 
 import pytest
 import trio
 
+from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import call_in_thread
 
 
@@ -47,3 +50,18 @@ async def test_what_a_call_opens_too_late_is_closed(reason: str) -> None:
     go_on.set()
     with trio.fail_after(10):
         assert await trio.to_thread.run_sync(undone.wait)
+
+
+def test_a_wake_up_after_the_end_writes_to_no_other_file(tmp_path: Path) -> None:
+    wake = Wake()
+    number = wake.write_fd
+    wake.close()
+    other = os.open(tmp_path / "other", os.O_CREAT | os.O_RDWR)
+    os.dup2(other, number)
+    try:
+        wake.set()
+        assert os.fstat(number).st_size == 0
+    finally:
+        os.close(number)
+        if other != number:
+            os.close(other)

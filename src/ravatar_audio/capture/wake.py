@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 
 import trio
 
@@ -10,6 +11,8 @@ class Wake:
     """Written by the core for each finished frame and when a stream ends; many writes are one wake-up."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_closed = False
         if hasattr(os, "eventfd"):
             self._read_fd = self.write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:
@@ -31,11 +34,14 @@ class Wake:
             os.read(self._read_fd, 4096)
 
     def set(self) -> None:
-        """Wake the waiter; any thread."""
-        with contextlib.suppress(BlockingIOError):
-            os.write(self.write_fd, (1).to_bytes(8, "little"))
+        """Wake the waiter; any thread, also after close(), when it does nothing."""
+        with self._lock, contextlib.suppress(BlockingIOError):
+            if not self._is_closed:
+                os.write(self.write_fd, (1).to_bytes(8, "little"))
 
     def close(self) -> None:
-        """Only when nobody writes any more: the number may belong to another file next."""
-        for fd in {self._read_fd, self.write_fd}:
-            os.close(fd)
+        """Only when the audio thread writes no more: the number may belong to another file next."""
+        with self._lock:
+            self._is_closed = True
+            for fd in {self._read_fd, self.write_fd}:
+                os.close(fd)
