@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ravatar_audio.capture import open_source
+from ravatar_audio.cli.live import SOUND
 from ravatar_audio.cli.run import load_settings, run, settings_options
 from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.emulator import Emulator, EmulatorSettings, EmulatorStatistics
@@ -25,7 +26,7 @@ _ROUNDTRIP_S = 0.3
     "--wav-dir", type=click.Path(file_okay=False), help="Folder for what the platform heard; default: a new one."
 )
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on the last line.")
-@settings_options("device", "rate_hz", "channels", "format", "heard", "profile", "gain_db", "debug")
+@settings_options(*SOUND, "debug")
 def command(
     seconds: float, mic: bool, wav_dir: str | None, as_json: bool, settings_file: str | None, **given: Any
 ) -> None:
@@ -61,13 +62,12 @@ def command(
 
 def local(configured: Settings, *, api_url: str, state_dir: str) -> Settings:
     """The settings of the microphone and the core, with the platform at `api_url`."""
-    kept = ("device", "rate_hz", "channels", "format", "heard", "profile", "gain_db", "ring_ms", "outbox_ms", "debug")
-    return Settings(api_url=api_url, state_dir=state_dir, **{name: getattr(configured, name) for name in kept})
+    kept = {name: getattr(configured, name) for name in (*SOUND, "debug")}
+    return Settings(api_url=api_url, state_dir=state_dir, **kept)
 
 
 def summary(streamed: Streamed, heard: EmulatorStatistics) -> dict[str, Any]:
     """What was sent and what arrived. Received samples are without the zeros that pad the last frame."""
-    age = streamed.live.age_newest
     received = heard.samples - streamed.padding_samples
     (session,) = heard.live
     return {
@@ -76,9 +76,7 @@ def summary(streamed: Streamed, heard: EmulatorStatistics) -> dict[str, Any]:
         "samples_captured": streamed.capture.captured_samples,
         "samples_received": received,
         "samples_lost": streamed.capture.captured_samples + streamed.capture.device_lost_samples - received,
-        "age_at_send_ms": {
-            name: round(value * 1e3, 3) for name, value in (("p50", age.p50_s), ("p99", age.p99_s), ("max", age.max_s))
-        },
+        "age_at_send_ms": streamed.age_at_send_ms,
         "wav": str(session.wav) if session.wav else None,
     }
 

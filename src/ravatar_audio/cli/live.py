@@ -14,7 +14,7 @@ from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
 
 PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
-SOUND = ("device", "rate_hz", "channels", "format", "heard", "profile", "gain_db", "ring_ms", "outbox_ms")
+SOUND = ("device", "backend", "rate_hz", "channels", "format", "heard", "profile", "gain_db", "ring_ms", "outbox_ms")
 REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "debug")
 
 
@@ -102,7 +102,6 @@ def _is_plain(value: object) -> bool:
 
 def summary(streamed: Streamed) -> dict[str, Any]:
     """What was captured and what became of it, in samples at 16 kHz."""
-    age = streamed.live.age_newest
     return {
         "event": "summary",
         "frames_sent": streamed.live.sent_frames,
@@ -110,11 +109,7 @@ def summary(streamed: Streamed) -> dict[str, Any]:
         "samples_sent": streamed.live.sent_samples,
         "samples_lost": streamed.lost_samples,
         "reconnects": streamed.live.reconnects,
-        "age_at_send_ms": {
-            "p50": round(age.p50_s * 1e3, 3),
-            "p99": round(age.p99_s * 1e3, 3),
-            "max": round(age.max_s * 1e3, 3),
-        },
+        "age_at_send_ms": streamed.age_at_send_ms,
     }
 
 

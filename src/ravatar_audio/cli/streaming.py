@@ -25,6 +25,14 @@ class Streamed:
         return self.live.sent_frames * FRAME_SAMPLES - self.live.sent_samples
 
     @property
+    def age_at_send_ms(self) -> dict[str, float]:
+        """How old a frame's newest sample was when its message had been written."""
+        age = self.live.age_newest
+        return {
+            name: round(value * 1e3, 3) for name, value in (("p50", age.p50_s), ("p99", age.p99_s), ("max", age.max_s))
+        }
+
+    @property
     def lost_samples(self) -> int:
         """Captured or known to be lost by the device, and not written to a socket."""
         return self.capture.captured_samples + self.capture.device_lost_samples - self.live.sent_samples
