@@ -29,6 +29,8 @@ a kiosk can show) and `retryable` (whether the same call may succeed later, as i
 line ends with. Causes are chained (`__cause__`), and codes of libraries and hosts are kept in `details`.
 """
 
+import sys
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -56,17 +58,35 @@ class SettingsError(RavatarError):
 
 
 class MediaError(RavatarError):
-    """The microphone."""
+    """The microphone. The advice is for the system it happens on; the error's own `details` keep the host's codes."""
 
     code = "media_error"
     exit_code = 3
+    advice_by_system: ClassVar[Mapping[str, str]] = {}
+    """By sys.platform: what to do there; `default_advice` is for other systems."""
+
+    def __init__(self, message: str, *, advice: str | None = None, **details: object) -> None:
+        super().__init__(message, advice=advice or self.advice_on(sys.platform), **details)
+
+    @classmethod
+    def advice_on(cls, system: str) -> str:
+        """What to do on a system, named as sys.platform names it."""
+        return cls.advice_by_system.get(system, cls.default_advice)
 
 
 class PermissionDeniedError(MediaError):
     """The user or the system refused the microphone."""
 
     code = "permission_denied"
-    default_advice = "Allow access to the microphone; on Linux: add the user to the group 'audio' and log in again."
+    default_advice = "Allow this program to use the microphone."
+    advice_by_system: ClassVar = {
+        "linux": "Add the user to the group 'audio' (sudo usermod -aG audio USER) and log in again; "
+        "a systemd service needs SupplementaryGroups=audio.",
+        "darwin": "Allow it in System Settings, Privacy & Security, Microphone, for the program that runs this "
+        "(the terminal, as a rule), and start that program again.",
+        "win32": "Allow it in Settings, Privacy & security, Microphone: "
+        "'Let desktop apps access your microphone' must be on.",
+    }
 
 
 class DeviceNotFoundError(MediaError):
@@ -74,6 +94,14 @@ class DeviceNotFoundError(MediaError):
 
     code = "no_specified_media_found"
     default_advice = "No microphone found: connect one, or choose another; 'ravatar-audio devices' lists them."
+    advice_by_system: ClassVar = {
+        "linux": "Connect it, or choose one that 'ravatar-audio devices' lists; "
+        "'arecord -l' shows what the kernel has.",
+        "darwin": "Connect it, or choose one that 'ravatar-audio devices' lists; "
+        "'system_profiler SPAudioDataType' shows what the system has.",
+        "win32": "Connect it, or choose one that 'ravatar-audio devices' lists; "
+        "it must be enabled in Settings, System, Sound, Input.",
+    }
     retryable = True
 
 
@@ -82,6 +110,12 @@ class DeviceInUseError(MediaError):
 
     code = "media_in_use"
     default_advice = "Microphone in use: close the program that records from it."
+    advice_by_system: ClassVar = {
+        "linux": "Close the program that records from it; 'fuser -v /dev/snd/*' names it.",
+        "darwin": "Close the program that records from it; the orange dot in the menu bar names it.",
+        "win32": "Close the program that records from it, or switch off exclusive mode: Settings, System, Sound, "
+        "More sound settings, Recording, Properties, Advanced.",
+    }
     retryable = True
 
 
@@ -89,7 +123,7 @@ class ConstraintsError(MediaError):
     """The asked-for rate, format or channels are not supported."""
 
     code = "invalid_media_constraints"
-    default_advice = "Leave rate, channels and format out to use what the device offers."
+    default_advice = "Leave rate, channels and format out, or leave 'strict' out, to use what the device offers."
 
 
 class RecorderError(MediaError):
@@ -97,6 +131,14 @@ class RecorderError(MediaError):
 
     code = "recorder_error"
     default_advice = "Restart the recording; if it fails again, reconnect the microphone."
+    advice_by_system: ClassVar = {
+        "linux": "Restart the recording; if it fails again, reconnect the microphone, and look at 'sudo dmesg | tail' "
+        "or restart the sound server (systemctl --user restart pipewire pipewire-pulse, or pulseaudio -k).",
+        "darwin": "Restart the recording; if it fails again, reconnect the microphone, "
+        "or restart the sound system (sudo killall coreaudiod).",
+        "win32": "Restart the recording; if it fails again, reconnect the microphone, "
+        "or restart the service 'Windows Audio' (Restart-Service Audiosrv, as administrator).",
+    }
     retryable = True
 
 
@@ -105,6 +147,10 @@ class MediaAbortedError(MediaError):
 
     code = "media_aborted"
     default_advice = "The microphone went away: connect it again and try once more."
+    advice_by_system: ClassVar = {
+        "linux": "The microphone went away: connect it again and try once more; 'sudo dmesg | tail' says why, "
+        "and on a Raspberry Pi 'vcgencmd get_throttled' whether its power is too weak.",
+    }
     retryable = True
 
 

@@ -52,6 +52,10 @@ class Settings:
     format: str | None = _setting(
         None, "Device sample format; default: the device's own.", one_of=("int16", "int24", "int32", "float32", "uint8")
     )
+    strict: bool = _setting(
+        False, "Refuse a rate, channels or a format that the device does not have, instead of taking its own."
+    )
+    latency_ms: float = _setting(10.0, "Length of a device block in ms, as nearly as the device can.", low=1, high=100)
     heard: str = _setting("all", "Channels to average: 'all', or numbers from 0 with commas, as '0' or '0,2'.")
     profile: str = _setting("balanced", "Resampling profile.", one_of=("balanced", "low_latency", "high"))
     gain_db: float = _setting(0.0, "Gain before quantisation, in dB.", low=-60, high=60)

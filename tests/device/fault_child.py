@@ -3,6 +3,7 @@
 "microphone": Microphone's arguments; "control": a control file; "steps": words for it, one after each frame; "limit_s".
 """
 
+import contextlib
 import json
 import os
 import sys
@@ -22,11 +23,12 @@ def told(error: RavatarError) -> dict[str, Any]:
 
 
 async def main(request: dict[str, Any]) -> None:
-    answer: dict[str, Any] = {"frames": 0}
+    answer: dict[str, Any] = {"frames": 0, "events": []}
     control = Path(request["control"])
     steps = list(request["steps"])
     begun_s = time.monotonic()
     microphone = Microphone(**request["microphone"])
+    events = microphone.events()
     try:
         with trio.fail_after(request["limit_s"]):
             async with microphone:
@@ -41,6 +43,10 @@ async def main(request: dict[str, Any]) -> None:
                         break
     except RavatarError as error:
         answer |= told(error)
+    with contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+        while True:
+            event = events.receive_nowait()
+            answer["events"].append((event.kind, event.message))
     answer["noticed_after_s"] = time.monotonic() - begun_s
     counts = microphone.statistics()
     answer["unaccounted"] = (

@@ -50,18 +50,30 @@ def test_a_device_that_cannot_be_opened_says_why(
 def test_constraints_that_the_device_does_not_have_are_refused(
     usb_microphone: MakeMicrophones, backend: str, constraint: dict[str, Any]
 ) -> None:
-    answer = meet(usb_microphone, backend, **constraint)
+    answer = meet(usb_microphone, backend, strict=True, **constraint)
     assert answer["error"] == "invalid_media_constraints"
-    if backend == "alsa":
-        assert "48000 Hz; 1 to 2 channels; int16" in answer["message"], "it must say what the device can do"
+    assert "48000 Hz; 1 to 2 channels; int16" in answer["message"], "it must say what the device can do"
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_constraints_fall_back_to_the_device_unless_they_are_strict(
     usb_microphone: MakeMicrophones, backend: str
 ) -> None:
-    answer = meet(usb_microphone, backend, rate_hz=12_345, strict=False)
+    answer = meet(usb_microphone, backend, rate_hz=12_345)
     assert "error" not in answer
+    assert answer["frames"] > 8
+    (kind, said), *_ = answer["events"]
+    assert kind == "invalid_media_constraints"
+    for words in ("12345 Hz", "it has 48000 Hz; 1 to 2 channels; int16", "taken instead: 48000 Hz, 2 channels, int16"):
+        assert words in said
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_constraints_are_noted_and_the_devices_own_are_taken(usb_microphone: MakeMicrophones, backend: str) -> None:
+    answer = meet(usb_microphone, backend)
+    (kind, said), *_ = answer["events"]
+    assert kind == "no_constraints"
+    assert "48000 Hz, 2 channels, int16" in said
     assert answer["frames"] > 8
 
 

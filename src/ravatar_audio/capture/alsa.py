@@ -179,8 +179,7 @@ class AlsaStream:
             code = lib.rva_alsa_open(_library(), chain.handle, config, out)
         if code in _CONSTRAINTS:
             raise ConstraintsError(
-                f"the device {request.device.pcm!r} does not have {_refused(code, request)}; "
-                f"it has {probe(request.device.pcm)}"
+                f"the device {request.device.pcm!r} does not have {_refused(code, request)}", core_code=code
             )
         if code:
             _raise_for(code, f"the device {request.device.pcm!r} cannot be opened")

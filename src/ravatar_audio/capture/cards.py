@@ -38,16 +38,16 @@ def list_capture_devices(root: Path = Path("/")) -> list[CaptureDevice]:
     for info in sorted(root.glob("proc/asound/card*/pcm*c/info"), key=lambda path: _numbers(str(path))):
         card = info.parent.parent
         card_number, device_number = _numbers(f"{card.name} {info.parent.name}")
-        fields = dict(line.split(": ", 1) for line in _read(info).splitlines() if ": " in line)
+        fields = dict(line.split(": ", 1) for line in read_text(info).splitlines() if ": " in line)
         usb = _usb_folder(root / f"sys/class/sound/card{card_number}/device")
         found.append(
             CaptureDevice(
                 card_number=card_number,
-                card_id=_read(card / "id") or str(card_number),
+                card_id=read_text(card / "id") or str(card_number),
                 device_number=device_number,
                 name=_card_name(root, card_number) or fields.get("name", "") or fields.get("id", ""),
-                usb_id=_read(card / "usbid"),
-                serial=_read(usb / "serial") if usb else "",
+                usb_id=read_text(card / "usbid"),
+                serial=read_text(usb / "serial") if usb else "",
                 port=usb.name if usb else "",
             )
         )
@@ -58,7 +58,8 @@ def _numbers(text: str) -> list[int]:
     return [int(number) for number in re.findall(r"(?:card|pcm)(\d+)", text)]
 
 
-def _read(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """A small file of /proc or /sys, stripped; empty where it cannot be read."""
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip()
     return ""
@@ -66,7 +67,7 @@ def _read(path: Path) -> str:
 
 def _card_name(root: Path, number: int) -> str:
     """Its name in /proc/asound/cards: " 1 [Array          ]: USB-Audio - ReSpeaker 4 Mic Array"."""
-    found = re.search(rf"^ *{number} \[.*?\]: .*? - (.+)$", _read(root / "proc/asound/cards"), re.MULTILINE)
+    found = re.search(rf"^ *{number} \[.*?\]: .*? - (.+)$", read_text(root / "proc/asound/cards"), re.MULTILINE)
     return found[1].strip() if found else ""
 
 

@@ -15,7 +15,7 @@ from ravatar_audio.capture.finding import find_without_portaudio, true_cause, wi
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
-from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
+from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
 from ravatar_audio.native import Chain
 
 log = logging.getLogger(__name__)
@@ -41,6 +41,11 @@ class Wanted:
     block_s: float
     buffer_s: float
     backend: str
+
+    @property
+    def has_constraints(self) -> bool:
+        """Rate, channels or format are not left to the device."""
+        return (self.rate_hz, self.channels, self.format) != (None, None, None)
 
 
 class Line:
@@ -86,6 +91,10 @@ class Line:
                 self.stream.start()
         except MediaError as error:
             self.close()
+            if isinstance(error, ConstraintsError):
+                refusal = ConstraintsError(f"{error.message}; {_abilities(self.device)}")
+                refusal.details = error.details
+                raise refusal from error
             if isinstance(error, (DeviceNotFoundError, DeviceInUseError, RecorderError)) and self.device.pcm:
                 raise true_cause(error, self.device.pcm) from error
             raise
@@ -158,6 +167,14 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
         block_s=wanted.block_s,
         buffer_s=wanted.buffer_s,
     )
+
+
+def _abilities(device: Device) -> str:
+    """What a device can do, for somebody who asked for something else."""
+    if device.pcm:
+        with contextlib.suppress(MediaError):
+            return f"it has {alsa.probe(device.pcm)}"
+    return f"its own are {device.rate_hz} Hz and up to {device.channels} channels"
 
 
 def _warn_of_fallback() -> None:

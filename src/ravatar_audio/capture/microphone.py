@@ -45,10 +45,11 @@ class Microphone(Source):
 
     `device` is a selector (see choose_device): a name or part of one, "usb:VID:PID", "card:ID", ..., or None for the
     system's default. `rate_hz` (8,000 to 192,000), `channels` (1 to 32) and `format` ("int16", "int24", "int32",
-    "float32", "uint8") are the device's own unless given; one that it does not have is an error, or with `strict` False
-    is replaced by the device's own. `heard` are the channels to average (None: all), counted from 0. `profile` and
-    `gain_db` are the core's (see Chain). The ring holds `ring_s` seconds for a busy program. Every `block_s` seconds
-    the device delivers a block; its buffer of `buffer_s` is how late the audio thread may be without a loss.
+    "float32", "uint8") are the device's own unless given. Where it does not have one of them its own are taken for all
+    three, and the event "invalid_media_constraints" says so; with `strict` that is a ConstraintsError. `heard` are the
+    channels to average (None: all), counted from 0. `profile` and `gain_db` are the core's (see Chain). The ring holds
+    `ring_s` seconds for a busy program. Every `block_s` seconds the device delivers a block, or as nearly so as it can;
+    its buffer of `buffer_s`, or four blocks if that is longer, is how late the audio thread may be without a loss.
 
     `backend` is "alsa" (our own thread, Linux hardware), "portaudio" (C on PortAudio's thread), "pyaudio" (its Python
     callback, which loses sound when the interpreter is busy) or "auto": "alsa" for hardware that ALSA serves, as
@@ -70,7 +71,7 @@ class Microphone(Source):
         rate_hz: int | None = None,
         channels: int | None = None,
         format: str | None = None,
-        strict: bool = True,
+        strict: bool = False,
         heard: Iterable[int] | None = None,
         profile: str = "balanced",
         gain_db: float = 0.0,
@@ -94,8 +95,9 @@ class Microphone(Source):
         ):
             if not low <= value <= high:
                 raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
-        self._wanted = Wanted(device, rate_hz, channels, format, block_s, buffer_s, backend)
+        self._wanted = Wanted(device, rate_hz, channels, format, block_s, max(buffer_s, 4 * block_s), backend)
         self._is_strict = strict
+        self._refusal: ConstraintsError | None = None
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
         self._stall_s = max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0)
         self._reopen_s, self._recover_s = max(reopen_s, self._stall_s), recover_s
@@ -124,10 +126,12 @@ class Microphone(Source):
             rate_hz=settings.rate_hz,
             channels=settings.channels,
             format=settings.format,
+            strict=settings.strict,
             heard=settings.heard_channels,
             profile=settings.profile,
             gain_db=settings.gain_db,
             ring_s=settings.ring_ms / 1000,
+            block_s=settings.latency_ms / 1000,
             backend=settings.backend,
         )
 
@@ -147,7 +151,8 @@ class Microphone(Source):
         self._put(CaptureEvent(kind, time.monotonic() if at_s is None else at_s, message))
 
     def _put(self, event: CaptureEvent) -> None:
-        log.warning("microphone %r: %s: %s", self.name, event.kind, event.message)
+        level = logging.INFO if event.kind == "no_constraints" else logging.WARNING
+        log.log(level, "microphone %r: %s: %s", self.name, event.kind, event.message)
         try:
             self._event_sender.send_nowait(event)
         except trio.WouldBlock:
@@ -166,6 +171,14 @@ class Microphone(Source):
             raise RecorderError(f"the microphone did not open within {OPEN_TIMEOUT_S:g} s") from None
         self._chain, self._wake = chain, wake
         self._take_over(line)
+        self._tell_of_constraints()
+
+    def _tell_of_constraints(self) -> None:
+        taken = f"{self.rate_hz} Hz, {self.channels} channels, {self.format}"
+        if self._refusal is not None:
+            self._tell(self._refusal.code, f"{self._refusal.message}; taken instead: {taken}")
+        elif not self._wanted.has_constraints:
+            self._tell("no_constraints", f"none were given; the device's own are taken: {taken}")
 
     def _take_over(self, line: Line) -> None:
         self._line, request = line, line.request
@@ -182,15 +195,12 @@ class Microphone(Source):
 
     def _open_first(self) -> tuple[Line, Chain, Wake]:
         wanted = self._wanted
-        asked = {"rate_hz": wanted.rate_hz, "channels": wanted.channels, "format": wanted.format}
-        if set(asked.values()) == {None}:
-            log.debug("no_constraints: the device's own rate, channels and format are taken")
         try:
             return self._open_with(wanted)
         except ConstraintsError as error:
-            if self._is_strict:
+            if self._is_strict or not wanted.has_constraints:
                 raise
-            log.warning("invalid_media_constraints: %s; the device's own are taken", error.message)
+            self._refusal = error
             return self._open_with(replace(wanted, rate_hz=None, channels=None, format=None))
 
     def _open_with(self, wanted: Wanted) -> tuple[Line, Chain, Wake]:

@@ -18,7 +18,9 @@ class CaptureEvent:
     """Something happened to the microphone.
 
     `kind` is "stalled" (no block comes) or "recovered", "reopening" (it is closed and looked for again) or "reopened",
-    "digital_silence" or "sound", "overruns", "clipping". `at_s` is of the monotonic clock.
+    "digital_silence" or "sound", "overruns", "clipping"; once after opening "no_constraints" (rate, channels and format
+    were left to the device) or "invalid_media_constraints" (it does not have them, and its own were taken). `at_s` is
+    of the monotonic clock.
     """
 
     kind: str

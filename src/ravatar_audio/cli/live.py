@@ -14,7 +14,10 @@ from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
 
 PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
-SOUND = ("device", "backend", "rate_hz", "channels", "format", "heard", "profile", "gain_db", "ring_ms", "outbox_ms")
+SOUND = (
+    *("device", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
+    *("heard", "profile", "gain_db", "ring_ms", "outbox_ms"),
+)
 REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "debug")
 
 
