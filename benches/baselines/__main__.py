@@ -1,0 +1,29 @@
+"""The usual pipeline as a script of its own: `python -m benches.baselines asyncio http://127.0.0.1:8080 pyaudio`."""
+
+import asyncio
+import sys
+
+from benches.baselines.microphones import BlockSource, PyAudioSource, SounddeviceSource
+from benches.baselines.ticket import take_ticket
+
+
+def main() -> None:
+    loop, api_url, device = sys.argv[1:4]
+    rate_hz, channels = map(int, sys.argv[4:6] or ("48000", "1"))
+    ca_file = sys.argv[6] if len(sys.argv) > 6 else None
+    source: BlockSource = {"pyaudio": PyAudioSource, "sounddevice": SounddeviceSource}[device](rate_hz, channels)
+    ticket = take_ticket(api_url, "usual", ca_file=ca_file)
+    if loop == "trio":
+        import trio
+
+        from benches.baselines import trio_pipeline
+
+        trio.run(trio_pipeline.stream, source, ticket)
+    else:
+        from benches.baselines import asyncio_pipeline
+
+        asyncio.run(asyncio_pipeline.stream(source, ticket))
+
+
+if __name__ == "__main__":
+    main()
