@@ -46,8 +46,17 @@ if TYPE_CHECKING:
     from ravatar_audio.emulator import Emulator, EmulatorSettings
     from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
     from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
-    from ravatar_audio.session import ChatSession, LinkLost, LinkUp, LiveSession, LiveStatistics, SessionRenewed
+    from ravatar_audio.session import (
+        ChatSession,
+        LinkLost,
+        LinkUp,
+        LiveSession,
+        LiveStatistics,
+        SessionRenewed,
+        TurnSource,
+    )
     from ravatar_audio.settings import Settings
+    from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
 
 _HOMES = {
     "api.messages": ("ConnectionMessage EventMessage Reply ServerMessage StreamFault SystemMessage UnknownMessage"),
@@ -58,8 +67,9 @@ _HOMES = {
     "emulator": "Emulator EmulatorSettings",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
-    "session": "ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed",
+    "session": "ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed TurnSource",
     "settings": "Settings",
+    "turns": "EventKind Gate Mode Recording TurnEvent TurnRules",
 }
 _HOME = {name: room for room, names in _HOMES.items() for name in names.split()}
 
@@ -75,9 +85,11 @@ __all__ = [
     "Device",
     "Emulator",
     "EmulatorSettings",
+    "EventKind",
     "EventMessage",
     "FileSource",
     "Frame",
+    "Gate",
     "Hop",
     "LinkLost",
     "LinkUp",
@@ -85,10 +97,12 @@ __all__ = [
     "LiveStatistics",
     "MediaError",
     "Microphone",
+    "Mode",
     "NetworkError",
     "PipeSource",
     "PlatformError",
     "RavatarError",
+    "Recording",
     "Reply",
     "ServerMessage",
     "SessionRenewed",
@@ -98,6 +112,9 @@ __all__ = [
     "StreamFault",
     "SyntheticSource",
     "SystemMessage",
+    "TurnEvent",
+    "TurnRules",
+    "TurnSource",
     "UnknownMessage",
     "__version__",
     "list_devices",

@@ -62,6 +62,28 @@ class Settings:
     ring_ms: int = _setting(2_048, "Sound that the ring holds for a busy program.", low=256, high=600_000)
     outbox_ms: int = _setting(2_048, "Sound that waits for a slow or broken network.", low=256, high=600_000)
 
+    mode: str = _setting(
+        "auto",
+        "How turns are taken: always open, push-to-talk, voice activity; auto: as the platform says (vadEnabled).",
+        one_of=("auto", "open", "ptt", "vad"),
+    )
+    pre_roll_ms: int = _setting(300, "Sound from before the button or the voice.", low=0, high=5_000)
+    tail_ms: int = _setting(200, "Sound after the button was let go.", low=0, high=5_000)
+    shortest_press_ms: int = _setting(200, "A shorter press of the button sends nothing.", low=0, high=5_000)
+    press_cap_ms: int = _setting(120_000, "Longest turn of push-to-talk.", low=1_000, high=3_600_000)
+    hangover_ms: int = _setting(900, "Silence that ends a turn of voice activity.", low=50, high=10_000)
+    onset_ms: int = _setting(32, "Speech without a break that begins a turn.", low=0, high=1_000)
+    cap_ms: int = _setting(15_000, "Longest turn of voice activity; the next follows.", low=1_000, high=600_000)
+    detector: str = _setting(
+        "energy", "What hears speech: loudness, or a neural network (extra 'vad').", one_of=("energy", "neural")
+    )
+    speech_dbfs: float = _setting(-33.98, "RMS from which the energy detector hears speech.", low=-90, high=0)
+    half_duplex: bool = _setting(False, "Do not listen while the avatar speaks: for loudspeakers.")
+    barge_in_dbfs: float | None = _setting(
+        None, "RMS of a voice that interrupts the avatar with half_duplex; default: none does.", low=-90, high=0
+    )
+    echo_ms: int = _setting(300, "How long the avatar's voice hangs in the room.", low=0, high=5_000)
+
     request_timeout_ms: int = _setting(30_000, "Limit of one HTTP request.", low=1, high=600_000)
     connect_timeout_ms: int = _setting(
         5_000, "Limit of connecting the WebSocket, handshake included.", low=1, high=600_000

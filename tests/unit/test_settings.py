@@ -33,6 +33,16 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "width": "800",
         "height": "600",
         "channels": "2",
+        "mode": "vad",
+        "pre_roll_ms": "250",
+        "tail_ms": "150",
+        "shortest_press_ms": "0",
+        "hangover_ms": "700",
+        "onset_ms": "48",
+        "detector": "neural",
+        "speech_dbfs": "-40.0",
+        "barge_in_dbfs": "-20.0",
+        "echo_ms": "100",
     }
     for item in dataclasses.fields(Settings):
         kind = next(name for name in texts if name in str(item.type))

@@ -1,7 +1,8 @@
-"""Which avatar and which language a conversation has: the settings' wish against what the platform offers. Pure."""
+"""Which avatar, language and mode a conversation has: the settings' wish against what the platform offers. Pure."""
 
 from ravatar_audio.api.results import Avatar, Connection, Language
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.turns import Mode
 
 
 def choose_avatar(connection: Connection, wanted: str | None) -> Avatar:
@@ -40,3 +41,10 @@ def choose_language(connection: Connection, wanted: str | None) -> Language:
         codes = ", ".join(language.code for language in connection.languages)
         raise SettingsError(f"language {wanted!r} is unknown; the platform offers {codes}")
     return found or Language(wanted, wanted)
+
+
+def choose_mode(connection: Connection, wanted: str) -> Mode:
+    """How turns are taken: as wanted; with "auto" by a button, or by an open microphone where `vadEnabled` is true."""
+    if wanted == "auto":
+        return Mode.OPEN if connection.vad_enabled else Mode.PTT
+    return Mode(wanted)

@@ -18,9 +18,10 @@ from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Distribution, Histogram
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
-from ravatar_audio.session.events import SessionRenewed
+from ravatar_audio.session.events import LiveEvent, SessionRenewed
 from ravatar_audio.session.outbox import Parcel
 from ravatar_audio.session.state import KeptLicense
+from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
 
 END_LIMIT_S = 3.0
@@ -157,6 +158,11 @@ class LiveSession(Conversation):
             events_dropped=self._events_dropped,
         )
 
+    def _tell(self, event: LiveEvent) -> None:
+        super()._tell(event)
+        if isinstance(self._source, TurnSource):
+            self._source.note(event)
+
     def _choose_avatar(self) -> Avatar:
         return choose_live_avatar(self.connection, self.settings.avatar_id)
 
@@ -165,6 +171,8 @@ class LiveSession(Conversation):
 
     async def _run_beside(self) -> None:
         """Source to outbox; never waits for the network, unless the source can wait."""
+        if isinstance(self._source, TurnSource):
+            self._source.follow(self.connection)
         try:
             frames = aiter(self._source)
             is_dropping = False

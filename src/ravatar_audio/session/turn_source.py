@@ -1,5 +1,6 @@
 """A source with a gate in front of it: only turns come through."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -8,26 +9,79 @@ from typing import Self
 
 import trio
 
+from ravatar_audio.api.messages import EventMessage, Reply
+from ravatar_audio.api.results import Connection
 from ravatar_audio.capture import Source
+from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.frames import Frame
-from ravatar_audio.turns import Gate, Mode, Outcome, TurnEvent
+from ravatar_audio.session.choosing import choose_mode
+from ravatar_audio.session.speaking import LONGEST_S, spoken_s, tells_speaking
+from ravatar_audio.settings import Settings
+from ravatar_audio.turns import Gate, Mode, Outcome, TurnEvent, TurnRules
+from ravatar_audio.turns.neural import NeuralDetector
 
 
 class TurnSource:
     """The frames of a gate's turns, as an async context manager and iterator over a source that it opens and closes:
 
-        async with TurnSource(Microphone(), Gate("ptt")) as turns, LiveSession(settings, turns) as live:
+        turns = TurnSource.from_settings(settings, Microphone.from_settings(settings))
+        async with turns, LiveSession(settings, turns) as live:
             turns.press()
 
-    `on_event` is called with each event in its place between the frames, when these are taken; it must return at once.
     Controls take effect now, or at `at_s` (seconds of time.monotonic()), and return at once; raises what Gate raises.
+    A mute lasts until it is taken back, whatever is sent, lost or connected again in the meantime.
+
+    `on_event` is called with each event in its place between the frames, when these are taken, `on_frame` with each
+    frame that is heard, before the gate; they must return at once. `follows_platform`: a LiveSession sets the mode by
+    what the platform says (vadEnabled). `half_duplex`: it also tells when the avatar speaks (docs/turns.md); the
+    application can do so itself, with or without it.
     """
 
-    def __init__(self, source: Source, gate: Gate, *, on_event: Callable[[TurnEvent], None] | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        gate: Gate,
+        *,
+        follows_platform: bool = False,
+        half_duplex: bool = False,
+        on_event: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> None:
         self.source, self.gate = source, gate
-        self._on_event = on_event
+        self._follows_platform, self._is_half_duplex = follows_platform, half_duplex
+        self._on_event, self._on_frame = on_event, on_frame
         self._ready: deque[Outcome] = deque()
         self._is_over = False
+        self._avatar_ends_s = math.inf
+        """When the avatar counts as silent, if nobody says so before."""
+        self._has_speaking_events = False
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        source: Source,
+        *,
+        on_event: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> Self:
+        """As the settings say; with the mode "auto" it is push-to-talk until the platform has been asked."""
+        detector = EnergyDetector(settings.speech_dbfs) if settings.detector == "energy" else NeuralDetector()
+        level_dbfs = settings.barge_in_dbfs
+        gate = Gate(
+            Mode.PTT if settings.mode == "auto" else settings.mode,
+            TurnRules.from_settings(settings),
+            detector=detector,
+            barge_in=None if level_dbfs is None else EnergyDetector(level_dbfs, margin_db=0.0),
+        )
+        return cls(
+            source,
+            gate,
+            follows_platform=settings.mode == "auto",
+            half_duplex=settings.half_duplex,
+            on_event=on_event,
+            on_frame=on_frame,
+        )
 
     @property
     def is_real_time(self) -> bool:
@@ -64,8 +118,41 @@ class TurnSource:
                 self._is_over = True
                 self._ready += self.gate.finish()
             else:
+                if self._on_frame is not None:
+                    self._on_frame(frame)
+                if frame.captured_s >= self._avatar_ends_s:
+                    self._ready += self.gate.avatar_ends(self._avatar_ends_s)
+                    self._avatar_ends_s = math.inf
                 self._ready += self.gate.feed(frame)
                 self.source.flush_at(self.gate.flush_at)
+
+    # What a session tells.
+
+    def follow(self, connection: Connection) -> None:
+        """Take the mode from what the platform says, unless somebody has chosen one."""
+        if self._follows_platform:
+            self._follows_platform = False
+            self.set_mode(choose_mode(connection, "auto"))
+
+    def note(self, event: object, at_s: float | None = None) -> None:
+        """A message of the platform: with half-duplex it may tell that the avatar speaks, or has ended."""
+        if not self._is_half_duplex:
+            return
+        now_s = _now_s(at_s)
+        if isinstance(event, EventMessage) and (speaks := tells_speaking(event)) is not None:
+            self._has_speaking_events = True
+            if speaks:
+                self.avatar_speaks(now_s)
+                self._avatar_ends_s = now_s + LONGEST_S
+            else:
+                self.avatar_ends(now_s)
+        elif isinstance(event, Reply) and not self._has_speaking_events:
+            before_s = self._avatar_ends_s
+            self.avatar_speaks(now_s)
+            begins_s = max(now_s, before_s) if before_s < math.inf else now_s  # it speaks one after the other
+            self._avatar_ends_s = begins_s + spoken_s(event)
+
+    # What the program tells.
 
     def press(self, at_s: float | None = None) -> None:
         """Push-to-talk's button went down."""
@@ -84,7 +171,8 @@ class TurnSource:
         self._tell(self.gate.unmute(_now_s(at_s)))
 
     def set_mode(self, mode: Mode | str, at_s: float | None = None) -> None:
-        """Change how turns are taken; an open turn ends."""
+        """Change how turns are taken; an open turn ends. What the platform says no longer counts."""
+        self._follows_platform = False
         self._tell(self.gate.set_mode(mode, _now_s(at_s)))
 
     def call_off(self, at_s: float | None = None) -> None:
@@ -92,11 +180,13 @@ class TurnSource:
         self._tell(self.gate.call_off(_now_s(at_s)))
 
     def avatar_speaks(self, at_s: float | None = None) -> None:
-        """Half-duplex: be deaf to what is not a barge-in."""
+        """Half-duplex: be deaf to what is not a barge-in, until it ends."""
+        self._avatar_ends_s = math.inf
         self._tell(self.gate.avatar_speaks(_now_s(at_s)))
 
     def avatar_ends(self, at_s: float | None = None) -> None:
         """Half-duplex: hear again when the echo has died away."""
+        self._avatar_ends_s = math.inf
         self._tell(self.gate.avatar_ends(_now_s(at_s)))
 
     def _tell(self, outcomes: Sequence[Outcome]) -> None:

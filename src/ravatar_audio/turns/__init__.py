@@ -16,7 +16,7 @@ times come from the caller. Give it frames of any length, in order, and tell it 
 - Sound decides, not its packing: turns are the same however the capture cuts its frames. `flush_at` only brings
   forward when they are known: the caller is woken once a frame (256 ms), yet the end of a turn, a press that has been
   held long enough or a hangover that is over are known one device block later, as the audio thread ends its frame
-  there. The begin of speech is seen with the frame that holds it, and its first word is in the pre-roll.
+  there. Where speech begins a turn, frames are ended every 64 ms to listen; the first word is in the pre-roll.
 - The key is the button (push-to-talk), the detector's speech (voice activity) or always down (open microphone).
   Pre-roll, shortest press, tail, hangover and caps are TurnRules.
 

@@ -22,6 +22,9 @@ _JUMP_SAMPLES = RATE_HZ // 20
 _SOON_SAMPLES = RATE_HZ // 33
 """Two cuts within one device block cannot both be asked for in time; a turn's end is worth more than a frame's."""
 
+_LOOK_SAMPLES = 1_024
+"""How often a detector is listened to while no turn is open: 64 ms, two steps of the neural one."""
+
 _ENDS = (EventKind.ENDED, EventKind.CAPPED, EventKind.CANCELLED)
 
 
@@ -112,8 +115,9 @@ class Gate:
         """Where the frame that is being filled should end, for Chain.flush_at, as a position of the capture; or None.
 
         It is the next position at which something will be decided or given out: a turn's end, the moment at which a
-        press has been held long enough, the end of a frame of the turn. To be asked after each method that returns
-        outcomes. Once a turn has begun, the capture's frames have been brought into step with the turn's.
+        press has been held long enough, the end of a frame of the turn, the next 64 ms to listen to. To be asked after
+        each method that returns outcomes. Once a turn has begun, the capture's frames have been brought into step with
+        the turn's.
         """
         if self._anchor is None:
             return None
@@ -126,6 +130,8 @@ class Gate:
             is_soon_decided = decided_at is not None and boundary < decided_at <= boundary + _SOON_SAMPLES
             if boundary != end + FRAME_SAMPLES and not is_soon_decided:
                 wanted.append(boundary)
+        elif self._deciding_ears() and not self._keys.is_muted:
+            wanted.append(end + _LOOK_SAMPLES)
         ahead = [position for position in wanted if position > end]
         return min(ahead) - self._offset if ahead else None
 

@@ -1,22 +1,18 @@
 """The times that turns are taken by."""
 
 from dataclasses import dataclass, fields
+from typing import Any, Self
 
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ
+from ravatar_audio.settings import Settings
 from ravatar_audio.turns.events import Mode
 
-# name: least, most. A cap may also be None.
-_RANGES = {
-    "pre_roll_ms": (0, 5_000),
-    "tail_ms": (0, 5_000),
-    "hangover_ms": (50, 10_000),
-    "shortest_press_ms": (0, 5_000),
-    "onset_ms": (0, 1_000),
-    "cap_ms": (1_000, 600_000),
-    "press_cap_ms": (1_000, 3_600_000),
-    "echo_ms": (0, 5_000),
-}
+_SETTINGS = {item.name: item for item in fields(Settings)}
+
+
+def _default(name: str) -> Any:
+    return _SETTINGS[name].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +33,38 @@ class Timing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnRules:
-    """Pre-roll, tail, hangover, caps. Raises SettingsError for a value out of its range.
+    """Pre-roll, tail, hangover, caps; defaults and ranges are those of Settings, whose names these are.
 
-    Hangover, the cap of voice activity and the shortest press are the platform's own: 900 ms, 15 s, 200 ms.
+    Raises SettingsError for a value out of its range. Hangover, the cap of voice activity and the shortest press are
+    the platform's own: 900 ms, 15 s, 200 ms.
     """
 
-    pre_roll_ms: int = 300
+    pre_roll_ms: int = _default("pre_roll_ms")
     """Sound from before the button or the voice, 0 to 5,000."""
-    tail_ms: int = 200
+    tail_ms: int = _default("tail_ms")
     """Sound after the button was let go, 0 to 5,000; a new press in it goes on with the turn."""
-    hangover_ms: int = 900
+    hangover_ms: int = _default("hangover_ms")
     """Silence that ends a turn of voice activity, 50 to 10,000."""
-    shortest_press_ms: int = 200
+    shortest_press_ms: int = _default("shortest_press_ms")
     """A shorter press sends nothing, 0 to 5,000."""
-    onset_ms: int = 32
+    onset_ms: int = _default("onset_ms")
     """Speech that must be heard without a break before a turn begins, 0 to 1,000."""
-    cap_ms: int | None = 15_000
+    cap_ms: int | None = _default("cap_ms")
     """Longest turn of voice activity, 1,000 to 600,000; the next follows without a gap. None: no limit."""
-    press_cap_ms: int | None = 120_000
+    press_cap_ms: int | None = _default("press_cap_ms")
     """Longest turn of push-to-talk, 1,000 to 3,600,000; against a button that is stuck. None: no limit."""
-    echo_ms: int = 300
+    echo_ms: int = _default("echo_ms")
     """How long the avatar's voice hangs in the room after it has ended, 0 to 5,000; still gated."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """The times that the settings say."""
+        return cls(**{item.name: getattr(settings, item.name) for item in fields(cls)})
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value, (low, high) = getattr(self, item.name), _RANGES[item.name]
+            value, rules = getattr(self, item.name), _SETTINGS[item.name].metadata
+            low, high = rules["low"], rules["high"]
             if value is None and "cap" in item.name:
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:

@@ -1,0 +1,60 @@
+"""Whether the avatar speaks, as far as the platform's messages tell. Pure.
+
+The platform's guide names no message for it. So an `event` that reads like one counts ("speech_started", "avatar
+stopped talking", `"isSpeaking": true`), and where none has ever come, a reply is taken to be spoken, at the pace of
+speech.
+"""
+
+import re
+from typing import Final
+
+from ravatar_audio.api.messages import EventMessage, Reply
+
+CHARACTERS_PER_S: Final = 15.0
+"""Speech of 150 words a minute, at six characters a word with the space behind it."""
+LONGEST_S: Final = 60.0
+"""After this the avatar counts as silent, whatever has not been said: the microphone must not stay deaf for good."""
+
+_LONGEST_NAME: Final = 64
+_FLAGS: Final = ("speaking", "isSpeaking", "is_speaking", "talking", "isTalking")
+_NAMES: Final = ("event", "name", "status", "state", "action", "content", "message", "answer")
+_SPEECH: Final = ("speak", "speech", "talk")
+_BEGINS: Final = {
+    "start",
+    "starts",
+    "started",
+    "begin",
+    "begins",
+    "began",
+    "begun",
+    "speaking",
+    "speaks",
+    "talking",
+    "talks",
+}
+_ENDS: Final = {"end", "ends", "ended", "stop", "stops", "stopped", "finish", "finished", "done", "over", "idle"}
+_OTHERS: Final = {"user", "client", "recognition", "not"}
+
+
+def tells_speaking(message: EventMessage) -> bool | None:
+    """True when the event says that the avatar begins to speak, False when it ends, None when it says neither."""
+    for flag in _FLAGS:
+        if isinstance(value := message.fields.get(flag), bool):
+            return value
+    for name in _NAMES:
+        text = message.fields.get(name)
+        if not isinstance(text, str) or len(text) > _LONGEST_NAME:
+            continue
+        words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", text)}
+        if not any(word.startswith(_SPEECH) for word in words) or words & _OTHERS:
+            continue
+        if words & _ENDS:
+            return False
+        if words & _BEGINS:
+            return True
+    return None
+
+
+def spoken_s(reply: Reply) -> float:
+    """About how long the avatar takes to say this, 0 to 60 s."""
+    return min(LONGEST_S, len(reply.text or "") / CHARACTERS_PER_S)
