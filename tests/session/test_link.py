@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import trio
+import trio.testing
 import trustme
 from wsproto.events import CloseConnection, Ping, Pong, TextMessage
 
@@ -221,6 +222,44 @@ async def test_a_plain_server_behind_wss_is_one_plain_error() -> None:
             async with open_link(url.replace("ws:", "wss:"), "token", Tls(True).client, QUICK):
                 pass
     assert caught.value.cause is Cause.NOT_WEBSOCKET
+
+
+async def test_a_frame_that_the_socket_takes_in_part_is_finished_before_anything_else_is_sent(tls: Tls) -> None:
+    go_on = trio.Event()
+    peers: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        peers.append(peer)
+        await peer.accept()
+        await go_on.wait()
+        await pump(peer)
+
+    encoder = AudioEncoder(ENVELOPE)
+    begun = 0
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(8):
+            async with open_link(url, "token", tls.client, QUICK) as link, trio.open_nursery() as nursery:
+                while encoder.send_now(link, bytes([begun % 251]) * FRAME_BYTES):
+                    begun += 1
+                assert link.wire.send_started_s is not None, "the watchdog has to see it"
+                assert not encoder.send_now(link, bytes(FRAME_BYTES)), "the stream is busy"
+                nursery.start_soon(link.send_text, "behind it")
+                await trio.testing.wait_all_tasks_blocked()
+                go_on.set()
+                await encoder.send(link, bytes([begun % 251]) * FRAME_BYTES)
+    expected = [encoder.text(bytes([number % 251]) * FRAME_BYTES) for number in range(begun + 1)]
+    assert texts(peers[0]) == [*expected, "behind it"]
+
+
+async def test_leaving_with_a_frame_half_written_says_nothing_more(tls: Tls) -> None:
+    encoder = AudioEncoder(ENVELOPE)
+    async with scripted(hold, tls=tls.server) as url:
+        with trio.fail_after(8):
+            async with open_link(url, "token", tls.client, QUICK) as link:
+                while encoder.send_now(link, bytes(FRAME_BYTES)):
+                    pass
+                began_s = trio.current_time()
+            assert trio.current_time() - began_s < 0.1
 
 
 # The connection's end.

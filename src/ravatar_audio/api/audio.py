@@ -24,6 +24,7 @@ class AudioEncoder:
         self._is_plain = plain
         self._affixes = envelope.audio_affixes()
         self._form = _Form(*self._affixes)
+        self._rest = memoryview(b"")
 
     def text(self, pcm: bytes, lost_samples: int = 0) -> str:
         """The message as text; `lost_samples` are missing before it (0: no mark)."""
@@ -35,10 +36,21 @@ class AudioEncoder:
         form = _Form(*self._envelope.audio_affixes(lost_samples)) if lost_samples else self._form
         return form.fill(pcm)
 
+    def send_now(self, link: Link, pcm: bytes, lost_samples: int = 0) -> bool:
+        """Send one frame without waiting. False: `send` has to be called for it. Raises LinkDown."""
+        if self._is_plain or link.wire.is_busy:
+            return False
+        rest = link.start_frame(self.frame(pcm, lost_samples))
+        self._rest = rest or memoryview(b"")
+        return rest is not None and not rest
+
     async def send(self, link: Link, pcm: bytes, lost_samples: int = 0) -> None:
-        """Send one frame; raises LinkDown."""
+        """Send one frame; when `send_now` has begun to, its rest. Raises LinkDown."""
         if self._is_plain:
             await link.send_text(self.text(pcm, lost_samples))
+        elif self._rest:
+            rest, self._rest = self._rest, memoryview(b"")
+            await link.finish_frame(rest)
         else:
             await link.send_frame(self.frame(pcm, lost_samples))
 

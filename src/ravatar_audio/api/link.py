@@ -86,14 +86,35 @@ class Link:
 
     async def send_frame(self, frame: bytes | bytearray | memoryview) -> None:
         """Send a ready WebSocket frame (header, mask and payload) past the library: the cheap path."""
-        assert self._ws is not None
-        # `closed` is set before a Close frame is written, so no data follows one.
-        if self._ws.closed is not None:
-            raise await self._down(trio_websocket.ConnectionClosed(self._ws.closed))
+        self._check_open()
         try:
             await self.wire.send_all(frame)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise LinkDown(Cause.CLOSED, str(error), close_code=ABNORMAL_CLOSURE) from None
+            raise _broken(error) from None
+
+    def start_frame(self, frame: bytes | bytearray | memoryview) -> memoryview | None:
+        """Send of a ready WebSocket frame what the socket takes at once; None when another message is under way.
+
+        Returns the rest, nearly always none of it. Nothing else is sent until `finish_frame` has sent that.
+        """
+        self._check_open()
+        try:
+            return self.wire.start_send(frame)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _broken(error) from None
+
+    async def finish_frame(self, rest: memoryview) -> None:
+        """Send the rest that `start_frame` has returned."""
+        try:
+            await self.wire.finish_send(rest)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise _broken(error) from None
+
+    def _check_open(self) -> None:
+        # `closed` is set before a Close frame is written, so no data follows one.
+        assert self._ws is not None
+        if (reason := self._ws.closed) is not None:
+            raise self._judged(reason)
 
     async def receive(self) -> str | bytes:
         """The next message. Somebody must always be waiting here: the library reads nothing otherwise."""
@@ -193,10 +214,12 @@ class Link:
         raise LinkDown(Cause.NOT_WEBSOCKET, address)
 
     async def _down(self, closed: trio_websocket.ConnectionClosed) -> LinkDown:
-        reason = closed.reason
-        if reason is None:  # the reader has failed; its error takes a moment to arrive
+        if closed.reason is None:  # the reader has failed; its error takes a moment to arrive
             with trio.move_on_after(1.0):
                 await self._library_over.wait()
+        return self._judged(closed.reason)
+
+    def _judged(self, reason: trio_websocket.CloseReason | None) -> LinkDown:
         # What it cannot read the library answers by closing the stream, without a word to us.
         is_closed_here = self.wire.ended.is_set() and not (self.wire.is_ended_by_peer or self.wire.is_torn)
         if reason is None or (reason.code == ABNORMAL_CLOSURE and is_closed_here):
@@ -208,10 +231,15 @@ class Link:
     async def _leave(self) -> None:
         """Say Close 1000 where that can be, and be gone in `leave_s`, cancelled or not."""
         with trio.move_on_after(self.limits.leave_s, shield=True):
-            if self._ws is not None and not self.wire.is_torn:
+            # A message that is still under way would have to be written first: then there is no time for a Close.
+            if self._ws is not None and not (self.wire.is_torn or self.wire.is_busy):
                 await self._ws.aclose()
         self.wire.close()
         self._library_scope.cancel()
+
+
+def _broken(error: Exception) -> LinkDown:
+    return LinkDown(Cause.CLOSED, str(error), close_code=ABNORMAL_CLOSURE)
 
 
 def _draw_hurry() -> float:

@@ -33,7 +33,10 @@ class WireStream(trio.abc.Stream):
         self._sock = sock
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._is_closed = False
-        self._lock = trio.Lock()
+        self._free = trio.lowlevel.ParkingLot()
+        self._is_begun = False
+        self.is_busy = False
+        """A send is under way, which others wait for."""
         self.is_torn = False
         """A send ended half-way: nothing more can be sent."""
         self.ended = trio.Event()
@@ -78,36 +81,45 @@ class WireStream(trio.abc.Stream):
 
         Raises trio.BrokenResourceError when it is, trio.ClosedResourceError after close.
         """
+        while (rest := self.start_send(data)) is None:
+            await self._free.park()
+        if rest:
+            await self.finish_send(rest)
+
+    def start_send(self, data: bytes | bytearray | memoryview) -> memoryview | None:
+        """Send what the socket takes at once, nearly always all of it; None when another send is under way.
+
+        Returns the rest. While there is one the stream is busy, until `finish_send` has sent it. Raises as `send_all`.
+        """
+        if self.is_busy:
+            return None
         view = memoryview(data)
-        if self._lock.locked():
-            await self._lock.acquire()
-        else:
-            # Nearly always the socket takes all of it at once, and neither lock nor scheduler is needed.
-            sent = self._send_nowait(view)
-            if sent == len(view):
-                return
-            view = view[sent:]
-            self._lock.acquire_nowait()
-        try:
+        sent = self._send_some(view)
+        if sent < len(view):
+            self.is_busy = True
             self.send_started_s = time.monotonic()
-            begun = len(view) < len(data)
-            while view:
-                sent = self._send_nowait(view)
-                view = view[sent:]
-                # OpenSSL may have written a part of its record when it asks to wait.
-                begun = begun or sent > 0 or self._is_tls
-                if view:
-                    await trio.lowlevel.wait_writable(self._sock)
+            # OpenSSL may have written a part of its record when it asks to wait, and must see the same bytes again.
+            self._is_begun = sent > 0 or self._is_tls
+        return view[sent:]
+
+    async def finish_send(self, rest: memoryview) -> None:
+        """Send the rest that `start_send` has returned. Raises as `send_all`."""
+        try:
+            while rest:
+                await trio.lowlevel.wait_writable(self._sock)
+                sent = self._send_some(rest)
+                rest = rest[sent:]
+                self._is_begun = self._is_begun or sent > 0
         except BaseException:
-            self.is_torn = self.is_torn or begun
+            self.is_torn = self.is_torn or self._is_begun
             raise
         finally:
             self.send_started_s = None
-            self._lock.release()
+            self._set_free()
 
     def send_nowait(self, data: bytes) -> bool:
         """Send a few bytes if the socket takes them at once; nothing is sent while another send is under way."""
-        if self._lock.locked() or self.is_torn or self._is_closed:
+        if self.is_busy or self.is_torn or self._is_closed:
             return False
         # Asked first, as TLS cannot take a record back that did not fit in. Where there is room, there is plenty.
         room = select.poll()
@@ -115,12 +127,12 @@ class WireStream(trio.abc.Stream):
         if not room.poll(0):
             return False
         try:
-            self.is_torn = self._send_nowait(memoryview(data)) < len(data)
+            self.is_torn = self._send_some(memoryview(data)) < len(data)
         except trio.BrokenResourceError:
             return False  # whoever receives hears of it
         return not self.is_torn
 
-    def _send_nowait(self, view: memoryview) -> int:
+    def _send_some(self, view: memoryview) -> int:
         """How many bytes the socket has taken, perhaps none."""
         if self._is_closed:
             raise trio.ClosedResourceError("the stream is closed")
@@ -136,10 +148,19 @@ class WireStream(trio.abc.Stream):
         self.last_sent_s = time.monotonic()
         return sent
 
+    def _set_free(self) -> None:
+        self.is_busy = False
+        self._free.unpark()
+
     async def wait_send_all_might_not_block(self) -> None:
         """Part of trio's Stream; waits until the socket takes bytes."""
-        async with self._lock:
+        while self.is_busy:
+            await self._free.park()
+        self.is_busy, self._is_begun = True, False
+        try:
             await trio.lowlevel.wait_writable(self._sock)
+        finally:
+            self._set_free()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Some bytes, or b"" at the end. Raises trio.BrokenResourceError for a connection that broke."""

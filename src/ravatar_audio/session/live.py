@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from ravatar_audio.api.audio import AudioEncoder
+from ravatar_audio.api.closing import LinkDown
 from ravatar_audio.api.groups import alone
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits
@@ -238,22 +239,40 @@ class LiveSession(Conversation):
     async def _send(self, link: Link) -> None:
         encoder = AudioEncoder(self._envelope(), plain=self._is_plain)
         send_text = partial(self._send_made, link)
-        log = self.platform.log
+
+        def send_now(parcel: Parcel) -> bool:
+            try:
+                is_sent = encoder.send_now(link, parcel.frame.pcm, self._gap_before(parcel))
+            except LinkDown:
+                return False  # `send` comes upon it as well, in the task that may end the link
+            if is_sent:
+                self._note_sent(parcel.frame)
+            return is_sent
 
         async def send(parcel: Parcel) -> None:
-            await encoder.send(link, parcel.frame.pcm, parcel.lost_samples if self._declares_gaps else 0)
+            await encoder.send(link, parcel.frame.pcm, self._gap_before(parcel))
 
-        while True:
-            frame = await self._outbox.send_next(send_text, send)
-            if frame is not None:
-                age_s = max(0.0, time.monotonic() - frame.captured_s)
-                self._age_newest.record(age_s)
-                self._age_oldest.record(age_s + frame.length_samples / RATE_HZ)
-                if log.is_debugging:
-                    what = (frame.seq, frame.length_samples, frame.rms_dbfs, age_s * 1000)
-                    log.debug("sent frame %d: %d samples, %.1f dBFS, %.1f ms old", *what)
-                if self._on_sent is not None:
-                    self._on_sent(frame)
+        self._outbox.send_now = send_now  # so that by this task goes only what has to wait for the socket
+        try:
+            while True:
+                frame = await self._outbox.send_next(send_text, send)
+                if frame is not None:
+                    self._note_sent(frame)
+        finally:
+            self._outbox.send_now = None
+
+    def _gap_before(self, parcel: Parcel) -> int:
+        return parcel.lost_samples if self._declares_gaps else 0
+
+    def _note_sent(self, frame: Frame) -> None:
+        age_s = max(0.0, time.monotonic() - frame.captured_s)
+        self._age_newest.record(age_s)
+        self._age_oldest.record(age_s + frame.length_samples / RATE_HZ)
+        if (log := self.platform.log).is_debugging:
+            what = (frame.seq, frame.length_samples, frame.rms_dbfs, age_s * 1000)
+            log.debug("sent frame %d: %d samples, %.1f dBFS, %.1f ms old", *what)
+        if self._on_sent is not None:
+            self._on_sent(frame)
 
     # Giving the slot back.
 

@@ -43,6 +43,8 @@ class Outbox:
         self._queued_samples = 0
         self._failure: Exception | None = None
         self._changed = trio.lowlevel.ParkingLot()
+        self.send_now: Callable[[Parcel], bool] | None = None
+        """Sends a frame without waiting, or begins to: False, then `send_next` does (the rest of) it. None: no link."""
         self.taken_frames = self.taken_samples = 0
         self.sent_frames = self.sent_samples = 0
         self.dropped_frames = self.dropped_samples = 0
@@ -58,12 +60,23 @@ class Outbox:
         return self._queued_samples + (self._in_flight.frame.length_samples if self._in_flight else 0)
 
     def put_nowait(self, frame: Frame) -> int:
-        """Add a frame, and return how many samples had to be dropped for it."""
+        """Add a frame, and return how many samples had to be dropped for it.
+
+        When nothing else waits it is sent here and now if that can be: no task has to be woken for it.
+        """
         self.taken_frames += 1
         self.taken_samples += frame.length_samples
-        self._frames.append(Parcel(frame, frame.ring_lost_samples + frame.device_lost_samples))
-        self._queued_samples += frame.length_samples
-        dropped_samples = self._drop_to_limit()
+        parcel = Parcel(frame, frame.ring_lost_samples + frame.device_lost_samples)
+        dropped_samples = 0
+        if self.send_now is None or self._frames or self._texts or self._in_flight is not None:
+            self._frames.append(parcel)
+            self._queued_samples += frame.length_samples
+            dropped_samples = self._drop_to_limit()
+        elif self.send_now(parcel):
+            self._note_sent(frame)
+            return 0
+        else:
+            self._in_flight = parcel
         self._changed.unpark_all()
         return dropped_samples
 
@@ -107,9 +120,9 @@ class Outbox:
         When sending fails or is cancelled it was not sent as a whole, and is the first to be tried next time.
         """
         await trio.lowlevel.checkpoint()
-        while not self._frames and not self._texts:
+        while not self._frames and not self._texts and self._in_flight is None:
             await self._changed.park()
-        if self._texts:
+        if self._texts and self._in_flight is None:
             item = self._texts[0]
             await send_text(item.make)
             if item in self._texts:
@@ -117,8 +130,10 @@ class Outbox:
             item.is_written = True
             self._changed.unpark_all()
             return None
-        parcel = self._in_flight = self._frames.popleft()
-        self._queued_samples -= parcel.frame.length_samples
+        if self._in_flight is None:
+            self._in_flight = self._frames.popleft()
+            self._queued_samples -= self._in_flight.frame.length_samples
+        parcel = self._in_flight
         try:
             await send(parcel)
         except BaseException:
@@ -128,10 +143,13 @@ class Outbox:
             self._drop_to_limit()
             raise
         self._in_flight = None
-        self.sent_frames += 1
-        self.sent_samples += parcel.frame.length_samples
+        self._note_sent(parcel.frame)
         self._changed.unpark_all()
         return parcel.frame
+
+    def _note_sent(self, frame: Frame) -> None:
+        self.sent_frames += 1
+        self.sent_samples += frame.length_samples
 
     def _drop_to_limit(self) -> int:
         """Drop the oldest until the rest fits; the next frame carries the mark. The newest always stays."""
