@@ -61,9 +61,9 @@ def command(
 
 
 def local(configured: Settings, *, api_url: str, state_dir: str) -> Settings:
-    """The settings of the microphone and the core, with the platform at `api_url`."""
+    """The settings of the microphone and the core, with the platform at `api_url`, and everything sent."""
     kept = {name: getattr(configured, name) for name in (*SOUND, "debug")}
-    return Settings(api_url=api_url, state_dir=state_dir, **kept)
+    return Settings(api_url=api_url, state_dir=state_dir, mode="open", **kept)
 
 
 def summary(streamed: Streamed, heard: EmulatorStatistics) -> dict[str, Any]:

@@ -9,14 +9,30 @@ import click
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import open_source
-from ravatar_audio.cli.run import load_settings, run, settings_options
+from ravatar_audio.cli.run import load_settings, log_to_stderr, run, settings_options
 from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
+from ravatar_audio.turns import TurnEvent
 
 PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
 SOUND = (
     *("device", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
     *("heard", "profile", "gain_db", "ring_ms", "outbox_ms"),
+)
+TURNS = (
+    "mode",
+    "pre_roll_ms",
+    "tail_ms",
+    "shortest_press_ms",
+    "press_cap_ms",
+    "hangover_ms",
+    "onset_ms",
+    "cap_ms",
+    "detector",
+    "speech_dbfs",
+    "half_duplex",
+    "barge_in_dbfs",
+    "echo_ms",
 )
 REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "debug")
 
@@ -38,7 +54,7 @@ REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "deb
 )
 @click.option("--renew", is_flag=True, help="Begin a new session when the platform ends one.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
-@settings_options(*PLATFORM, *SOUND, *REST)
+@settings_options(*PLATFORM, *SOUND, *TURNS, *REST)
 def command(
     spec: str,
     seconds: float | None,
@@ -51,9 +67,17 @@ def command(
 ) -> None:
     """Stream sound to an avatar until interrupted; what the avatar says is printed.
 
+    With --mode ptt hold the space bar to talk; a hardware button sends SIGUSR1 when it goes down and SIGUSR2 when it
+    goes up. In a terminal m mutes and unmutes, x cancels the turn. Without --mode the platform's vadEnabled decides
+    between an open microphone and push-to-talk; any other --source than the microphone goes as it is.
+
     Every option can also be set in the environment (RAVATAR_API_URL, RAVATAR_DEVICE, ...) or in a TOML file.
     """
     settings = load_settings(settings_file, given)
+    if settings.mode == "auto" and spec != "mic":
+        settings = dataclasses.replace(settings, mode="open")
+    if not (sys.stderr.isatty() or as_json):
+        log_to_stderr()
 
     def show(event: LiveEvent) -> None:
         if as_json:
@@ -61,11 +85,16 @@ def command(
         elif text := as_text(event):
             click.echo(f"\r\x1b[K{text}" if sys.stderr.isatty() and sys.stdout.isatty() else text)
 
+    def show_turn(event: TurnEvent) -> None:
+        if as_json:
+            click.echo(json.dumps(as_plain(event)))
+
     async def work() -> None:
         streamed = await stream(
             settings,
             open_source(settings, spec),
             on_event=show,
+            on_turn=show_turn,
             seconds=seconds,
             linger_s=linger,
             slot_wait_s=slot_wait,
@@ -93,7 +122,7 @@ def as_text(event: LiveEvent) -> str | None:
             return None
 
 
-def as_plain(event: LiveEvent) -> dict[str, Any]:
+def as_plain(event: LiveEvent | TurnEvent) -> dict[str, Any]:
     """An event as JSON: its kind and its fields."""
     fields = {item.name: getattr(event, item.name) for item in dataclasses.fields(event)}
     return {"event": type(event).__name__} | {name: value for name, value in fields.items() if _is_plain(value)}
@@ -110,6 +139,8 @@ def summary(streamed: Streamed) -> dict[str, Any]:
         "frames_sent": streamed.live.sent_frames,
         "samples_captured": streamed.capture.captured_samples,
         "samples_sent": streamed.live.sent_samples,
+        "samples_gated": streamed.gate.gated_samples,
+        "turns": streamed.gate.turns,
         "samples_lost": streamed.lost_samples,
         "reconnects": streamed.live.reconnects,
         "age_at_send_ms": streamed.age_at_send_ms,
@@ -119,7 +150,7 @@ def summary(streamed: Streamed) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """The summary for people."""
     return (
-        f"sent {result['frames_sent']} frames, {result['samples_sent']} of {result['samples_captured']} samples; "
-        f"lost {result['samples_lost']}; {result['reconnects']} reconnects; "
+        f"sent {result['frames_sent']} frames in {result['turns']} turns, {result['samples_sent']} of "
+        f"{result['samples_captured']} samples; lost {result['samples_lost']}; {result['reconnects']} reconnects; "
         f"age at send p50 {result['age_at_send_ms']['p50']:.1f} ms, p99 {result['age_at_send_ms']['p99']:.1f} ms"
     )

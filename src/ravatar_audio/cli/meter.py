@@ -1,11 +1,13 @@
 """The live meter: one line that is rewritten in a terminal, one line a second elsewhere if asked for."""
 
 import math
+import os
 import sys
 import time
 from collections.abc import Callable
 
 from ravatar_audio.frames import Frame
+from ravatar_audio.turns import Gate, Mode
 
 FLOOR_DBFS = -60.0
 BAR_CELLS = 24
@@ -30,10 +32,22 @@ def shown_level(level_dbfs: float) -> str:
     return " -inf" if level_dbfs == -math.inf else f"{level_dbfs:5.1f}"
 
 
-class Meter:
-    """Shows each frame's level and what has been sent. `rest` gives the text behind the level at the time of drawing.
+def gate_state(gate: Gate) -> str:
+    """What the gate does, in one word of at most eight letters."""
+    if gate.is_muted:
+        return "muted"
+    if gate.is_open:
+        return "SENDING"
+    if gate.is_gated and gate.mode is not Mode.PTT:
+        return "avatar"
+    return {Mode.OPEN: "open", Mode.PTT: "ready", Mode.VAD: "listens"}[gate.mode]
 
-    On a terminal the line is rewritten with each frame; elsewhere a line is written about once a second.
+
+class Meter:
+    """Shows the level of each frame that is heard. `rest` gives the text behind the level at the time of drawing.
+
+    On a terminal the line is rewritten with each frame, cut to the terminal's width; elsewhere a line is written about
+    once a second.
     """
 
     def __init__(self, rest: Callable[[], str]) -> None:
@@ -44,12 +58,17 @@ class Meter:
 
     def show(self, frame: Frame) -> None:
         """Draw for this frame."""
-        clipped = " CLIP" if frame.clipped else "     "
-        line = f"{bar(frame.rms_dbfs, frame.peak_dbfs)} {shown_level(frame.rms_dbfs)} dBFS{clipped} {self._rest()}"
+        now_s = time.monotonic()
+        if not self._in_place and now_s < self._next_line_s:
+            return
+        clipped = "CLIP" if frame.clipped else "    "
+        level = f"{shown_level(frame.rms_dbfs)} dBFS, peak {shown_level(frame.peak_dbfs)} {clipped}"
+        line = f"{bar(frame.rms_dbfs, frame.peak_dbfs)} {level} {self._rest()}"
         if self._in_place:
-            self._stream.write(f"\r{line}\x1b[K")
+            columns = os.get_terminal_size(self._stream.fileno()).columns
+            self._stream.write(f"\r{line[: columns - 1 if columns else None]}\x1b[K")
             self._stream.flush()
-        elif (now_s := time.monotonic()) >= self._next_line_s:
+        else:
             self._next_line_s = now_s + 1.0
             self._stream.write(line + "\n")
 

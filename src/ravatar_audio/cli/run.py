@@ -79,14 +79,22 @@ def load_settings(settings_file: str | None, given: dict[str, Any]) -> Settings:
     """Settings of a command, and the debug log switched on if they say so."""
     settings = Settings.load(settings_file, **given)
     if settings.debug:
-        logging.basicConfig(
-            stream=sys.stderr,
-            level=logging.INFO,
-            format="%(asctime)s.%(msecs)03d %(name)s %(message)s",
-            datefmt="%H:%M:%S",
-        )
-        logging.getLogger("ravatar_audio").setLevel(logging.DEBUG)
+        log_to_stderr(logging.DEBUG)
     return settings
+
+
+def log_to_stderr(level: int = logging.INFO) -> None:
+    """Show the package's log from this level on; a level that was set before stays."""
+    package = logging.getLogger("ravatar_audio")
+    if package.level:
+        return
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s.%(msecs)03d %(name)s %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    package.setLevel(level)
 
 
 def _click_type(annotation: Any) -> type:

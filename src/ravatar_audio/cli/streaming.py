@@ -1,22 +1,29 @@
-"""What `live` and `demo` share: a source streamed to a live session, with a meter, until it ends or time is up."""
+"""What `live` and `demo` share: a source's turns streamed to a live session, with a meter, until the end."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import click
 import trio
 
 from ravatar_audio.capture import CaptureStatistics, Source
-from ravatar_audio.cli.meter import Meter
-from ravatar_audio.frames import FRAME_SAMPLES
-from ravatar_audio.session import LiveEvent, LiveSession, LiveStatistics
+from ravatar_audio.cli.controls import KEYS, SIGNALS, control
+from ravatar_audio.cli.meter import Meter, gate_state
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
+from ravatar_audio.session import LiveEvent, LiveSession, LiveStatistics, TurnSource
 from ravatar_audio.settings import Settings
+from ravatar_audio.turns import GateStatistics, Mode, TurnEvent
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """What became of the sound: the source's and the session's counters after the end."""
+    """What became of the sound: the source's, the gate's and the session's counters after the end."""
 
     capture: CaptureStatistics
+    gate: GateStatistics
     live: LiveStatistics
 
     @property
@@ -34,8 +41,9 @@ class Streamed:
 
     @property
     def lost_samples(self) -> int:
-        """Captured or known to be lost by the device, and not written to a socket."""
-        return self.capture.captured_samples + self.capture.device_lost_samples - self.live.sent_samples
+        """Captured or known to be lost by the device, in a turn, and not written to a socket."""
+        heard_samples = self.capture.captured_samples + self.capture.device_lost_samples
+        return heard_samples - self.gate.gated_samples - self.live.sent_samples
 
 
 async def stream(
@@ -43,24 +51,33 @@ async def stream(
     source: Source,
     *,
     on_event: Callable[[LiveEvent], None],
+    on_turn: Callable[[TurnEvent], None] = lambda event: None,
     seconds: float | None = None,
     linger_s: float = 0.0,
     slot_wait_s: float = 0.0,
     renew: bool = False,
     with_meter: bool = True,
 ) -> Streamed:
-    """Stream `source` until its end, or for `seconds`; then wait `linger_s` for answers. Raises the session's error."""
+    """Stream `source` until its end, or for `seconds`; then wait `linger_s` for answers. Raises the session's error.
+
+    Turns are taken as the settings say. Keys and signals control them, but for an open microphone without a terminal.
+    """
 
     def rest() -> str:
         now = live.statistics()
-        age_ms = now.age_newest.p50_s * 1e3
         dropped = sum(now.dropped_samples.values()) + now.source_lost_samples
-        return f"{now.sent_frames:5d} frames  age {age_ms:5.1f} ms  lost {dropped} samples"
+        age_ms = now.age_newest.p50_s * 1e3
+        return f"{gate_state(turns.gate):8} {now.sent_frames:5d} frames, age {age_ms:5.1f} ms, lost {dropped}"
+
+    def note(event: TurnEvent) -> None:
+        log.info("turn %s", turn_text(event))
+        on_turn(event)
 
     meter = Meter(rest) if with_meter else None
-    live = LiveSession(settings, source, slot_wait_s=slot_wait_s, renew=renew, on_sent=meter.show if meter else None)
+    turns = TurnSource.from_settings(settings, source, on_event=note, on_frame=meter.show if meter else None)
+    live = LiveSession(settings, turns, slot_wait_s=slot_wait_s, renew=renew)
     try:
-        async with source, live, trio.open_nursery() as nursery:
+        async with turns, live, trio.open_nursery() as nursery:
 
             async def report() -> None:
                 async for event in live.events():
@@ -71,6 +88,10 @@ async def stream(
                     await trio.sleep(seconds)
                     await source.stop()
 
+            has_keyboard = await nursery.start(control, turns)
+            log.info("mode %s; %s", turns.gate.mode, KEYS if has_keyboard else SIGNALS)
+            if has_keyboard and turns.gate.mode is Mode.PTT:
+                click.echo(KEYS, err=True)
             nursery.start_soon(report)
             nursery.start_soon(stop_in_time)
             await live.wait_finished()
@@ -79,4 +100,11 @@ async def stream(
     finally:
         if meter:
             meter.close()
-    return Streamed(source.statistics(), live.statistics())
+    return Streamed(source.statistics(), turns.gate.statistics(), live.statistics())
+
+
+def turn_text(event: TurnEvent) -> str:
+    """A turn's event for the log."""
+    number = "" if event.turn is None else f" {event.turn}"
+    why = f" ({event.reason})" if event.reason is not None else ""
+    return f"{event.kind}{number}{why} at {event.position_samples / RATE_HZ:.3f} s"

@@ -19,7 +19,7 @@ from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Distribution, Histogram
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
-from ravatar_audio.session.events import LiveEvent, SessionRenewed
+from ravatar_audio.session.events import LinkUp, LiveEvent, SessionRenewed
 from ravatar_audio.session.outbox import Parcel
 from ravatar_audio.session.state import KeptLicense
 from ravatar_audio.session.turn_source import TurnSource
@@ -162,6 +162,8 @@ class LiveSession(Conversation):
     def _tell(self, event: LiveEvent) -> None:
         super()._tell(event)
         if isinstance(self._source, TurnSource):
+            if isinstance(event, LinkUp):
+                self._source.follow(self.connection)
             self._source.note(event)
 
     def _choose_avatar(self) -> Avatar:
@@ -172,8 +174,6 @@ class LiveSession(Conversation):
 
     async def _run_beside(self) -> None:
         """Source to outbox; never waits for the network, unless the source can wait."""
-        if isinstance(self._source, TurnSource):
-            self._source.follow(self.connection)
         try:
             frames = aiter(self._source)
             is_dropping = False
