@@ -88,11 +88,11 @@ async def stream(
                     await trio.sleep(seconds)
                     await source.stop()
 
+            nursery.start_soon(report)
             has_keyboard = await nursery.start(control, turns)
             log.info("mode %s; %s", turns.gate.mode, KEYS if has_keyboard else SIGNALS)
             if has_keyboard and turns.gate.mode is Mode.PTT:
                 click.echo(KEYS, err=True)
-            nursery.start_soon(report)
             nursery.start_soon(stop_in_time)
             await live.wait_finished()
             await trio.sleep(linger_s)
