@@ -47,6 +47,7 @@ def test_a_healthy_platform_is_fine_throughout(environment: dict[str, str], tmp_
         ("socket status=403 times=9", "WebSocket", 5),
     ],
 )
+@pytest.mark.row("meet no JWT", "meet no connection data", "meet a refused WebSocket", "meet 402")
 def test_the_first_problem_is_named_and_the_rest_skipped(
     environment: dict[str, str],  # noqa: F811
     tmp_path: Path,
@@ -93,5 +94,6 @@ def test_the_microphone_is_listened_to(usb_microphone: MakeMicrophones, tmp_path
         ({"Content-Security-Policy": "default-src 'self'"}, ""),
     ],
 )
+@pytest.mark.row("meet a black streaming page")
 def test_who_forbids_framing(headers: dict[str, str], forbidden_by: str) -> None:
     assert forbids_framing(headers) == forbidden_by

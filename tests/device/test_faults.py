@@ -30,9 +30,16 @@ def meet(
 @pytest.mark.parametrize(
     ("at_open", "code", "words"),
     [
-        ("eacces", "permission_denied", "Permission denied"),
-        ("ebusy", "media_in_use", "busy"),
-        ("enodev", "no_specified_media_found", "No such device"),
+        pytest.param(
+            "eacces", "permission_denied", "Permission denied", marks=pytest.mark.row("media permission_denied")
+        ),
+        pytest.param("ebusy", "media_in_use", "busy", marks=pytest.mark.row("media media_in_use")),
+        pytest.param(
+            "enodev",
+            "no_specified_media_found",
+            "No such device",
+            marks=pytest.mark.row("media no_specified_media_found"),
+        ),
     ],
 )
 def test_a_device_that_cannot_be_opened_says_why(
@@ -47,6 +54,7 @@ def test_a_device_that_cannot_be_opened_says_why(
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("constraint", [{"rate_hz": 12_345}, {"channels": 7}])
+@pytest.mark.row("media invalid_media_constraints")
 def test_constraints_that_the_device_does_not_have_are_refused(
     usb_microphone: MakeMicrophones, backend: str, constraint: dict[str, Any]
 ) -> None:
@@ -69,6 +77,7 @@ def test_constraints_fall_back_to_the_device_unless_they_are_strict(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.row("media no_constraints")
 def test_no_constraints_are_noted_and_the_devices_own_are_taken(usb_microphone: MakeMicrophones, backend: str) -> None:
     answer = meet(usb_microphone, backend)
     (kind, said), *_ = answer["events"]
@@ -95,6 +104,7 @@ def test_a_name_that_nothing_has_is_refused_with_what_there_is(usb_microphone: M
         ("portaudio", "stall", 1.5),
     ],
 )
+@pytest.mark.row("media media_aborted")
 def test_a_microphone_that_goes_away_is_noticed(
     usb_microphone: MakeMicrophones, backend: str, fault: str, within_s: float
 ) -> None:

@@ -2,6 +2,7 @@
 
 from itertools import count
 
+import pytest
 import trio
 
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
@@ -30,6 +31,7 @@ class CancelAt(trio.abc.Instrument):
         self.steps += 1
 
 
+@pytest.mark.row("complaint 10: cancelled while it starts, it hangs")
 async def test_cancelled_at_every_step(settings_for: MakeSettings) -> None:
     left_s: list[float] = []
     with trio.fail_after(180):
@@ -64,6 +66,7 @@ async def test_cancelled_at_every_step(settings_for: MakeSettings) -> None:
     assert told.violation_count == 0
 
 
+@pytest.mark.row("complaint 9: reconnects for ever and ignores cancellation")
 async def test_complaint_9_cancelled_in_each_state_of_a_link_that_cannot_be_had(settings_for: MakeSettings) -> None:
     states = {
         "waiting for a slot": Fault(at="startLiveSession", do="status", status=503, retry_after_s=30, times=0),

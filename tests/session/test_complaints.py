@@ -1,7 +1,6 @@
 """What users of such clients complain about, one test each, with a live session against the emulator.
 
-The numbers are those of the project's list of complaints: 9 and 10 are in test_cancel.py, 18 in test_http.py, 3 and 19
-in test_link.py.
+The numbers are those of the list in rows.py: 9 and 10 are in test_cancel.py, 18 in test_http.py, 19 in test_link.py.
 """
 
 import logging
@@ -13,7 +12,7 @@ import trio
 
 from ravatar_audio.api.link import LinkLimits
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
-from ravatar_audio.errors import AuthenticationError, LinkError
+from ravatar_audio.errors import AuthenticationError, LinkError, PaymentRequiredError
 from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.session import LinkLost, LinkUp, LiveSession, LiveStatistics
 from ravatar_audio.session.outbox import MakeText, Outbox, Parcel
@@ -51,6 +50,10 @@ async def events_until(live: LiveSession, kind: type, number: int = 1) -> list[o
     return seen
 
 
+@pytest.mark.row(
+    "complaint 1: a half-open connection is never noticed",
+    "complaint 2: a dead link is noticed late, and without an event",
+)
 async def test_complaints_1_2_a_black_hole_is_told_within_6_s_and_the_link_comes_back(
     settings_for: MakeSettings,
 ) -> None:
@@ -68,6 +71,40 @@ async def test_complaints_1_2_a_black_hole_is_told_within_6_s_and_the_link_comes
             assert conserved(live.statistics())
 
 
+@pytest.mark.row("complaint 3: one failed keep-alive, and later sends are lost silently")
+async def test_complaint_3_an_unanswered_ping_is_a_new_connection_and_nothing_is_lost_in_silence(
+    settings_for: MakeSettings,
+) -> None:
+    with trio.fail_after(20):
+        async with (
+            Emulator() as emulator,
+            LiveSession(settings_for(emulator), Frames(every_s=60), limits=QUICK) as live,
+        ):
+            await events_until(live, LinkUp)
+            await emulator.strike(Fault(at="message", do="black_hole"))
+            lost = (await events_until(live, LinkLost))[-1]
+            assert isinstance(lost, LinkLost)
+            assert "no answer to a ping" in lost.why
+            await live.send_text("said after the drop")  # waits for the link, and arrives
+            await until(lambda: emulator.statistics().connections[-1].messages > 0, "the message")
+            assert conserved(live.statistics())
+
+
+@pytest.mark.row("meet messages not sent")
+async def test_a_message_waits_for_the_link_and_fails_with_the_sessions_error(settings_for: MakeSettings) -> None:
+    with trio.fail_after(20):
+        async with Emulator() as emulator:
+            with pytest.raises(PaymentRequiredError):  # noqa: PT012 - the block is what is tested
+                async with LiveSession(settings_for(emulator), Frames()) as live:
+                    emulator.faults.add(
+                        Fault(at="socket", do="status", status=503), Fault(at="socket", do="status", status=402)
+                    )
+                    await emulator.strike(Fault(at="message", do="reset"))
+                    await events_until(live, LinkLost)
+                    await live.send_text("there is no link, and there will be none")
+
+
+@pytest.mark.row("complaint 4: dropped in mid-session and never connected again", "reconnect again and again")
 async def test_complaint_4_a_drop_mid_stream_is_mended_within_100_ms_and_logged_once(
     settings_for: MakeSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -89,6 +126,7 @@ async def test_complaint_4_a_drop_mid_stream_is_mended_within_100_ms_and_logged_
             assert conserved(live.statistics())
 
 
+@pytest.mark.row("complaint 5: a drop during a send ends the stream")
 async def test_complaint_5_a_reset_during_a_blocked_send_is_only_a_reconnect(settings_for: MakeSettings) -> None:
     limits = LinkLimits(ping_interval_s=60, stuck_send_s=60)
     with trio.fail_after(20):
@@ -111,6 +149,7 @@ async def test_complaint_5_a_reset_during_a_blocked_send_is_only_a_reconnect(set
     [Fault(at="socket", do="status", status=403, times=0), Fault(at="message", do="close", code=1008, times=0)],
     ids=["handshake 403", "close 1008"],
 )
+@pytest.mark.row("complaint 6: an old token is presented for ever", "reconnect with a new token after a refusal")
 async def test_complaint_6_a_refused_token_is_refreshed_once_then_the_session_stops(
     settings_for: MakeSettings, fault: Fault
 ) -> None:
@@ -126,6 +165,7 @@ async def test_complaint_6_a_refused_token_is_refreshed_once_then_the_session_st
             assert told.live[0].state == "ended"
 
 
+@pytest.mark.row("reconnect with a valid token")
 async def test_an_expired_token_at_a_reconnect_is_refreshed_and_the_stream_goes_on(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator, LiveSession(settings_for(emulator), Frames(every_s=0.02)) as live:
@@ -136,6 +176,7 @@ async def test_an_expired_token_at_a_reconnect_is_refreshed_and_the_stream_goes_
             assert emulator.statistics().requests["jwt"] == {200: 2}
 
 
+@pytest.mark.row("complaint 7: no back-off on refusals")
 async def test_complaint_7_refusals_are_asked_again_at_the_pace_that_was_asked_for(
     settings_for: MakeSettings,
 ) -> None:
@@ -149,6 +190,7 @@ async def test_complaint_7_refusals_are_asked_again_at_the_pace_that_was_asked_f
             assert emulator.statistics().requests["socket"][429] in (3, 4)
 
 
+@pytest.mark.row("complaint 8: flapping resets the back-off")
 async def test_complaint_8_a_flapping_server_does_not_defeat_the_back_off(settings_for: MakeSettings) -> None:
     fault = Fault(at="message", do="close", code=1011, times=0)
     with trio.fail_after(20):
@@ -161,6 +203,7 @@ async def test_complaint_8_a_flapping_server_does_not_defeat_the_back_off(settin
             assert emulator.statistics().live[0].state == "ended"
 
 
+@pytest.mark.row("complaint 11: tasks are left behind")
 async def test_complaint_11_no_task_is_left_after_the_exit(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator:
@@ -171,6 +214,11 @@ async def test_complaint_11_no_task_is_left_after_the_exit(settings_for: MakeSet
                 assert client_tasks() == []
 
 
+@pytest.mark.row(
+    "complaint 12: a stall becomes lasting latency",
+    "complaint 13: a stalled socket holds ever more sound",
+    "complaint 14: capture waits for the network",
+)
 async def test_complaints_12_13_14_a_peer_that_stops_reading_costs_neither_memory_nor_later_latency(
     settings_for: MakeSettings,
 ) -> None:
@@ -204,6 +252,7 @@ async def test_complaints_12_13_14_a_peer_that_stops_reading_costs_neither_memor
             assert emulator.statistics().live[0].declared_lost_samples == live.statistics().dropped_samples["outbox"]
 
 
+@pytest.mark.row("complaint 15: reconnecting blocks everything else")
 async def test_complaint_15_reconnecting_holds_nobody_up(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator:
@@ -217,6 +266,7 @@ async def test_complaint_15_reconnecting_holds_nobody_up(settings_for: MakeSetti
             assert held_up[-1] < 0.25
 
 
+@pytest.mark.row("complaint 16: each message costs more than the one before")
 def test_complaint_16_a_frame_costs_the_same_after_an_hour() -> None:
     async def run() -> list[float]:
         outbox = Outbox(2.0)
@@ -241,6 +291,7 @@ def test_complaint_16_a_frame_costs_the_same_after_an_hour() -> None:
     assert min(costs[15:]) < 2 * min(costs[:5])
 
 
+@pytest.mark.row("complaint 17: a restarted server needs a restarted client")
 async def test_complaint_17_a_platform_that_was_killed_and_restarted(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:

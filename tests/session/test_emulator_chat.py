@@ -35,6 +35,7 @@ def voice(client: Client, *, live: bool, **fields: Any) -> str:
 
 
 @pytest.mark.parametrize("live", [False, True], ids=["chat mode", "live mode"])
+@pytest.mark.row("say text")
 async def test_row_text(live: bool) -> None:
     async with open_emulator() as (emulator, client):
         await client.start_live()
@@ -49,6 +50,7 @@ async def test_row_text(live: bool) -> None:
 
 @pytest.mark.parametrize("live", [False, True], ids=["chat mode", "live mode"])
 @pytest.mark.parametrize("held", [{}, {"isPushToTalk": True}], ids=["vad", "push-to-talk"])
+@pytest.mark.row("say recorded voice", "voice used in")
 async def test_row_recorded_voice(live: bool, held: dict[str, bool]) -> None:
     async with open_emulator() as (emulator, client):
         await client.start_live()
@@ -62,6 +64,7 @@ async def test_row_recorded_voice(live: bool, held: dict[str, bool]) -> None:
         assert emulator.statistics().live[0].voice_messages == live
 
 
+@pytest.mark.row("observed spelling")
 async def test_messages_can_come_by_the_names_seen_on_deployments() -> None:
     async with open_emulator(observed_names=True, login=False) as (emulator, client):
         client.jwt = (await client.http.post("/jwt", json={"user_id": "user-1"})).json()["token"]
@@ -80,6 +83,7 @@ async def test_messages_can_come_by_the_names_seen_on_deployments() -> None:
             assert (event["direction"], event["error"]) == ("event", "Busy")
 
 
+@pytest.mark.row("say live PCM voice", "voice used in")
 async def test_row_live_pcm_voice_with_a_declared_gap() -> None:
     async with open_emulator(reply_every_s=0.5) as (emulator, client):
         await client.start_live()
@@ -193,6 +197,7 @@ async def test_any_message_can_be_sent_from_python() -> None:
             assert (json.loads(received) if isinstance(message, dict) else received) == message
 
 
+@pytest.mark.row("bad UTF-8")
 async def test_text_that_is_not_utf_8_ends_the_connection_and_nothing_else() -> None:
     async with open_emulator() as (_, client), client.socket() as socket:
         await socket.get_message()

@@ -35,9 +35,19 @@ METHODS = {
     [
         ({"user_id": "user-1"}, 200, None),
         ({"user_id": "user-1", "project_id": "known"}, 200, None),
-        ({"user_id": "no good"}, 400, "invalid_user_id"),
-        ({"user_id": "user-1", "project_id": "no_good"}, 400, "invalid_project_id"),
-        ({"user_id": "user-1", "project_id": "unknown"}, 401, "project_not_found"),
+        pytest.param({"user_id": "no good"}, 400, "invalid_user_id", marks=pytest.mark.row("jwt invalid_user_id")),
+        pytest.param(
+            {"user_id": "user-1", "project_id": "no_good"},
+            400,
+            "invalid_project_id",
+            marks=pytest.mark.row("jwt invalid_project_id"),
+        ),
+        pytest.param(
+            {"user_id": "user-1", "project_id": "unknown"},
+            401,
+            "project_not_found",
+            marks=pytest.mark.row("jwt project_not_found"),
+        ),
     ],
 )
 async def test_jwt_answers_with_the_errors_of_the_guide(body: object, status: int, code: str | None) -> None:
@@ -52,6 +62,7 @@ async def test_jwt_answers_with_the_errors_of_the_guide(body: object, status: in
         assert emulator.statistics().violations[0].where == "jwt"
 
 
+@pytest.mark.row("jwt token_generation_failed")
 async def test_jwt_can_fail_with_500() -> None:
     async with open_emulator("jwt status=500") as (_, client):
         answer = await client.http.post("/jwt", json={"user_id": "user-1"})
@@ -74,6 +85,7 @@ async def test_a_body_that_is_no_json_object_is_400_and_named(path: str, body: b
     ("header", "code"),
     [("", "missing_token"), ("Bearer x.y.z", "invalid_token"), ("Basic abc", "missing_token")],
 )
+@pytest.mark.row("bearer token")
 async def test_every_endpoint_wants_a_token(path: str, header: str, code: str) -> None:
     async with open_emulator(login=False) as (_, client):
         answer = await client.http.request(METHODS[path], path, headers={"Authorization": header} if header else {})
@@ -249,6 +261,7 @@ async def test_refusals_and_scripted_faults_can_be_read_by_browsers_too(path: st
             assert answer.headers["access-control-expose-headers"] == "Retry-After"
 
 
+@pytest.mark.row("streaming URL")
 async def test_the_streaming_address_leads_to_a_page_for_the_holder_of_the_token() -> None:
     async with open_emulator() as (_, client):
         url = (await client.start_live())["streamingUrl"]

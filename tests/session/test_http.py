@@ -54,6 +54,15 @@ def calls(server: Emulator, endpoint: str) -> dict[int, int]:
 
 
 @pytest.mark.parametrize("observed_names", [False, True])
+@pytest.mark.row(
+    "POST /jwt",
+    "GET /connection",
+    "POST /startLiveSession",
+    "POST /endLiveSession",
+    "GET /chat",
+    "HTTP 200",
+    "observed spelling",
+)
 async def test_every_endpoint_in_the_guides_and_the_observed_spelling(observed_names: bool) -> None:
     async with platform(observed_names=observed_names, vad_enabled=True) as (server, client):
         connection = await client.connection()
@@ -73,17 +82,17 @@ async def test_every_endpoint_in_the_guides_and_the_observed_spelling(observed_n
         assert (server.statistics().live[0].width, server.statistics().live[0].height) == (1920, 1080)
 
 
-STATUS_ROWS: list[tuple[int, type[RavatarError], int, bool]] = [
+STATUS_ROWS = [
     # status, error when it goes on for ever, calls made until then, whether a kiosk may try again later
     (400, BadRequestError, 1, False),
-    (402, PaymentRequiredError, 1, False),
-    (403, AuthenticationError, 2, False),
+    pytest.param(402, PaymentRequiredError, 1, False, marks=pytest.mark.row("HTTP 402")),
+    pytest.param(403, AuthenticationError, 2, False, marks=pytest.mark.row("HTTP 403")),
     (404, ProtocolError, 1, False),
     (429, GatewayTimeoutError, 4, True),
     (500, ServerError, 1, True),
     (502, GatewayTimeoutError, 4, True),
-    (503, BusyError, 1, True),
-    (504, GatewayTimeoutError, 4, True),
+    pytest.param(503, BusyError, 1, True, marks=pytest.mark.row("HTTP 503")),
+    pytest.param(504, GatewayTimeoutError, 4, True, marks=pytest.mark.row("HTTP 504")),
 ]
 
 
@@ -99,6 +108,7 @@ async def test_status_rows(status: int, kind: type[RavatarError], tries: int, re
         assert calls(server, "connection") == {status: tries}
 
 
+@pytest.mark.row("meet 402")
 async def test_row_402_tells_to_pay() -> None:
     async with platform(Fault(at="jwt", do="status", status=402)) as (_, client):
         with pytest.raises(PaymentRequiredError) as caught:
@@ -106,6 +116,7 @@ async def test_row_402_tells_to_pay() -> None:
         assert "Pay" in caught.value.advice
 
 
+@pytest.mark.row("HTTP 403")
 async def test_row_403_many_calls_in_flight_cause_one_refresh() -> None:
     async with platform() as (server, client):
         await client.connection()
@@ -118,6 +129,7 @@ async def test_row_403_many_calls_in_flight_cause_one_refresh() -> None:
         assert calls(server, "connection")[403] <= 20
 
 
+@pytest.mark.row("HTTP 403")
 async def test_row_403_once_is_cured_by_one_refresh_and_one_repeat() -> None:
     async with platform(Fault(at="startLiveSession", do="status", status=403)) as (server, client):
         await client.start_live("ava")
@@ -125,6 +137,7 @@ async def test_row_403_once_is_cured_by_one_refresh_and_one_repeat() -> None:
         assert calls(server, "startLiveSession") == {403: 1, 200: 1}
 
 
+@pytest.mark.row("HTTP 503")
 async def test_row_503_waits_for_a_slot_when_asked_to() -> None:
     async with platform(Fault(at="startLiveSession", do="status", status=503, times=3)) as (server, client):
         await client.start_live("ava", slot_wait_s=10)
@@ -142,6 +155,7 @@ async def test_row_503_the_wait_is_bounded_and_retry_after_is_honoured() -> None
         assert "try again later" in caught.value.advice
 
 
+@pytest.mark.row("HTTP 504")
 async def test_row_504_is_tried_again() -> None:
     for endpoint in ("jwt", "connection", "startLiveSession", "endLiveSession", "chat"):
         async with platform(Fault(at=endpoint, do="status", status=504, times=2)) as (server, client):
@@ -173,12 +187,14 @@ async def test_no_answer_in_time() -> None:
 
 
 @pytest.mark.parametrize("do", ["garbage", "oversized"])
+@pytest.mark.row("bad JSON")
 async def test_an_answer_that_is_none_is_a_clear_error(do: str) -> None:
     async with platform(Fault(at="connection", do=do, times=0, size_bytes=17 << 20)) as (_, client):
         with pytest.raises(ProtocolError):
             await client.connection()
 
 
+@pytest.mark.row("jwt project_not_found")
 async def test_an_unknown_project_is_an_error_of_authentication() -> None:
     async with platform(projects=("known",), settings={"project_id": "other"}) as (server, client):
         with pytest.raises(AuthenticationError, match="project_not_found"):
@@ -186,6 +202,7 @@ async def test_an_unknown_project_is_an_error_of_authentication() -> None:
         assert calls(server, "jwt") == {401: 1}
 
 
+@pytest.mark.row("bad user or project id")
 async def test_input_is_checked_before_it_is_sent() -> None:
     async with platform() as (server, client):
         for avatar, width, height, word in [("", 1, 1, "avatar_id"), ("a", 1921, 1, "1920"), ("a", 1, 1081, "1080")]:
@@ -198,6 +215,7 @@ async def test_input_is_checked_before_it_is_sent() -> None:
         assert server.statistics().requests.get("startLiveSession") is None
 
 
+@pytest.mark.row("bad certificate")
 async def test_a_wrong_certificate_says_so_and_a_trusted_one_works(tmp_path: Any) -> None:
     server_context, _ = tls_pair()
     authority = trustme.CA()
@@ -219,6 +237,7 @@ async def test_a_ca_file_without_certificates_is_refused(tmp_path: Any) -> None:
         Platform(Settings(ca_file=str(empty)), "u")
 
 
+@pytest.mark.row("complaint 18: cancelled requests leak connections")
 async def test_complaint_18_cancelled_requests_leave_the_pool_usable() -> None:
     async with platform(Fault(at="connection", do="delay", delay_s=0.01, times=0)) as (_, client):
         await client.connection()
@@ -246,6 +265,7 @@ async def test_growth_of_the_delays(autojump_clock: trio.testing.MockClock, monk
     assert [round(later - earlier, 3) for earlier, later in itertools.pairwise(tries)] == [1.0, 2.0, 4.0]
 
 
+@pytest.mark.row("streaming URL")
 def test_the_viewers_url() -> None:
     assert viewer_url("http://h/p?a=1&token=old", "a/b", page_is_https=True) == "https://h/p?a=1&token=a%2Fb"
     assert viewer_url("http://h/p", "t", page_is_https=False) == "http://h/p?token=t"

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 import trustme
-from wsproto.events import CloseConnection, Ping, Pong, TextMessage
+from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from ravatar_audio.api.audio import AudioEncoder
 from ravatar_audio.api.closing import Cause, LinkDown, Verdict
@@ -92,6 +92,7 @@ async def fails(script: Script, tls: Tls, limits: LinkLimits = QUICK) -> LinkDow
 # The handshake.
 
 
+@pytest.mark.row("socket address", "trap 12: bytes go out as binary", "voice encoding")
 async def test_both_ways_of_sending_arrive_byte_for_byte_between_pings_and_texts(tls: Tls) -> None:
     peers: list[Peer] = []
 
@@ -121,11 +122,13 @@ async def test_both_ways_of_sending_arrive_byte_for_byte_between_pings_and_texts
     arrived = [text for text in texts(peers[0]) if text.startswith("{")]
     assert arrived == [encoder.text(pcm) for pcm in sounds]
     assert len(texts(peers[0])) == 300 + 120
+    assert not any(isinstance(event, BytesMessage) for event in peers[0].events)
     close = peers[0].events[-1]
     assert isinstance(close, CloseConnection)
     assert close.code == 1000
 
 
+@pytest.mark.row("trap 1: hung up on in the handshake, it waits for ever")
 async def test_trap_1_a_peer_that_hangs_up_before_its_answer_is_noticed_at_once(tls: Tls) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -135,6 +138,7 @@ async def test_trap_1_a_peer_that_hangs_up_before_its_answer_is_noticed_at_once(
     assert trio.current_time() - began_s < 1
 
 
+@pytest.mark.row("trap 1: hung up on in the handshake, it waits for ever")
 async def test_trap_1_half_an_answer_is_noticed_at_once(tls: Tls) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -167,6 +171,7 @@ async def test_a_tls_handshake_that_is_never_answered_is_given_up_at_the_deadlin
 
 @pytest.mark.parametrize("with_length", [True, False], ids=["content-length", "until the end"])
 @pytest.mark.parametrize("status", [301, 402, 403, 404, 429, 503])
+@pytest.mark.row("trap 7: a refusal comes as a group from the nursery")
 async def test_trap_7_a_refused_handshake_is_one_plain_error_with_its_status(
     tls: Tls, status: int, with_length: bool
 ) -> None:
@@ -184,6 +189,7 @@ async def test_trap_7_a_refused_handshake_is_one_plain_error_with_its_status(
 
 
 @pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00\xff" * 50, b"HTTP/1.1 101 Yes\r\n\r\n"])
+@pytest.mark.row("trap 8: an answer that is not HTTP leaks the parser's error")
 async def test_trap_8_an_answer_that_is_no_handshake_is_one_plain_error(tls: Tls, answer: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.read_request()
@@ -193,6 +199,7 @@ async def test_trap_8_an_answer_that_is_no_handshake_is_one_plain_error(tls: Tls
     assert (await fails(script, tls)).cause is Cause.NOT_WEBSOCKET
 
 
+@pytest.mark.row("trap 13: errors of connecting are wrapped", "bad host")
 async def test_trap_13_no_listener_and_no_such_host() -> None:
     for url in ("ws://127.0.0.1:1/ws/chat", "ws://does-not-exist.invalid/ws/chat"):
         with trio.fail_after(8), pytest.raises(LinkDown) as caught:
@@ -201,6 +208,7 @@ async def test_trap_13_no_listener_and_no_such_host() -> None:
         assert caught.value.cause is Cause.UNREACHABLE
 
 
+@pytest.mark.row("bad certificate")
 async def test_a_wrong_certificate_is_final_and_says_why() -> None:
     tls = Tls(True)
     async with scripted(accept_and_pump, tls=tls.server) as url:
@@ -287,6 +295,7 @@ async def test_a_drop_without_a_close_is_1006_at_once(tls: Tls, how: str) -> Non
     assert (down.cause, down.close_code) == (Cause.CLOSED, 1006)
 
 
+@pytest.mark.row("trap 10: a large message closes the link", "bad size of a message")
 async def test_trap_10_a_message_that_is_too_large_ends_the_link_in_words(
     tls: Tls, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +328,7 @@ async def test_a_message_as_large_as_allowed_arrives(tls: Tls) -> None:
     [b"\x81\x02\xff\xfe", b"\x83\x00", b"\x81\x85mask12345", b"\x8f\x00"],
     ids=["broken UTF-8", "reserved opcode", "masked by the server", "unknown control"],
 )
+@pytest.mark.row("bad UTF-8")
 async def test_what_breaks_the_protocol_ends_the_link_and_nothing_else(tls: Tls, data: bytes) -> None:
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -339,6 +349,7 @@ async def hold(peer: Peer) -> None:
     await trio.sleep_forever()
 
 
+@pytest.mark.row("trap 2: a ping is never woken when the connection dies")
 async def test_trap_2_a_peer_that_answers_no_ping_is_found_dead(tls: Tls) -> None:
     async with scripted(hold, tls=tls.server) as url:
         with trio.fail_after(5), pytest.raises(LinkDown) as caught:  # noqa: PT012 - one block
@@ -369,6 +380,7 @@ async def test_a_send_that_does_not_finish_is_noticed(tls: Tls) -> None:
         assert caught.value.cause is Cause.SILENT
 
 
+@pytest.mark.row("complaint 19: pings time out although data flows")
 async def test_complaint_19_pings_without_answer_are_no_death_while_data_flows(tls: Tls) -> None:
     async def script(peer: Peer) -> None:
         await peer.accept()
@@ -392,6 +404,7 @@ def _limits(**changes: float) -> dict[str, float]:
     return {name: getattr(QUICK, name) for name in QUICK.__slots__} | changes
 
 
+@pytest.mark.row("trap 3: a cancelled send leaves half a message")
 async def test_trap_3_after_a_cancelled_send_nothing_more_is_sent(tls: Tls) -> None:
     go_on = trio.Event()
     peers: list[Peer] = []
@@ -422,6 +435,7 @@ async def test_trap_3_after_a_cancelled_send_nothing_more_is_sent(tls: Tls) -> N
     assert not any(isinstance(event, CloseConnection) for event in peers[0].events)
 
 
+@pytest.mark.row("trap 5: ping and close wait behind a blocked send")
 async def test_trap_5_leaving_a_peer_that_does_not_read_takes_no_longer_than_the_limit(tls: Tls) -> None:
     async with scripted(hold, tls=tls.server) as url:
         with trio.fail_after(8):
@@ -432,6 +446,7 @@ async def test_trap_5_leaving_a_peer_that_does_not_read_takes_no_longer_than_the
             assert trio.current_time() - began_s < 0.3
 
 
+@pytest.mark.row("trap 9: a cancelled block says no Close")
 async def test_trap_9_a_cancelled_block_still_says_close_1000(tls: Tls) -> None:
     peers: list[Peer] = []
 
@@ -453,6 +468,7 @@ async def test_trap_9_a_cancelled_block_still_says_close_1000(tls: Tls) -> None:
     assert close.code == 1000
 
 
+@pytest.mark.row("trap 4: nothing is read while nobody takes messages")
 async def test_trap_4_pings_are_answered_while_messages_are_taken(tls: Tls) -> None:
     answered = trio.Event()
 
@@ -477,6 +493,53 @@ async def test_trap_4_pings_are_answered_while_messages_are_taken(tls: Tls) -> N
                 nursery.start_soon(take)
                 await answered.wait()
                 nursery.cancel_scope.cancel()
+
+
+@pytest.mark.row("trap 6: no keep-alive, no reconnect, no compression of its own")
+async def test_trap_6_an_idle_link_is_kept_alive_and_no_compression_is_offered(tls: Tls) -> None:
+    requests: list[bytes] = []
+    pinged = trio.Event()
+
+    async def script(peer: Peer) -> None:
+        requests.append(request := await peer.read_request())
+        peer.ws.receive_data(request)
+        await peer.accept()
+        while not isinstance(event := await peer.next_event(), Ping):
+            pass
+        pinged.set()
+        await peer.send(event.response())
+        await pump(peer)
+
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(5):
+            async with open_link(url, "token", tls.client, QUICK) as link, trio.open_nursery() as nursery:
+                nursery.start_soon(link.watch)
+                await pinged.wait()
+                nursery.cancel_scope.cancel()
+    assert b"sec-websocket-extensions" not in requests[0].lower()
+
+
+@pytest.mark.row("trap 11: it reads in small pieces")
+async def test_trap_11_a_large_message_is_read_in_large_pieces(tls: Tls) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.accept()
+        await peer.send(TextMessage("x" * 900_000))
+        await pump(peer)
+
+    pieces: list[int] = []
+    async with scripted(script, tls=tls.server) as url:
+        with trio.fail_after(5):
+            async with open_link(url, "token", tls.client, QUICK) as link:
+                receive_some = link.wire.receive_some
+
+                async def counted(max_bytes: int | None = None) -> bytes:
+                    data = await receive_some(max_bytes)
+                    pieces.append(len(data))
+                    return data
+
+                link.wire.receive_some = counted  # type: ignore[method-assign]  # the library calls it by name
+                assert len(await link.receive()) == 900_000
+    assert max(pieces) >= 16_000  # of TLS a record; the library's own default is a quarter of that
 
 
 async def test_an_error_of_the_block_comes_out_as_it_is(tls: Tls) -> None:

@@ -34,6 +34,7 @@ def heard(wav: Path | None) -> bytes:
 
 
 @pytest.mark.parametrize("plain", [False, True], ids=["core", "plain"])
+@pytest.mark.row("say live PCM voice", "voice samples")
 async def test_what_is_captured_arrives_sample_for_sample_and_the_slot_is_given_back(
     settings_for: MakeSettings, plain: bool
 ) -> None:
@@ -73,6 +74,7 @@ async def test_events_tell_of_the_link_the_greeting_and_the_reply(settings_for: 
             assert "token=" in live.streaming_url
 
 
+@pytest.mark.row("reconnect in the same live session")
 async def test_a_dropped_connection_is_made_again_and_nothing_written_later_is_lost(
     settings_for: MakeSettings,
 ) -> None:
@@ -138,11 +140,17 @@ async def test_an_error_of_the_source_comes_out_as_it_is(settings_for: MakeSetti
             assert emulator.statistics().live[0].state == "ended"
 
 
-REFUSALS: list[tuple[Fault, type[RavatarError]]] = [
-    (Fault(at="jwt", do="status", status=402), PaymentRequiredError),
-    (Fault(at="connection", do="garbage"), ProtocolError),
-    (Fault(at="startLiveSession", do="status", status=503), BusyError),
-    (Fault(at="socket", do="status", status=402, times=0), PaymentRequiredError),
+REFUSALS = [
+    pytest.param(
+        Fault(at="jwt", do="status", status=402), PaymentRequiredError, marks=pytest.mark.row("HTTP 402", "meet no JWT")
+    ),
+    pytest.param(Fault(at="connection", do="garbage"), ProtocolError, marks=pytest.mark.row("meet no connection data")),
+    pytest.param(Fault(at="startLiveSession", do="status", status=503), BusyError, marks=pytest.mark.row("HTTP 503")),
+    pytest.param(
+        Fault(at="socket", do="status", status=402, times=0),
+        PaymentRequiredError,
+        marks=pytest.mark.row("meet a refused WebSocket"),
+    ),
 ]
 
 
@@ -160,6 +168,7 @@ async def test_a_refusal_on_the_way_in_is_one_typed_error_and_leaves_nothing_beh
             assert emulator.statistics().slots_free == 1
 
 
+@pytest.mark.row("bad host")
 async def test_no_server_is_one_typed_error_with_the_address(tmp_path: Path, unused_port: int) -> None:
     settings = Settings(api_url=f"http://127.0.0.1:{unused_port}", state_dir=str(tmp_path))
     with trio.fail_after(30), pytest.raises(UnreachableError, match=str(unused_port)):
@@ -167,6 +176,7 @@ async def test_no_server_is_one_typed_error_with_the_address(tmp_path: Path, unu
             pytest.fail("there is no server")
 
 
+@pytest.mark.row("bad avatar for Live Mode")
 async def test_an_avatar_without_live_mode_is_refused_with_the_ones_that_have_it(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator:

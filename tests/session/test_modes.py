@@ -16,10 +16,10 @@ from ravatar_audio.settings import Settings
 
 from .conftest import Frames, MakeSettings, until
 
-STREAM_ERRORS: list[tuple[str, type[RavatarError]]] = [
-    ("Stream Error", StreamError),
-    ("Busy", BusyError),
-    ("Expired", SessionExpiredError),
+STREAM_ERRORS = [
+    pytest.param("Stream Error", StreamError, marks=pytest.mark.row("stream Stream Error")),
+    pytest.param("Busy", BusyError, marks=pytest.mark.row("stream Busy")),
+    pytest.param("Expired", SessionExpiredError, marks=pytest.mark.row("stream Expired")),
 ]
 
 
@@ -42,6 +42,7 @@ async def test_row_a_stream_error_is_an_event_and_then_ends_the_session(
             assert emulator.statistics().live[0].end_calls == (0 if error == "Expired" else 1)
 
 
+@pytest.mark.row("stream Timeout")
 async def test_row_a_stream_timeout_is_only_a_new_connection(settings_for: MakeSettings) -> None:
     fault = Fault(at="message", do="stream_error", error="Timeout", after=3)
     with trio.fail_after(20):
@@ -147,6 +148,7 @@ def wav(samples: int = 1_600) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.row("hear a file's address", "GET /chat")
 async def test_chat_mode_text_voice_replies_and_history(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator, ChatSession(settings_for(emulator, avatar_id="clara")) as chat:
@@ -200,6 +202,7 @@ async def test_live_mode_over_tls(settings_for: MakeSettings, tmp_path: Path) ->
             assert emulator.statistics().violation_count == 0
 
 
+@pytest.mark.row("hear what is not JSON", "bad JSON")
 async def test_messages_that_are_none_are_skipped(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator, LiveSession(settings_for(emulator), Frames(every_s=0.02)) as live:

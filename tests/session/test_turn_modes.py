@@ -27,6 +27,7 @@ from tests.unit.turns_world import kinds, time_of, turns_of
         (True, "vad", Mode.VAD),
     ],
 )
+@pytest.mark.row("mode by vadEnabled")
 async def test_row_vad_enabled_picks_the_mode_unless_the_user_did(
     settings_for: MakeSettings, vad_enabled: bool, wanted: str, mode: Mode
 ) -> None:
@@ -56,6 +57,7 @@ async def test_a_mode_that_the_program_sets_counts_more_than_what_the_platform_s
                 assert turns.gate.mode is Mode.PTT
 
 
+@pytest.mark.row("mode muted after sending")
 async def test_row_the_microphone_stays_muted_after_a_message_is_sent(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator:

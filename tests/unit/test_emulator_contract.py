@@ -64,6 +64,7 @@ def test_each_row_of_the_messages_table_is_accepted(row: str) -> None:
     assert len(message.data) == {"text": 0, "voice": len(wav()), "pcm": 8_192}[message.kind]
 
 
+@pytest.mark.row("voice size", "voice encoding")
 def test_a_live_frame_is_10924_characters_of_base64() -> None:
     assert FRAME_CHARACTERS == len(PCM) == 10_924
 
@@ -161,6 +162,7 @@ def test_whatever_recording_is_sent_is_measured_or_a_violation(data: bytes, is_r
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
+@pytest.mark.row("voice samples", "voice format")
 def test_a_wav_of_any_depth_is_accepted_and_measured(width: int) -> None:
     assert check_recording(wav(width=width)) == 0.5
 
@@ -180,6 +182,7 @@ def test_webm_is_accepted() -> None:
         (b"ID3 an mp3", "neither"),
     ],
 )
+@pytest.mark.row("voice rate and channels", "voice format")
 def test_a_recording_that_is_not_16_khz_mono_wav_or_webm_is_refused(data: bytes, why: str) -> None:
     with pytest.raises(Violation, match=why):
         check_recording(data)

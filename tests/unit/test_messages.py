@@ -26,6 +26,7 @@ LIVE = Envelope(avatar_id="ava", user_id="u", language="en-US", source="test", s
 COMMON = {"avatar_id": "ava", "user_id": "u", "language": "en-US", "source": "test", "session": "s"}
 
 
+@pytest.mark.row("say text")
 def test_row_text() -> None:
     assert json.loads(CHAT.text_message("Grüße")) == COMMON | {
         "isLive": False,
@@ -35,6 +36,7 @@ def test_row_text() -> None:
     }
 
 
+@pytest.mark.row("say recorded voice", "voice field")
 def test_row_recorded_voice() -> None:
     message = json.loads(CHAT.voice_message(b"RIFF", push_to_talk=True))
     assert message == COMMON | {
@@ -47,6 +49,7 @@ def test_row_recorded_voice() -> None:
     assert "isPushToTalk" not in json.loads(CHAT.voice_message(b"RIFF"))
 
 
+@pytest.mark.row("say live PCM voice", "voice field")
 def test_row_live_pcm_voice() -> None:
     prefix, suffix = LIVE.audio_affixes()
     assert json.loads(prefix + "AAAA" + suffix) == COMMON | {
@@ -58,6 +61,7 @@ def test_row_live_pcm_voice() -> None:
     }
 
 
+@pytest.mark.row("say LicenseId in Live Mode")
 def test_in_live_mode_every_message_carries_the_license_id() -> None:
     for text in (LIVE.text_message("x"), LIVE.voice_message(b"x")):
         message = json.loads(text)
@@ -72,11 +76,11 @@ def test_the_license_id_is_not_shown() -> None:
 @pytest.mark.parametrize(
     ("field", "kind"),
     [
-        ("connection", ConnectionMessage),
-        ("system", SystemMessage),
-        ("incoming", Reply),
-        ("event", EventMessage),
-        ("telemetry", UnknownMessage),
+        pytest.param("connection", ConnectionMessage, marks=pytest.mark.row("hear connection")),
+        pytest.param("system", SystemMessage, marks=pytest.mark.row("hear system")),
+        pytest.param("incoming", Reply, marks=pytest.mark.row("hear incoming")),
+        pytest.param("event", EventMessage, marks=pytest.mark.row("hear event")),
+        pytest.param("telemetry", UnknownMessage, marks=pytest.mark.row("hear unknown kinds")),
     ],
 )
 @pytest.mark.parametrize("name", ["type", "direction"])
@@ -87,6 +91,7 @@ def test_the_kind_is_said_by_type_or_direction(name: str, field: str, kind: type
 
 
 @pytest.mark.parametrize("name", ["answer", "content", "message"])
+@pytest.mark.row("hear the text by each name")
 def test_the_text_has_three_names(name: str) -> None:
     assert parse_server_message(json.dumps({"type": "incoming", name: "hello"})).text == "hello"
 
@@ -95,6 +100,7 @@ def test_the_text_has_three_names(name: str) -> None:
 @pytest.mark.parametrize(
     ("prefix", "media_type"), [("", "audio/webm"), ("data:audio/wav;base64,", "audio/wav"), ("data:,", "audio/webm")]
 )
+@pytest.mark.row("hear inline audio")
 def test_inline_audio_with_and_without_a_prefix(name: str, prefix: str, media_type: str) -> None:
     text = prefix + base64.b64encode(b"sound").decode()
     assert parse_server_message(json.dumps({"type": "incoming", name: text})).audio == Audio(b"sound", media_type)
@@ -106,6 +112,7 @@ def test_inline_audio_that_is_damaged_stays_in_the_fields() -> None:
     assert message.fields["audio_base64"] == "not base64!"
 
 
+@pytest.mark.row("hear the time")
 def test_the_time_as_iso_text_or_unix_seconds() -> None:
     assert parse_server_message('{"timestamp": "2026-01-02T03:04:05Z"}').time_s == 1767323045.0
     assert parse_server_message('{"timestamp": "2026-01-02T04:04:05+01:00"}').time_s == 1767323045.0
@@ -137,6 +144,7 @@ def test_an_avatar_may_speak_of_expired_sessions() -> None:
 
 
 @pytest.mark.parametrize("data", ["", "{", "[1]", "null", "3", '"text"', "[" * 100_000, b"\xff\xfe{}"])
+@pytest.mark.row("hear what is not JSON")
 def test_what_is_no_json_object_is_refused_as_such(data: str | bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - what is caught and skipped by the session
         parse_server_message(data)

@@ -52,6 +52,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
 
 
 @pytest.mark.parametrize("name", ["RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS"])
+@pytest.mark.row("meet the debug switch")
 def test_the_platforms_own_debug_switches_work(name: str) -> None:
     assert Settings.load(environ={name: "true"}).debug
     assert not Settings.load(environ={name: "false"}).debug
@@ -81,6 +82,7 @@ def test_the_platforms_own_debug_switches_work(name: str) -> None:
         ({"debug": "maybe"}, "maybe"),
     ],
 )
+@pytest.mark.row("bad settings", "bad user or project id")
 def test_a_value_that_cannot_be_used_is_refused(given: dict[str, Any], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         Settings(**given)
@@ -95,6 +97,7 @@ def test_a_token_in_an_address_is_refused_and_not_repeated() -> None:
 @pytest.mark.parametrize(
     ("text", "named"), [("width = ", "TOML"), ("colour = 1", "colour"), ("width = '1'\nzzz = 2", "zzz"), (None, "read")]
 )
+@pytest.mark.row("bad settings")
 def test_a_bad_file_is_named(tmp_path: Path, text: str | None, named: str) -> None:
     file = tmp_path / "bad.toml"
     if text is not None:

@@ -39,6 +39,7 @@ def test_a_new_press_in_the_tail_goes_on_with_the_turn() -> None:
     assert spans(outcomes) == [(5_200, 23_200), (23_200, 33_200)], "the pre-roll does not reach into the turn before"
 
 
+@pytest.mark.row("mode voice activity's cap")
 def test_speech_that_never_ends_is_capped_and_goes_on_in_the_next_turn_without_a_gap() -> None:
     sound = levels((8_192, QUIET), (600_000, LOUD), (60_000, QUIET))
     outcomes = play(voice_gate(), sound)
@@ -118,6 +119,7 @@ def test_changing_the_mode_ends_the_turn_and_takes_nothing_from_before() -> None
     ]
 
 
+@pytest.mark.row("mode cancelled recording")
 def test_a_turn_that_is_called_off_sends_no_more_and_a_new_press_begins_another() -> None:
     script: list[Control] = [
         (10_000, Gate.press),

@@ -26,6 +26,7 @@ def check(gate: Gate, turns: list[Turn], start: int, end: int, sound: NDArray[np
     assert counted.received_samples == counted.given_samples + counted.gated_samples + counted.pending_samples
 
 
+@pytest.mark.row("mode push-to-talk")
 def test_push_to_talk_at_every_phase() -> None:
     sound = sound_at(0, 5 * FRAME_SAMPLES)
     for phase in PHASES:
@@ -35,6 +36,7 @@ def test_push_to_talk_at_every_phase() -> None:
         check(gate, turns_of(outcomes), press - PRE_ROLL, release + TAIL, sound)
 
 
+@pytest.mark.row("mode voice activity")
 def test_voice_activity_at_every_phase() -> None:
     """The detector's own step is its resolution: the turn begins at the step that has the first sound."""
     rules = TurnRules(hangover_ms=160)
