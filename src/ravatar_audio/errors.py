@@ -31,7 +31,7 @@ line ends with. Causes are chained (`__cause__`), and codes of libraries and hos
 
 import sys
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class RavatarError(Exception):
@@ -47,6 +47,14 @@ class RavatarError(Exception):
         self.message = message
         self.advice = advice or self.default_advice
         self.details = details
+
+    def replaced(
+        self, *, message: str | None = None, advice: str | None = None, details: Mapping[str, object] | None = None
+    ) -> Self:
+        """The same error, saying more: these for its own, and these details besides its own."""
+        other = type(self)(message or self.message, advice=advice or self.advice)
+        other.details = self.details | dict(details or {})
+        return other
 
 
 class SettingsError(RavatarError):

@@ -1,21 +1,18 @@
-"""Finding the devices of this system, and the true reason when one is not found.
+"""Finding the devices of this system.
 
 Hardware comes first, from the kernel: it is fresh, quiet and opens nothing for long. PortAudio's list adds sound
 servers and other systems; its own view of the hardware is left out, as it is a snapshot of when it was initialised.
 """
 
 import dataclasses
-import errno
-import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 from ravatar_audio.capture import alsa
 from ravatar_audio.capture.cards import list_capture_devices
 from ravatar_audio.capture.devices import Device, choose_device
 from ravatar_audio.capture.portaudio import PortAudio
-from ravatar_audio.errors import DeviceNotFoundError, MediaError, PermissionDeniedError
+from ravatar_audio.errors import DeviceNotFoundError
 
 _HARDWARE_NAME = re.compile(r"\((hw:\d+,\d+)\)$")
 
@@ -56,26 +53,3 @@ def find_without_portaudio(selector: str | int | None) -> Device | None:
         if error.details.get("candidates") and str(selector).startswith(("usb:", "card:")):
             raise
         return None
-
-
-def true_cause(error: MediaError, selector: str | int | None, device_folder: Path = Path("/dev/snd")) -> MediaError:
-    """The system's own reason for a device that PortAudio did not list or could not open; else `error` itself.
-
-    PortAudio says the same for a device that is absent, forbidden or busy.
-    """
-    if not alsa.has_alsa():
-        return error
-    nodes = sorted(device_folder.glob("pcmC*c"))
-    if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
-        return PermissionDeniedError(
-            f"the microphones under {device_folder} may not be opened by this user",
-            advice="Add the user to the group 'audio' (sudo usermod -aG audio USER) and log in again.",
-            errno="EACCES",
-        )
-    name = "default" if selector in (None, "") else str(selector)
-    try:
-        alsa.probe(name)
-    except MediaError as found:
-        # For a name that ALSA does not know either, the first error says more.
-        return error if found.details.get("errno") in ("ENOENT", errno.ENOENT) else found
-    return error

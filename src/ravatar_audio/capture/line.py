@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from ravatar_audio.capture import alsa
 from ravatar_audio.capture.alsa import AlsaStream
+from ravatar_audio.capture.causes import explained, true_cause
 from ravatar_audio.capture.devices import Device, choose_device
-from ravatar_audio.capture.finding import find_without_portaudio, true_cause, with_hardware
+from ravatar_audio.capture.finding import find_without_portaudio, with_hardware
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
@@ -63,7 +64,7 @@ class Line:
             self.close()
             if isinstance(error, DeviceNotFoundError) and self._portaudio_is_asked(wanted):
                 raise true_cause(error, wanted.selector) from error
-            raise
+            raise explained(error, str(wanted.selector or "")) from error.__cause__
         except BaseException:
             self.close()
             raise
@@ -92,12 +93,10 @@ class Line:
         except MediaError as error:
             self.close()
             if isinstance(error, ConstraintsError):
-                refusal = ConstraintsError(f"{error.message}; {_abilities(self.device)}")
-                refusal.details = error.details
-                raise refusal from error
+                raise error.replaced(message=f"{error.message}; {_abilities(self.device)}") from error.__cause__
             if isinstance(error, (DeviceNotFoundError, DeviceInUseError, RecorderError)) and self.device.pcm:
                 raise true_cause(error, self.device.pcm) from error
-            raise
+            raise explained(error, self.device.pcm) from error.__cause__
         except BaseException:
             self.close()
             raise

@@ -1,0 +1,146 @@
+"""Why a microphone cannot be had: who holds it, which group may open it, which sound server does not answer."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from ravatar_audio.capture.access import look_at_access
+from ravatar_audio.capture.cards import list_capture_devices
+from ravatar_audio.capture.causes import explained, of_servers, with_holders
+from ravatar_audio.capture.holders import Holder, holders_of, list_holders
+from ravatar_audio.capture.servers import Server, Servers, look_at_servers, parse_source, socket_paths
+from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError, PermissionDeniedError
+
+ARRAY = "hw:CARD=Array,DEV=0"
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A machine with one USB microphone, which nobody has open."""
+    card = tmp_path / "proc/asound/card2"
+    write(card / "id", "Array\n")
+    write(card / "usbid", "2886:0018\n")
+    write(card / "pcm0c/info", "card: 2\ndevice: 0\nname: USB Audio\n")
+    write(card / "pcm0c/sub0/status", "closed\n")
+    write(tmp_path / "dev/snd/pcmC2D0c", "")
+    return tmp_path
+
+
+def program(root: Path, pid: int, name: str, *files: str) -> None:
+    write(root / f"proc/{pid}/comm", f"{name}\n")
+    for number, file in enumerate(files):
+        link = root / f"proc/{pid}/fd/{number}"
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(file)
+
+
+def test_the_kernel_tells_whose_thread_has_the_device(root: Path) -> None:
+    assert holders_of(ARRAY, root) == []
+    write(root / "proc/asound/card2/pcm0c/sub0/status", "state: RUNNING\nowner_pid   : 4711\ntrigger_time: 1.0\n")
+    write(root / "proc/4711/status", "Name:\tworker\nTgid:\t4700\n")
+    program(root, 4700, "arecord")
+    (device,) = list_capture_devices(root)
+    assert list_holders(device, root) == [Holder(4700, "arecord")]
+
+
+def test_open_files_tell_who_has_the_device(root: Path) -> None:
+    program(root, 10, "vlc", "/dev/null", "/dev/snd/pcmC2D0p")
+    program(root, 11, "pulseaudio", "/dev/null", "/dev/snd/pcmC2D0c")
+    (root / "proc/12").mkdir()  # another user's: its files cannot be seen
+    assert holders_of(ARRAY, root) == [Holder(11, "pulseaudio")]
+
+
+def test_a_busy_device_names_who_has_it(root: Path) -> None:
+    program(root, 11, "arecord", "/dev/snd/pcmC2D0c")
+    error = explained(DeviceInUseError("it is busy", errno="EBUSY"), ARRAY, root)
+    assert isinstance(error, DeviceInUseError)
+    assert "held by arecord (pid 11)" in error.message
+    assert error.advice == "Close what records from it: arecord (pid 11)."
+    assert error.details["errno"] == "EBUSY"
+
+
+def test_a_device_that_the_sound_server_has_is_to_be_taken_through_it() -> None:
+    error = with_holders(DeviceInUseError("it is busy"), [Holder(7, "pipewire")])
+    assert "--device default" in error.advice
+    assert "pipewire (pid 7)" in error.advice
+
+
+def test_a_busy_device_of_an_unknown_holder_keeps_the_general_advice() -> None:
+    assert with_holders(DeviceInUseError("it is busy"), []).advice == DeviceInUseError("").advice
+
+
+def test_forbidden_nodes_name_the_group_that_may(root: Path) -> None:
+    free = look_at_access(root / "dev/snd", may_open=lambda node: True)
+    assert (free.nodes, free.forbidden) == (("pcmC2D0c",), ())
+    access = look_at_access(root / "dev/snd", may_open=lambda node: False)
+    assert access.forbidden == access.nodes
+    group = (root / "dev/snd").group()
+    assert (access.group, group in access.groups) == (group, True)
+    assert f"usermod -aG {group} {access.user}" in access.advice
+    assert f"SupplementaryGroups={group}" in access.advice
+
+
+REFUSED = DeviceNotFoundError("the device 'default' cannot be opened: Connection refused", errno="ECONNREFUSED")
+SOCKET = Path("/run/user/1000/pulse/native")
+
+
+def test_a_sound_server_that_is_not_there_is_to_be_started() -> None:
+    error = of_servers(REFUSED, Servers((), (Server("PulseAudio", SOCKET, errno.ENOENT),)))
+    assert isinstance(error, DeviceNotFoundError)
+    assert "systemctl --user start" in error.advice
+
+
+def test_a_sound_server_of_another_user_is_a_matter_of_permission() -> None:
+    error = of_servers(REFUSED, Servers((), (Server("PulseAudio", SOCKET, errno.EACCES),)))
+    assert isinstance(error, PermissionDeniedError)
+    assert str(SOCKET) in error.message
+    assert "as the user" in error.advice
+
+
+def test_a_sound_server_that_answers_is_not_blamed() -> None:
+    assert of_servers(REFUSED, Servers((), (Server("PulseAudio", SOCKET, 0),))) is REFUSED
+
+
+def test_running_servers_are_found_by_their_programs_and_their_sockets(tmp_path: Path) -> None:
+    program(tmp_path, 900, "pipewire")
+    program(tmp_path, 901, "pipewire-pulse")
+    program(tmp_path, 902, "bash")
+    asked = []
+
+    def connect(path: Path) -> int:
+        asked.append(path)
+        return 0 if path.name == "native" else errno.ENOENT
+
+    found = look_at_servers(tmp_path, {"XDG_RUNTIME_DIR": "/run/user/1000"}, 1000, connect)
+    assert found.processes == (("pipewire", 900), ("pipewire-pulse", 901))
+    assert [server.protocol for server in found.answering] == ["PulseAudio"]
+    assert asked == [tmp_path / "run/user/1000/pulse/native", tmp_path / "run/user/1000/pipewire-0"]
+
+
+@pytest.mark.parametrize(
+    ("environ", "pulse", "pipewire"),
+    [
+        ({}, "/run/user/7/pulse/native", "/run/user/7/pipewire-0"),
+        ({"PULSE_SERVER": "unix:/a/native"}, "/a/native", "/run/user/7/pipewire-0"),
+        ({"PULSE_SERVER": "/b/native", "PIPEWIRE_REMOTE": "pw"}, "/b/native", "/run/user/7/pw"),
+        ({"PULSE_SERVER": "tcp:desk:4713"}, None, "/run/user/7/pipewire-0"),
+        ({"PULSE_RUNTIME_PATH": "/c", "PIPEWIRE_RUNTIME_DIR": "/d"}, "/c/native", "/d/pipewire-0"),
+    ],
+)
+def test_where_a_sound_servers_clients_look(environ: dict[str, str], pulse: str | None, pipewire: str) -> None:
+    found = {protocol: str(path) for protocol, path in socket_paths(environ, 7).items()}
+    assert found == ({"PulseAudio": pulse} if pulse else {}) | {"PipeWire": pipewire}
+
+
+def test_a_sound_servers_source_is_read_with_its_state_and_mute() -> None:
+    info = "Server String: /run/user/1000/pulse/native\nServer Name: pulseaudio\nDefault Source: usbmic\n"
+    rows = "1\tspeaker.monitor\tm\ts16le 2ch 48000Hz\tIDLE\n2\tusbmic\tm\ts16le 2ch 48000Hz\tSUSPENDED\n"
+    source = parse_source(info, rows, "Mute: yes\n")
+    assert (source.server, source.name, source.state, source.is_muted) == ("pulseaudio", "usbmic", "SUSPENDED", True)
+    assert parse_source("", "", "") == parse_source("nonsense", "no\ttabs", "Mute: no")
