@@ -76,11 +76,15 @@ def test_the_microphone_is_listened_to(usb_microphone: MakeMicrophones, tmp_path
     microphones = usb_microphone(Pcm("usbmic"), Pcm("busymic"))
     microphones.control("busymic", "ebusy")
     configured = microphones.environment | {"RAVATAR_STATE_DIR": str(tmp_path)}
-    with emulator(configured, tmp_path / "heard") as (url, _):
-        _, found = examine(configured, "--api-url", url, "--device", "usbmic")
-        assert "usbmic: 48000 Hz" in found["microphone"]["text"]
-        code, found = examine(configured, "--api-url", url, "--device", "busymic")
-        assert (code, found["microphone"]["state"]) == (3, "problem")
+    _, found = examine(configured, "--no-platform", "--device", "usbmic")
+    assert "usbmic: 48000 Hz" in found["capture"]["text"]
+    assert found["losses"]["text"] == "no overrun, nothing lost in 2 s"
+    assert found["DC offset"]["state"] == "warning", "a ramp is never below zero"
+    assert abs(float(found["clock"]["text"].split()[0])) < 500
+    code, found = examine(configured, "--no-platform", "--device", "busymic")
+    assert (code, found["microphone"]["state"]) == (3, "problem")
+    assert found["microphone"]["text"].startswith("media_in_use")
+    assert found["capture"]["state"] == "skipped"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ class Device:
     """Vendor and product, as "2886:0018"."""
     serial: str = ""
     port: str = ""
-    """Where it is plugged in, as "1-1.2"."""
+    """Where it is plugged in: USB bus and ports, as "1-1.2"."""
     rates_hz: tuple[int, ...] = ()
     """Usual rates that it has by itself."""
     formats: tuple[str, ...] = ()
@@ -42,7 +42,26 @@ class Device:
         "alsa" for the kernel's own devices, as PortAudio does not survive their unplugging; "portaudio" for the rest:
         sound servers, plugins, other systems.
         """
-        return "alsa" if self.index is None else "portaudio"
+        return "alsa" if self.is_hardware else "portaudio"
+
+    @property
+    def backend_reason(self) -> str:
+        """Why "auto" takes that backend."""
+        if self.is_hardware:
+            return "hardware is captured by our own thread, which survives its unplugging"
+        return "PortAudio serves what is no hardware: sound servers, plugins, other systems"
+
+    @property
+    def is_hardware(self) -> bool:
+        """The kernel's own device, which ALSA serves."""
+        return self.index is None
+
+    @property
+    def offers(self) -> str:
+        """What it can do by itself, for people."""
+        rates = ", ".join(map(str, self.rates_hz or (self.rate_hz,)))
+        formats = f"; {', '.join(self.formats)}" if self.formats else ""
+        return f"{rates} Hz; up to {self.channels} channels{formats}"
 
     @property
     def selector(self) -> str:

@@ -12,7 +12,7 @@ from ravatar_audio.capture import alsa
 from ravatar_audio.capture.cards import list_capture_devices
 from ravatar_audio.capture.devices import Device, choose_device
 from ravatar_audio.capture.portaudio import PortAudio
-from ravatar_audio.errors import DeviceNotFoundError
+from ravatar_audio.errors import DeviceNotFoundError, MediaError
 
 _HARDWARE_NAME = re.compile(r"\((hw:\d+,\d+)\)$")
 
@@ -23,7 +23,19 @@ def list_devices() -> list[Device]:
     Raises RecorderError when PortAudio cannot be used.
     """
     with PortAudio() as portaudio:
-        return with_hardware(portaudio.devices())
+        listed = portaudio.devices()
+    return [_with_abilities(device) for device in with_hardware(listed)]
+
+
+def _with_abilities(device: Device) -> Device:
+    """What ALSA says of a device that PortAudio lists; PortAudio itself tells one rate only."""
+    if device.is_hardware or not device.pcm or not alsa.has_alsa():
+        return device
+    try:
+        abilities = alsa.probe(device.pcm)
+    except MediaError as error:
+        return dataclasses.replace(device, problem=error.code)
+    return dataclasses.replace(device, rates_hz=abilities.rates_hz, formats=abilities.formats)
 
 
 def with_hardware(listed: list[Device]) -> list[Device]:

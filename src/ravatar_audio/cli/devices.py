@@ -2,59 +2,57 @@
 
 import dataclasses
 import json
+import shlex
+import sys
 
 import click
 
 from ravatar_audio.capture import Device, list_devices
+from ravatar_audio.errors import DeviceNotFoundError
 
 
 @click.command(name="devices")
-@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array instead of text.")
 def command(as_json: bool) -> None:
-    """List the microphones; --device takes a selector, a name, or a part of a name that fits only one of them.
+    """List the microphones, each with what chooses it, what captures it and what it can do by itself.
 
-    Under the backend "alsa" our own thread captures, as PortAudio does not survive the unplugging of hardware; under
-    "portaudio" PortAudio's thread does, for sound servers and everything else.
+    --device takes a selector as listed (usb:VID:PID, card:ID), a name, or a part of a name that fits only one. These
+    survive a reboot and replugging; a number (PortAudio's index) does not.
     """
     devices = list_devices()
     if as_json:
         click.echo(json.dumps([_as_dict(device) for device in devices]))
     elif devices:
-        click.echo(table(devices))
+        click.echo("\n".join(map(described, devices)))
+        click.echo(
+            "* is the system's default" if any(device.is_default for device in devices) else "None is the default."
+        )
     else:
         click.echo("No microphone was found.", err=True)
-        click.echo(
-            "  Connect one; on Linux the user must be in the group 'audio', or a sound server must run.", err=True
-        )
+        click.echo(f"  {DeviceNotFoundError.advice_on(sys.platform)}", err=True)
+        click.echo("  'ravatar-audio doctor' says what stands in the way.", err=True)
 
 
 def _as_dict(device: Device) -> dict[str, object]:
-    return dataclasses.asdict(device) | {"backend": device.backend, "selector": device.selector}
+    derived = {name: getattr(device, name) for name in ("backend", "backend_reason", "selector")}
+    return dataclasses.asdict(device) | derived
 
 
-def table(devices: list[Device]) -> str:
-    """The devices in columns; an asterisk marks the default one."""
-    rows = [("", "index", "name", "host API", "channels", "rate", "backend", "selector")]
-    rows += [
-        (
-            "*" if item.is_default else "",
-            "" if item.index is None else str(item.index),
-            item.name,
-            item.host_api,
-            str(item.channels),
-            f"{item.rate_hz} Hz" if item.rate_hz else item.problem,
-            item.backend,
-            item.selector,
-        )
-        for item in devices
-    ]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    right = {1, 4, 5}
+def described(device: Device) -> str:
+    """A device for people, in a few lines; an asterisk marks the default one."""
+    identity = {
+        "card": device.card_id,
+        "USB": device.usb_id,
+        "serial": device.serial,
+        "port": device.port,
+        "ALSA name": device.pcm,
+        "index": "" if device.index is None else str(device.index),
+    }
     lines = [
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
+        f"{'*' if device.is_default else ' '} {device.name} ({device.host_api})",
+        f"    select    --device {shlex.quote(device.selector)}",
+        f"    backend   {device.backend}: {device.backend_reason}",
+        f"    offers    {device.problem or device.offers}",
+        f"    identity  {', '.join(f'{what} {value}' for what, value in identity.items() if value)}",
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join(lines)

@@ -1,0 +1,195 @@
+"""Two seconds of the microphone, and what they say about it. `judge` is pure."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import trio
+
+from ravatar_audio.capture import Microphone
+from ravatar_audio.cli.checks import Finding
+from ravatar_audio.frames import RATE_HZ, Frame, dbfs
+from ravatar_audio.settings import Settings
+
+QUIET_PEAK_DBFS = -70.0
+"""A live microphone in a quiet room reaches more than this by its own noise."""
+OFFSET_MAX_DBFS = -40.0
+"""1 % of full scale: beyond it an offset takes headroom and disturbs detectors of level."""
+DRIFT_MAX_PPM = 500.0
+"""A quartz is good to 100 ppm; beyond this the device is wrong about its rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came from the microphone. Levels are of int16 samples at 16 kHz."""
+
+    name: str
+    device: str
+    """Rate, channels and format."""
+    backend: str
+    seconds: float
+    samples: int
+    peak: int
+    energy: int
+    total: int
+    """Sum of all samples, for the offset."""
+    clipped: int
+    overruns: int
+    lost_samples: int
+    ring_dropped_samples: int
+    drift_ppm: float
+    drift_error_ppm: float
+    """Twice the standard error of the drift; infinity when it cannot be told."""
+
+    @property
+    def offset(self) -> float:
+        return self.total / self.samples if self.samples else 0.0
+
+
+async def listen(settings: Settings, seconds: float) -> Heard:
+    """Open the settings' microphone and listen. Raises its MediaError or SettingsError."""
+    frames: list[Frame] = []
+    async with Microphone.from_settings(settings) as microphone:
+        with trio.move_on_after(seconds + 0.256):  # the last frame takes a moment to fill
+            async for frame in microphone:
+                frames.append(frame)
+                if sum(item.length_samples for item in frames) >= seconds * RATE_HZ:
+                    break
+        counts = microphone.statistics()
+        device = f"{microphone.rate_hz} Hz, {microphone.channels} channels, {microphone.format}"
+        name, backend = microphone.name, microphone.backend
+    drift_ppm, drift_error_ppm = clock_drift_ppm(frames)
+    return Heard(
+        name=name,
+        device=device,
+        backend=backend,
+        seconds=seconds,
+        samples=sum(frame.length_samples for frame in frames),
+        peak=max((frame.peak for frame in frames), default=0),
+        energy=sum(hop.energy for frame in frames for hop in frame.hops),
+        total=sum(int(np.frombuffer(frame.pcm, "<i2").sum(dtype=np.int64)) for frame in frames),
+        clipped=sum(frame.clipped for frame in frames),
+        overruns=counts.device_overruns,
+        lost_samples=counts.device_lost_samples,
+        ring_dropped_samples=counts.ring_dropped_samples,
+        drift_ppm=drift_ppm,
+        drift_error_ppm=drift_error_ppm,
+    )
+
+
+def clock_drift_ppm(frames: Sequence[Frame]) -> tuple[float, float]:
+    """By how much the device's clock is fast against the system's, and twice the standard error. Pure.
+
+    A straight line by least squares through the frames' ends: samples that had come, over the time of the last one at
+    the microphone. Frames before a gap are left out. With fewer than three, the error is infinite.
+    """
+    first = max((number for number, frame in enumerate(frames) if frame.discontinuity), default=0)
+    frames = frames[first:]
+    if len(frames) < 3:
+        return 0.0, math.inf
+    at_s = np.array([frame.captured_s for frame in frames])
+    at_s -= at_s.mean()
+    ahead_s = np.array([frame.position_samples + frame.length_samples for frame in frames]) / RATE_HZ
+    ahead_s -= ahead_s.mean() + at_s
+    spread = float(at_s @ at_s)
+    if spread <= 0:
+        return 0.0, math.inf
+    slope = float(at_s @ ahead_s) / spread
+    residual = ahead_s - slope * at_s
+    error = math.sqrt(float(residual @ residual) / (len(frames) - 2) / spread)
+    return slope * 1e6, 2e6 * error
+
+
+def judge(heard: Heard) -> Iterator[Finding]:
+    """What is to be said about it. Pure."""
+    what = f"{heard.name}: {heard.device}, captured by the backend {heard.backend}"
+    if not heard.samples:
+        yield Finding(
+            "capture",
+            "problem",
+            f"{what}; nothing came in {heard.seconds:g} s",
+            "Reconnect the microphone; behind a sound server, look for a suspended source (pactl list sources).",
+            3,
+        )
+        return
+    yield Finding("capture", "fine", what)
+    yield judge_level(heard)
+    yield judge_clipping(heard)
+    yield judge_offset(heard)
+    yield judge_losses(heard)
+    yield judge_drift(heard)
+
+
+def judge_level(heard: Heard) -> Finding:
+    if heard.peak == 0:
+        return Finding(
+            "level",
+            "warning",
+            f"digital silence: {heard.seconds:g} s of nothing but zeros, which no live microphone sends",
+            "It is muted: by a switch on it, in the mixer (alsamixer, F4), in the sound server (pactl set-source-mute "
+            "@DEFAULT_SOURCE@ 0), or by the system's privacy settings. Else it is dead.",
+        )
+    rms_dbfs = dbfs(math.sqrt(heard.energy / heard.samples))
+    said = f"peak {dbfs(heard.peak):.1f} dBFS, RMS {rms_dbfs:.1f} dBFS in {heard.seconds:g} s"
+    if dbfs(heard.peak) < QUIET_PEAK_DBFS:
+        return Finding(
+            "level",
+            "warning",
+            f"{said}: hardly anything is heard",
+            "Speak while this runs; if it stays so, raise the microphone's gain (alsamixer, F4) or choose another one.",
+        )
+    return Finding("level", "fine", said)
+
+
+def judge_clipping(heard: Heard) -> Finding:
+    if heard.clipped:
+        return Finding(
+            "clipping",
+            "warning",
+            f"{heard.clipped} samples at full scale",
+            "Lower the microphone's gain (alsamixer, F4), or speak from further away.",
+        )
+    return Finding("clipping", "fine", "no sample at full scale")
+
+
+def judge_offset(heard: Heard) -> Finding:
+    share = heard.offset / 32_768
+    said = f"{100 * share:+.2f} % of full scale"
+    if abs(share) > 10 ** (OFFSET_MAX_DBFS / 20):
+        return Finding(
+            "DC offset",
+            "warning",
+            said,
+            "A fault of cheap microphones: it takes headroom, and disturbs detectors of level. Use another one, or a "
+            "USB sound card with a better input.",
+        )
+    return Finding("DC offset", "fine", said)
+
+
+def judge_losses(heard: Heard) -> Finding:
+    if heard.overruns or heard.ring_dropped_samples:
+        lost_ms = 1e3 * (heard.lost_samples + heard.ring_dropped_samples) / RATE_HZ
+        return Finding(
+            "losses",
+            "warning",
+            f"{heard.overruns} overruns, {lost_ms:.0f} ms of sound lost in {heard.seconds:g} s",
+            "The machine is too busy, or the microphone's power or USB connection is bad: look at priority and power "
+            "below, try another port without a hub.",
+        )
+    return Finding("losses", "fine", f"no overrun, nothing lost in {heard.seconds:g} s")
+
+
+def judge_drift(heard: Heard) -> Finding:
+    if math.isinf(heard.drift_error_ppm):
+        return Finding("clock", "skipped", "too little sound came in one piece to tell the clock's drift")
+    said = f"{heard.drift_ppm:+.0f} ppm, give or take {max(1.0, heard.drift_error_ppm):.0f}, against the system's clock"
+    if abs(heard.drift_ppm) - heard.drift_error_ppm > DRIFT_MAX_PPM:
+        return Finding(
+            "clock",
+            "warning",
+            said,
+            "The device is wrong about its rate, or loses sound without telling: try another rate (--rate) or port.",
+        )
+    coarse = f" ({heard.seconds:g} s tell it coarsely; --listen 60 better)" if heard.seconds < 30 else ""
+    return Finding("clock", "fine", said + coarse)

@@ -1,0 +1,136 @@
+"""What the doctor looks at on the machine: limits of the audio thread, and a Raspberry Pi's power. Mostly pure.
+
+`root` is for tests.
+"""
+
+import os
+import re
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from ravatar_audio.capture.alsa import PRIORITY
+from ravatar_audio.capture.cards import read_text
+from ravatar_audio.capture.servers import ask_program
+from ravatar_audio.cli.checks import Finding
+
+_CAP_IPC_LOCK = 14  # linux/capability.h
+
+THROTTLED_BITS = {
+    0: "under-voltage",
+    1: "ARM frequency capped",
+    2: "throttled",
+    3: "soft temperature limit active",
+}
+"""Of `vcgencmd get_throttled`: now; the same 16 higher: since boot (raspberrypi.com, documentation of vcgencmd)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What a Raspberry Pi says about its power and temperature."""
+
+    now: tuple[str, ...]
+    since_boot: tuple[str, ...]
+
+    def finding(self) -> Finding:
+        advice = (
+            "Use the power supply made for this model and a short, thick cable; give the microphone a powered hub."
+            if any("voltage" in word for word in self.now + self.since_boot)
+            else "Cool it: a heat sink, a fan, an open case."
+        )
+        if self.now:
+            return Finding("power", "warning", f"now: {', '.join(self.now)}", advice)
+        if self.since_boot:
+            return Finding("power", "warning", f"fine now, but since boot: {', '.join(self.since_boot)}", advice)
+        return Finding("power", "fine", "no under-voltage and no throttling since boot")
+
+
+def parse_throttled(text: str) -> Power | None:
+    """From "throttled=0x50005", as vcgencmd prints it, or the bare number of the kernel's file; None for neither."""
+    found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]+)", text.strip())
+    if not found:
+        return None
+    bits = int(found[1], 16)
+    now = tuple(word for bit, word in THROTTLED_BITS.items() if bits >> bit & 1)
+    return Power(now, tuple(word for bit, word in THROTTLED_BITS.items() if bits >> (bit + 16) & 1))
+
+
+def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding | None:
+    """None on what is no Raspberry Pi. `vcgencmd` is the program's output, asked for when None."""
+    if "Raspberry Pi" not in read_text(root / "proc/device-tree/model"):
+        return None
+    for path in root.glob("sys/devices/platform/soc*/*firmware/get_throttled"):
+        if power := parse_throttled(read_text(path)):
+            return power.finding()
+    if power := parse_throttled(ask_program("vcgencmd", "get_throttled") if vcgencmd is None else vcgencmd):
+        return power.finding()
+    for name in root.glob("sys/class/hwmon/hwmon*/name"):
+        if read_text(name) == "rpi_volt" and (alarm := read_text(name.parent / "in0_lcrit_alarm")):
+            return Power(("under-voltage",) if alarm == "1" else (), ()).finding()
+    return Finding("power", "skipped", "neither vcgencmd nor the kernel tells of under-voltage")
+
+
+def why_no_priority() -> str | None:
+    """Why a thread of this process may not have the audio thread's real-time priority; None when it may.
+
+    It is tried, in a thread that ends with it, as limits, capabilities and control groups all have a say.
+    """
+    if sys.platform != "linux":
+        return f"the audio thread's priority is the sound system's affair on {sys.platform}"
+    results: list[str | None] = []
+
+    def attempt() -> None:
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+            results.append(None)
+        except OSError as error:
+            results.append(error.strerror or "refused")
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+def check_priority(refusal: str | None, limit: int | None) -> Finding:
+    """Pure: `refusal` is why_no_priority()'s, `limit` RLIMIT_RTPRIO's soft value."""
+    if refusal is None:
+        return Finding("priority", "fine", f"the audio thread may run at real-time priority {PRIORITY}")
+    said = "" if limit is None else f"; RLIMIT_RTPRIO is {limit}"
+    return Finding(
+        "priority",
+        "warning",
+        f"no real-time priority for the audio thread: {refusal}{said}",
+        f"Allow it: LimitRTPRIO=20 in a systemd service, or '@audio - rtprio 20' in /etc/security/limits.d/audio.conf "
+        f"and a new login; at least {PRIORITY} is needed. Without it a busy machine may lose sound.",
+    )
+
+
+def check_memory(limit: int | None, status: str) -> Finding:
+    """Pure: `limit` is RLIMIT_MEMLOCK's soft value, None for no limit; `status` the text of /proc/self/status."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
+    if limit is None or (found and int(found[1], 16) >> _CAP_IPC_LOCK & 1):
+        return Finding("memory", "fine", "memory may be locked")
+    return Finding(
+        "memory",
+        "warning",
+        f"memory cannot be locked: RLIMIT_MEMLOCK is {limit // 1024} KiB",
+        "Allow it where the machine swaps: LimitMEMLOCK=infinity in a systemd service, or '@audio - memlock unlimited' "
+        "in /etc/security/limits.d/audio.conf and a new login.",
+    )
+
+
+def check_limits() -> list[Finding]:
+    """Of this process, where there are such limits."""
+    if sys.platform != "linux":
+        return [Finding(name, "skipped", f"is the sound system's affair on {sys.platform}") for name in ("priority",)]
+    import resource
+
+    memory_limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+    return [
+        check_priority(why_no_priority(), resource.getrlimit(resource.RLIMIT_RTPRIO)[0]),
+        check_memory(
+            None if memory_limit == resource.RLIM_INFINITY else memory_limit, read_text(Path("/proc/self/status"))
+        ),
+    ]

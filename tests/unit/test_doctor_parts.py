@@ -1,0 +1,246 @@
+"""What the doctor concludes from what it sees: when each thing is fine, when it is not, and what is to be done."""
+
+import errno
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ravatar_audio.capture import Device
+from ravatar_audio.capture.access import Access
+from ravatar_audio.capture.holders import Holder
+from ravatar_audio.capture.servers import Server, Servers, Source
+from ravatar_audio.cli import listening, machine, sound
+from ravatar_audio.cli.checks import Finding
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
+from ravatar_audio.native import Chain
+from ravatar_audio.settings import Settings
+
+BITS_NOW = {0: "under-voltage", 1: "ARM frequency capped", 2: "throttled", 3: "soft temperature limit active"}
+
+
+@pytest.mark.parametrize("bit", range(20))
+def test_each_bit_of_a_raspberry_pis_power_is_told(bit: int) -> None:
+    power = machine.parse_throttled(f"throttled={1 << bit:#x}")
+    assert power is not None
+    assert power.now == ((BITS_NOW[bit],) if bit < 4 else ())
+    assert power.since_boot == ((BITS_NOW[bit - 16],) if bit >= 16 else ())
+    expected = "warning" if bit in (0, 1, 2, 3, 16, 17, 18, 19) else "fine"
+    assert power.finding().state == expected
+    assert ("power supply" in power.finding().advice) == (bit in (0, 16))
+
+
+def test_all_bits_at_once_and_none() -> None:
+    everything = machine.parse_throttled("throttled=0xf000f\n")
+    assert everything is not None
+    assert everything.now == everything.since_boot == tuple(BITS_NOW.values())
+    assert machine.parse_throttled("50005") == machine.parse_throttled("throttled=0x50005"), (
+        "as the kernel's file has it"
+    )
+    for nonsense in ("", "error=1", "VCHI initialization failed"):
+        assert machine.parse_throttled(nonsense) is None
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_power_is_asked_of_whatever_tells_it_and_of_a_raspberry_pi_only(tmp_path: Path) -> None:
+    def state() -> str:
+        finding = machine.check_power(tmp_path, vcgencmd="")
+        return finding.state if finding else "none"
+
+    assert state() == "none"
+    write(tmp_path / "proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
+    assert state() == "skipped"
+    write(tmp_path / "sys/class/hwmon/hwmon1/name", "rpi_volt\n")
+    write(tmp_path / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n")
+    assert state() == "fine"
+    write(tmp_path / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n")
+    assert state() == "warning"
+    write(tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled", "0\n")
+    assert state() == "fine", "the firmware knows more than the alarm"
+    finding = machine.check_power(tmp_path / "nowhere", vcgencmd="throttled=0x0")
+    assert finding is None
+
+
+def test_priority_and_memory_say_what_to_allow() -> None:
+    assert machine.check_priority(None, 0).state == "fine"
+    refused = machine.check_priority("Operation not permitted", 0)
+    assert (refused.state, refused.exit_code) == ("warning", 0)
+    assert "RLIMIT_RTPRIO is 0" in refused.text
+    assert "LimitRTPRIO=20" in refused.advice
+    unprivileged, privileged = "CapEff:\t0000000000000000\n", "CapEff:\t000001ffffffffff\n"
+    assert machine.check_memory(None, unprivileged).state == "fine"
+    assert machine.check_memory(8 << 20, privileged).state == "fine"
+    limited = machine.check_memory(8 << 20, unprivileged)
+    assert limited.state == "warning"
+    assert "8192 KiB" in limited.text
+    assert "LimitMEMLOCK=infinity" in limited.advice
+
+
+GOOD = listening.Heard(
+    name="Array",
+    device="48000 Hz, 2 channels, int16",
+    backend="alsa",
+    seconds=2.0,
+    samples=2 * RATE_HZ,
+    peak=3_277,
+    energy=2 * RATE_HZ * 328**2,
+    total=32_000 * 10,
+    clipped=0,
+    overruns=0,
+    lost_samples=0,
+    ring_dropped_samples=0,
+    drift_ppm=12.0,
+    drift_error_ppm=40.0,
+)
+
+
+def by_name(heard: listening.Heard) -> dict[str, Finding]:
+    return {finding.name: finding for finding in listening.judge(heard)}
+
+
+def test_a_good_microphone_is_fine_throughout_with_its_figures() -> None:
+    found = by_name(GOOD)
+    assert list(found) == ["capture", "level", "clipping", "DC offset", "losses", "clock"]
+    assert {finding.state for finding in found.values()} == {"fine"}
+    assert found["level"].text == "peak -20.0 dBFS, RMS -40.0 dBFS in 2 s"
+    assert found["DC offset"].text == "+0.03 % of full scale"
+    assert found["clock"].text.startswith("+12 ppm, give or take 40")
+    assert "coarsely" in found["clock"].text, "two seconds say little about a clock, and that is said"
+    assert "coarsely" not in by_name(replace(GOOD, seconds=60.0))["clock"].text
+
+
+@pytest.mark.parametrize(
+    ("changed", "name", "said", "advised"),
+    [
+        ({"peak": 0, "energy": 0}, "level", "digital silence", "muted"),
+        ({"peak": 5, "energy": 32_000}, "level", "hardly anything", "gain"),
+        ({"clipped": 7}, "clipping", "7 samples", "Lower"),
+        ({"total": 32_000 * 1_000}, "DC offset", "+3.05 %", "headroom"),
+        ({"total": -32_000 * 1_000}, "DC offset", "-3.05 %", "headroom"),
+        ({"overruns": 2, "lost_samples": 1_600}, "losses", "2 overruns, 100 ms", "busy"),
+        ({"ring_dropped_samples": 4_096}, "losses", "256 ms", "busy"),
+        ({"drift_ppm": -900.0}, "clock", "-900 ppm", "rate"),
+    ],
+)
+def test_each_fault_of_a_microphone_is_named_with_what_to_do(
+    changed: dict[str, float], name: str, said: str, advised: str
+) -> None:
+    found = by_name(replace(GOOD, **changed))  # type: ignore[arg-type]
+    assert found[name].state == "warning"
+    assert said in found[name].text
+    assert advised in found[name].advice
+    assert {other.state for other in found.values() if other.name != name} == {"fine"}
+
+
+def test_a_drift_within_its_uncertainty_is_no_fault_and_without_sound_there_is_none() -> None:
+    assert by_name(replace(GOOD, drift_ppm=900.0, drift_error_ppm=500.0))["clock"].state == "fine"
+    assert by_name(replace(GOOD, drift_error_ppm=math.inf))["clock"].state == "skipped"
+
+
+def test_a_microphone_that_sends_nothing_is_a_problem() -> None:
+    (finding,) = listening.judge(replace(GOOD, samples=0))
+    assert (finding.state, finding.exit_code) == ("problem", 3)
+    assert "nothing came" in finding.text
+
+
+def frames_of(ppm: float, seconds: float, *, jitter_s: float = 0.0, gap_after: int = -1) -> list[Frame]:
+    """Frames of a device whose clock is fast by `ppm`, through the core."""
+    frames: list[Frame] = []
+    at_s, block = 1_000.0, 160
+    with Chain(rate_hz=RATE_HZ, capacity_frames=4) as chain:
+        for number in range(round(seconds * 100)):
+            at_s += block / RATE_HZ / (1 + ppm * 1e-6)
+            if number == gap_after:
+                chain.note_loss(RATE_HZ // 2)
+                at_s += 0.6  # more than the device admits
+            chain.push(bytes(2 * block), at_s + jitter_s * (number % 7))
+            frames.extend(chain.take_all())
+    return frames
+
+
+@pytest.mark.parametrize("ppm", [0.0, 80.0, -350.0, 3_000.0])
+def test_the_clocks_drift_is_measured(ppm: float) -> None:
+    measured, error = listening.clock_drift_ppm(frames_of(ppm, 3.0))
+    assert abs(measured - ppm) < 1.0 + 1e-3 * abs(ppm)  # within a block the nominal rate is taken
+    assert error < 1.0 + 0.02 * abs(ppm)
+
+
+def test_the_drifts_uncertainty_covers_what_jitter_makes_of_it() -> None:
+    measured, error = listening.clock_drift_ppm(frames_of(0.0, 2.5, jitter_s=1e-4))
+    assert 1 < error < 1_000
+    assert abs(measured) < 2 * error
+    _, better = listening.clock_drift_ppm(frames_of(0.0, 25.0, jitter_s=1e-4))
+    assert better < error / 5, "listening longer tells it better"
+
+
+def test_a_gap_does_not_count_as_drift() -> None:
+    frames = frames_of(50.0, 5.0, gap_after=150)
+    assert any(frame.discontinuity for frame in frames)
+    assert abs(listening.clock_drift_ppm(frames)[0] - 50.0) < 1.0
+    assert listening.clock_drift_ppm(frames[:2])[1] == math.inf
+    assert frames[0].length_samples == FRAME_SAMPLES
+
+
+ACCESS = Access(("pcmC1D0c",), (), "audio", "kiosk", ("kiosk",))
+SOCKET = Path("/run/user/1000/pulse/native")
+NONE = Servers((), (Server("PulseAudio", SOCKET, errno.ENOENT),))
+PULSE = Servers((("pulseaudio", 9),), (Server("PulseAudio", SOCKET, 0),))
+FORBIDDEN = Servers((("pulseaudio", 9),), (Server("PulseAudio", SOCKET, errno.EACCES),))
+
+
+def test_forbidden_hardware_is_a_problem_unless_a_sound_server_serves() -> None:
+    assert sound.check_access(ACCESS, NONE).state == "fine"
+    locked = replace(ACCESS, forbidden=ACCESS.nodes)
+    problem = sound.check_access(locked, NONE)
+    assert (problem.state, problem.exit_code) == ("problem", 3)
+    assert problem.text.startswith("permission_denied: kiosk may not open pcmC1D0c")
+    assert "usermod -aG audio kiosk" in problem.advice
+    assert sound.check_access(locked, PULSE).state == "fine"
+    assert sound.check_access(replace(ACCESS, nodes=()), FORBIDDEN).state == "problem"
+    assert sound.check_access(replace(ACCESS, nodes=()), NONE).state == "fine"
+
+
+@pytest.mark.parametrize(
+    ("servers", "source", "state", "said"),
+    [
+        (NONE, None, "fine", "none runs"),
+        (PULSE, None, "fine", "PulseAudio (pid 9)"),
+        (PULSE, Source("pulseaudio", "usbmic", "SUSPENDED", False), "fine", "usbmic, suspended"),
+        (PULSE, Source("pulseaudio", "usbmic", "IDLE", True), "warning", "muted"),
+        (PULSE, Source("pulseaudio", "speaker.monitor", "IDLE", False), "warning", "loudspeaker"),
+        (FORBIDDEN, None, "warning", "does not answer"),
+    ],
+)
+def test_a_sound_server_is_told_with_its_state(servers: Servers, source: Source | None, state: str, said: str) -> None:
+    finding = sound.check_servers(servers, source)
+    assert finding.state == state
+    assert said in finding.text
+    assert bool(finding.advice) == (state != "fine")
+
+
+DEVICE = Device(None, "Array", "ALSA hardware", 2, 48_000, True, "hw:CARD=Array,DEV=0", "Array", "2886:0018")
+
+
+def test_the_choice_of_device_and_backend_is_told_with_its_reason() -> None:
+    hardware = sound.check_choice(DEVICE, Settings(device="array")).text
+    assert "--device array is Array; backend alsa" in hardware
+    assert "survives" in hardware
+    other = sound.check_choice(replace(DEVICE, index=3), Settings()).text
+    assert "the system's default is Array; backend portaudio" in other
+    assert "as the settings say" in sound.check_choice(DEVICE, Settings(backend="pyaudio")).text
+    assert sound.check_devices([]).exit_code == 3
+    listed = sound.check_devices([DEVICE, replace(DEVICE, problem="media_in_use", is_default=False)]).text
+    assert listed.splitlines()[0].startswith("* Array [usb:2886:0018, alsa]: 48000 Hz")
+    assert listed.endswith("media_in_use")
+
+
+def test_who_has_the_device_is_told() -> None:
+    assert sound.check_holders([]).state == "fine"
+    finding = sound.check_holders([Holder(5, "arecord"), Holder(7, "pipewire")])
+    assert finding.state == "warning"
+    assert "arecord (pid 5), pipewire (pid 7) have it open" in finding.text
