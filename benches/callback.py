@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -25,9 +24,10 @@ import pyaudio
 import soxr
 import trio
 
-from benches.harness import Report, arguments, percentile
 from ravatar_audio.capture import Microphone
 from tests.device.microphones import PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_shared
+
+from .harness import Report, arguments, percentile, this_module
 
 RATE_HZ, CHANNELS, BLOCK_SAMPLES = 48_000, 2, 480
 SHARE_GOAL_PERCENT = 0.1
@@ -99,7 +99,7 @@ def child(contender: str, load: str, seconds: float) -> None:
 
 def run(microphones: VirtualMicrophones, contender: str, load: str, seconds: float) -> dict[str, Any]:
     """The same in a process that has the virtual microphone."""
-    command = [sys.executable, "-m", "benches.callback", "--run", contender, load, str(seconds)]
+    command = this_module("callback", "--run", contender, load, seconds)
     done = subprocess.run(
         command, env=microphones.environment, capture_output=True, text=True, timeout=seconds + 60, check=True
     )

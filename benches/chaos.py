@@ -22,11 +22,12 @@ from typing import Any
 import trio
 import trio.testing
 
-from benches.harness import Report, arguments, median, percentile
 from ravatar_audio import Emulator, EmulatorSettings, Frame, LinkLost, LinkUp, LiveSession, Settings, SyntheticSource
 from ravatar_audio.api.backoff import Backoff
 from ravatar_audio.emulator import EmulatorStatistics, Fault
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES
+
+from .harness import Report, arguments, median, percentile
 
 CLEAN = "clean drop"
 BLACK_HOLE = "black hole"

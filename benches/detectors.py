@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from benches import speech
-from benches.harness import Report, arguments, median, percentile
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.turns import Detector, EventKind, Gate, TurnEvent, TurnRules
 from ravatar_audio.turns.neural import NeuralDetector
+
+from . import speech
+from .harness import Report, arguments, median, percentile
 
 SNRS_DB = (20, 10, 5, 0)
 LEAD_S, GAP_S = 4.0, 2.5

@@ -1,96 +1,61 @@
-"""What all benches share: arguments, the machine's fingerprint, figures with goals, the table and the JSON."""
+"""What all benches share: arguments, taking turns, progress, and the report's table, JSON and plots.
+
+with running("ring", __doc__) as (report, options):
+    took_s = interleave({"ours": ours, "theirs": theirs}, rounds=5 if options.quick else 30)
+    report.percentiles("ours, one hand-off", [value * 1e6 for value in took_s["ours"]], "us", {99: 5.0})
+"""
 
 import argparse
-import json
 import os
-import platform
 import statistics
+import subprocess
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TypeVar
+
+from .distribution import Distribution, new_histogram
+from .machine import fingerprint
+from .results import Missing, Report, Row, question
+
+__all__ = [
+    "Distribution",
+    "Missing",
+    "Report",
+    "Row",
+    "arguments",
+    "fingerprint",
+    "interleave",
+    "median",
+    "needs_program",
+    "new_histogram",
+    "percentile",
+    "progress",
+    "running",
+    "this_module",
+]
+
+Result = TypeVar("Result")
+PROGRESS_FD = "RAVATAR_BENCH_PROGRESS_FD"
+"""Names the file descriptor on which whoever started the bench reads how far it is: lines of `share text`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One figure. `goal` is what it is held against, None where there is none; `reached` follows from it."""
+@contextmanager
+def running(
+    bench: str, description: str | None, extend: Callable[[argparse.ArgumentParser], object] | None = None
+) -> Iterator[tuple[Report, argparse.Namespace]]:
+    """A bench from its arguments to its report. Missing, raised within, is reported and is no failure.
 
-    figure: str
-    value: float | None
-    unit: str
-    goal: float | None = None
-    goal_is: Literal["at_least", "at_most"] = "at_most"
-
-    @property
-    def reached(self) -> bool | None:
-        """Whether the value meets its goal; None where there is no goal or no value."""
-        if self.goal is None or self.value is None:
-            return None
-        return self.value >= self.goal if self.goal_is == "at_least" else self.value <= self.goal
-
-
-@dataclass(slots=True)
-class Report:
-    """Collects a bench's rows, prints them as a table and writes them as JSON."""
-
-    bench: str
-    rows: list[Row] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    def at_most(self, figure: str, value: float | None, unit: str, goal: float | None = None) -> None:
-        """Add a figure that is good when it is small."""
-        self.rows.append(Row(figure, value, unit, goal, "at_most"))
-
-    def at_least(self, figure: str, value: float | None, unit: str, goal: float | None = None) -> None:
-        """Add a figure that is good when it is large."""
-        self.rows.append(Row(figure, value, unit, goal, "at_least"))
-
-    def note(self, text: str) -> None:
-        """Say something that the table cannot: a contender that is missing, a run that was disturbed."""
-        self.notes.append(text)
-
-    def as_dict(self) -> dict[str, object]:
-        """The JSON schema of every bench."""
-        rows = [
-            {key: value for key, value in asdict(row).items() if key != "goal_is"} | {"reached": row.reached}
-            for row in self.rows
-        ]
-        return {"bench": self.bench, "machine": fingerprint(), "rows": rows, "notes": self.notes}
-
-    def finish(self, options: argparse.Namespace) -> None:
-        """Print the table and write --json FILE if asked."""
-        width = max((len(row.figure) for row in self.rows), default=0)
-        for row in self.rows:
-            value = "missing" if row.value is None else f"{row.value:,.4g}"
-            sign = {"at_least": "≥", "at_most": "≤"}[row.goal_is]
-            goal = "" if row.goal is None else f"  goal {sign} {row.goal:g}"
-            verdict = {None: "", True: "  reached", False: "  NOT reached"}[row.reached]
-            print(f"{row.figure:<{width}}  {value:>10} {row.unit}{goal}{verdict}")
-        for note in self.notes:
-            print(f"note: {note}")
-        if options.json:
-            Path(options.json).write_text(json.dumps(self.as_dict(), indent=1) + "\n", encoding="utf-8")
-
-
-def fingerprint() -> dict[str, object]:
-    """What the figures depend on: processor, kernel, versions, and the load at the moment."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        models = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        cpu = models[0] if models else cpu
-    governor = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "governor": governor.read_text().strip() if governor.exists() else None,
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "python": sys.version.split()[0],
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-    }
+    `description` is the module's docstring; its first sentence is the question that reports show.
+    """
+    options = arguments(bench, description, extend)
+    report = Report(bench, question(description), options.quick)
+    try:
+        yield report, options
+    except Missing as missing:
+        report.lacks(bench, str(missing))
+    progress(1.0)
+    report.finish(options)
 
 
 def arguments(
@@ -98,11 +63,59 @@ def arguments(
 ) -> argparse.Namespace:
     """Parse the options that every bench has, and what `extend` adds."""
     parser = argparse.ArgumentParser(prog=f"python -m benches.{bench}", description=description)
-    parser.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--json", metavar="FILE", help="write all that was found as JSON")
+    parser.add_argument("--plot", metavar="DIR", help="draw it, as SVG files BENCH-N.svg in this folder")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; figures are rougher")
     if extend:
         extend(parser)
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.description = description
+    return options
+
+
+def interleave(
+    contenders: Mapping[str, Callable[[], Result]], rounds: int, *, warm_up: int = 1, show_progress: bool = True
+) -> dict[str, list[Result]]:
+    """Let each contender run once in each round, and keep what it gives; the first `warm_up` rounds do not count.
+
+    The one that begins changes from round to round, so that none always follows the same one (and finds its caches).
+    """
+    names = list(contenders)
+    kept: dict[str, list[Result]] = {name: [] for name in names}
+    for number in range(warm_up + rounds):
+        first = number % len(names)
+        for turn, name in enumerate(names[first:] + names[:first]):
+            if show_progress:
+                progress((number + turn / len(names)) / (warm_up + rounds), name)
+            result = contenders[name]()
+            if number >= warm_up:
+                kept[name].append(result)
+    return kept
+
+
+def progress(share: float, what: str = "") -> None:
+    """Tell whoever shows it how far this bench is, from 0 to 1, and what it is at."""
+    target = os.environ.get(PROGRESS_FD)
+    if target is not None:
+        os.write(int(target), f"{min(1.0, max(0.0, share)):.4f} {what}\n".encode())
+    elif sys.stderr.isatty():
+        print(f"\r\033[K{100 * share:3.0f} % {what}" if share < 1 else "\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def this_module(name: str, *words: object) -> list[str]:
+    """The command that runs a bench's module in a process of its own: this_module("ring", "--run", 3).
+
+    In a checkout that is benches.NAME, in an installed package ravatar_audio.benches.NAME.
+    """
+    return [sys.executable, "-m", f"{__package__}.{name}", *map(str, words)]
+
+
+def needs_program(program: str, package: str) -> None:
+    """Raise Missing where a program of the system is not there; `package` is Debian's name for what has it."""
+    try:
+        subprocess.run([program, "--version"], capture_output=True, check=False)
+    except OSError:
+        raise Missing(f"{program} is not installed: sudo apt-get install {package}") from None
 
 
 def percentile(values: Iterable[float], percent: float) -> float:

@@ -18,7 +18,6 @@ import json
 import os
 import random
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -30,9 +29,10 @@ import numpy as np
 import pyaudio
 import trio
 
-from benches.harness import Report, arguments, percentile
 from ravatar_audio.capture import Microphone
 from tests.device.microphones import PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_shared
+
+from .harness import Report, arguments, percentile, this_module
 
 RATE_HZ, CHANNELS = 48_000, 2
 OURS = ("alsa", "portaudio")
@@ -176,7 +176,7 @@ def child(contender: str, load: str, period_s: float, seconds: float) -> None:
 
 def run(microphones: VirtualMicrophones, *words: str) -> dict[str, Any]:
     """The same in a process that has the virtual microphone."""
-    command = [sys.executable, "-m", "benches.interpreter_stall", "--run", *words]
+    command = this_module("interpreter_stall", "--run", *words)
     done = subprocess.run(
         command, env=microphones.environment, capture_output=True, text=True, timeout=float(words[-1]) + 60, check=True
     )

@@ -23,10 +23,11 @@ from typing import Any
 import trio
 import trustme
 
-from benches.harness import Report, arguments, percentile
 from ravatar_audio import Frame, LiveSession, Microphone, Settings
 from ravatar_audio.frames import RATE_HZ
 from tests.device.microphones import Pcm, VirtualMicrophones, build_shared
+
+from .harness import Report, arguments, percentile, this_module
 
 BLOCK_S = 0.010
 WARM_UP_FRAMES = 4
@@ -47,7 +48,7 @@ def main() -> None:
             with emulator(folder, certificate if scheme == "wss" else None) as url:
                 request = {"url": url, "ca_file": str(folder / "ca.pem"), "seconds": seconds, "held": held}
                 child = subprocess.run(
-                    [sys.executable, "-m", "benches.latency", "--inside", json.dumps(request)],
+                    this_module("latency", "--inside", json.dumps(request)),
                     env=environment,
                     stdout=subprocess.PIPE,
                     text=True,

@@ -24,12 +24,13 @@ from typing import Any
 import trio
 import trio_websocket
 
-from benches.harness import Report, arguments, median
-from benches.sink import running_sink, take_core
 from ravatar_audio.api.audio import AudioEncoder
 from ravatar_audio.api.link import open_link
 from ravatar_audio.api.messages import Envelope
 from ravatar_audio.frames import FRAME_BYTES
+
+from .harness import Report, arguments, median, this_module
+from .sink import running_sink, take_core
 
 ENVELOPE = Envelope(
     avatar_id="6620f0c1d2a4b5e6f7a8b9c0",
@@ -155,7 +156,7 @@ def measure(contender: str, url: str, authority: str, count: int) -> float:
 
 def in_own_process(contender: str, url: str, authority: str, count: int, core: int | None) -> float | str:
     """The figure, or why there is none."""
-    command = [sys.executable, "-m", "benches.message", "--run", contender, url, authority, str(count)]
+    command = this_module("message", "--run", contender, url, authority, count)
     run = subprocess.run(
         [*command, str(-1 if core is None else core)], capture_output=True, text=True, timeout=300, check=False
     )

@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 import soxr
 
-from benches.harness import Report, arguments, median
 from ravatar_audio.converter import Converter
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import Chain
 from tests.unit.resampler import PROFILES, UNITS, build, opened
+
+from .harness import Report, arguments, median
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benches" / "peers"

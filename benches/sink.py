@@ -18,6 +18,8 @@ from pathlib import Path
 
 import trustme
 
+from .harness import this_module
+
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _CLOSE, _PING, _PONG = 8, 9, 10
 
@@ -146,8 +148,7 @@ def take_core(core: int, *, real_time: bool = False) -> None:
 def running_sink(*, secure: bool, core: int | None, real_time: bool = False) -> Iterator[tuple[str, str]]:
     """A sink in a process of its own, on one core if asked for; gives its address and the authority's file ("")."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "benches.sink", folder if secure else ""]
-        command += [str(-1 if core is None else core), str(int(real_time))]
+        command = this_module("sink", folder if secure else "", -1 if core is None else core, int(real_time))
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None

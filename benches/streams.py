@@ -23,12 +23,13 @@ from collections.abc import Awaitable, Callable
 import trio
 import trio_websocket
 
-from benches.harness import Report, arguments, percentile
-from benches.message import ENVELOPE, PCM, by_json, cpu_s
-from benches.sink import running_sink, take_core
 from ravatar_audio.api.audio import AudioEncoder
 from ravatar_audio.api.link import LinkLimits, open_link
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
+
+from .harness import Report, arguments, percentile, this_module
+from .message import ENVELOPE, PCM, by_json, cpu_s
+from .sink import running_sink, take_core
 
 PERIOD_S = FRAME_SAMPLES / RATE_HZ
 CONNECTS_AT_A_TIME = 32
@@ -135,17 +136,7 @@ async def run_streams(pipeline: str, streams: int, seconds: float, url: str, aut
 def in_own_process(pipeline: str, streams: int, seconds: float, core: bool) -> dict[str, float]:
     """One run with a fresh server; each on a core of its own where there are two."""
     with running_sink(secure=True, core=1 if core else None, real_time=True) as (url, authority):
-        command = [
-            sys.executable,
-            "-m",
-            "benches.streams",
-            "--run",
-            pipeline,
-            str(streams),
-            str(seconds),
-            url,
-            authority,
-        ]
+        command = this_module("streams", "--run", pipeline, streams, seconds, url, authority)
         run = subprocess.run(
             [*command, "0" if core else "-1"], stdout=subprocess.PIPE, text=True, timeout=900, check=True
         )

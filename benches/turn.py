@@ -10,11 +10,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benches.harness import Report, arguments, median, percentile
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, TurnEvent, TurnRules
+
+from .harness import Report, arguments, median, percentile
 
 BLOCK_SAMPLES = 160
 BLOCK_S = BLOCK_SAMPLES / RATE_HZ
