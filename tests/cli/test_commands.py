@@ -156,6 +156,47 @@ def test_an_interrupted_session_is_ended_on_the_platform(
         ended(process)
 
 
+@contextmanager
+def streaming(environment: dict[str, str], url: str) -> Iterator[subprocess.Popen[str]]:
+    """`live` in a process of its own, connected."""
+    process = subprocess.Popen(
+        [*COMMAND, "live", "--api-url", url, "--source", "synthetic:tone", "--json"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["event"] == "LinkUp"
+        yield process
+    finally:
+        process.kill()
+        process.communicate(timeout=LIMIT_S)
+
+
+@pytest.mark.parametrize("how", ["killed", "interrupted twice"])
+def test_a_session_that_could_not_be_ended_is_ended_at_the_next_start(
+    environment: dict[str, str], tmp_path: Path, how: str
+) -> None:
+    slow = () if how == "killed" else ("--fault", "endLiveSession delay=60")
+    with emulator(environment, tmp_path / "heard", "--slots", "1", *slow) as (url, process):
+        with streaming(environment, url) as live:
+            if how == "killed":
+                live.kill()
+            else:
+                live.send_signal(signal.SIGINT)
+                with pytest.raises(subprocess.TimeoutExpired):
+                    live.wait(0.5)  # it is busy giving the slot back
+                began_s = time.monotonic()
+                live.send_signal(signal.SIGINT)
+                assert live.wait(LIMIT_S) == 130
+                assert time.monotonic() - began_s < 1
+        again = run(environment, "live", "--api-url", url, "--source", "synthetic:tone", "--seconds", "0.5")
+        assert again.returncode == 0, again.stderr
+        assert ended(process)["live_sessions"] == 2
+
+
 @pytest.mark.parametrize("name", ["demo", "live", "emulator", "devices"])
 def test_every_command_has_help(environment: dict[str, str], name: str) -> None:
     result = run(environment, name, "--help")

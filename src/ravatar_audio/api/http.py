@@ -7,8 +7,10 @@
 | 401, 403 | one new token for all callers in flight, the request once more, then AuthenticationError |
 | 402 | PaymentRequiredError |
 | 503 | BusyError; before that, as many tries as fit into the time that the caller waits for a slot |
-| 408, 429, 502, 504, no answer in time, no connection | up to four tries, backed off, then an error of the network |
-| other 4xx, 3xx | ProtocolError: this is no endpoint of the platform |
+| 408, 429, 502, 504, no answer in time | up to four tries, backed off, then GatewayTimeoutError |
+| no connection, or one that breaks | the same, then UnreachableError |
+| a certificate that is refused | CertificateError |
+| other 3xx, 4xx, and an answer that is not JSON or not HTTP | ProtocolError: this is no endpoint of the platform |
 | other 5xx | ServerError |
 
 `Retry-After` is honoured wherever there is a next try. Proxies of the environment are not used, as the WebSocket

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -19,21 +20,26 @@ INTERRUPTS = [signal.SIGINT, signal.SIGTERM]
 def run(work: Callable[[], Awaitable[None]]) -> None:
     """Run `work` under trio. SIGINT and SIGTERM cancel it, so that it leaves cleanly; then exit with 128 + signal.
 
-    Of several failures at once the first RavatarError is raised, as the others follow from it.
+    A second signal ends the program at once: what could not be ended is kept for the next start. Of several failures at
+    once the first RavatarError is raised, as the others follow from it.
     """
     received: list[int] = []
 
     async def until_interrupted() -> None:
         with trio.open_signal_receiver(*INTERRUPTS) as signals:
             async with trio.open_nursery() as nursery:
+                scope = trio.CancelScope()
 
                 async def watch() -> None:
                     async for number in signals:
+                        if received:
+                            os._exit(128 + number)
                         received.append(number)
-                        nursery.cancel_scope.cancel()
+                        scope.cancel()
 
                 nursery.start_soon(watch)
-                await work()
+                with scope:
+                    await work()
                 nursery.cancel_scope.cancel()
 
     try:
