@@ -56,6 +56,10 @@ class Settings:
         False, "Refuse a rate, channels or a format that the device does not have, instead of taking its own."
     )
     latency_ms: float = _setting(10.0, "Length of a device block in ms, as nearly as the device can.", low=1, high=100)
+    pipe_timeout_ms: int = _setting(
+        10_000, "How long nothing may come from a pipe before that is an error; 0: any time.", low=0, high=86_400_000
+    )
+    endless: bool = _setting(False, "The end of a pipe is an error, as with a microphone behind it.")
     heard: str = _setting("all", "Channels to average: 'all', or numbers from 0 with commas, as '0' or '0,2'.")
     profile: str = _setting("balanced", "Resampling profile.", one_of=("balanced", "low_latency", "high"))
     gain_db: float = _setting(0.0, "Gain before quantisation, in dB.", low=-60, high=60)

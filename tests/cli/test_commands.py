@@ -130,6 +130,41 @@ def test_a_pipe_reaches_the_platform(environment: dict[str, str], tmp_path: Path
     assert np.array_equal(read_wav(counted["wavs"][0])[:10_000], samples)
 
 
+def test_a_pipe_that_ends_or_is_wrong_says_so_with_its_code(environment: dict[str, str], tmp_path: Path) -> None:
+    sound = bytes(2 * 1_600)
+    cases: list[tuple[bytes, list[str], int, str]] = [
+        (b"", [], 3, "ended before any sound came"),
+        (sound + b"x", [], 0, "1 bytes over; is it really 16000 Hz, 1 channels, int16?"),
+        (sound, ["--rate", "8000", "--channels", "2", "--format", "int16", "--endless"], 3, "after 0.100 s"),
+        (b"fLaC" + sound, [], 2, "begins as FLAC, which is not PCM"),
+    ]
+    with emulator(environment, tmp_path / "heard") as (url, _):
+        for stdin, options, code, said in cases:
+            arguments = ["live", "--api-url", url, "--source", "-", "--linger", "0", *options]
+            result = run(environment, *arguments, stdin=stdin)
+            assert (result.returncode, said in result.stderr) == (code, True), (options, result.stderr)
+
+
+def test_a_pipe_that_stalls_is_told_and_then_given_up(environment: dict[str, str], tmp_path: Path) -> None:
+    with emulator(environment, tmp_path / "heard") as (url, _):
+        arguments = ["live", "--api-url", url, "--source", "-", "--mode", "open", "--pipe-timeout-ms", "1500"]
+        process = subprocess.Popen(
+            [*COMMAND, *arguments], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdin is not None
+        process.stdin.write("\0" * 16_384)
+        process.stdin.flush()  # and no more, without an end
+        process.wait(LIMIT_S)
+        process.stdin.close()
+        assert process.stderr is not None
+        said = process.stderr.read()
+        process.stderr.close()
+    assert process.returncode == 3
+    assert "stalled: nothing has come for 0.5 s" in said
+    assert "nothing has come from standard input for 1.5 s" in said
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_session_is_ended_on_the_platform(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals, code: int

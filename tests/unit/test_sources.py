@@ -1,7 +1,6 @@
 """Files, pipes and synthetic sound: every sample arrives, at the right time, the same for the same seed."""
 
 import io
-import os
 import struct
 import wave
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from hypothesis import strategies as st
 from ravatar_audio.capture import FileSource, PipeSource, Source, SyntheticSource, open_source
 from ravatar_audio.capture.signals import KINDS, generate
 from ravatar_audio.capture.wav import UnsupportedWavError, parse_wav_header
-from ravatar_audio.errors import MediaAbortedError, SettingsError
+from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.settings import Settings
 
@@ -194,51 +193,6 @@ async def test_at_real_time_pace_a_slow_program_overruns_the_ring_and_the_count_
     assert rest[-1].position_samples == first.length_samples + 3 * FRAME_SAMPLES + lost
     assert [frame.discontinuity for frame in rest].count(True) == 1
     assert_conserved(source)
-
-
-async def pour(fd: int, data: bytes, piece: int) -> None:
-    for at in range(0, len(data), piece):
-        await trio.to_thread.run_sync(os.write, fd, data[at : at + piece])
-    os.close(fd)
-
-
-@pytest.mark.parametrize("as_wav", [False, True])
-@pytest.mark.parametrize("piece", [1_001, 65_536])
-async def test_a_pipe_loses_nothing_however_it_is_cut(as_wav: bool, piece: int) -> None:
-    data = noise(2 * FRAME_SAMPLES + 50, channels=2)
-    read_fd, write_fd = os.pipe()
-    try:
-        # A WAV stream says itself what it is, against what was declared.
-        source = PipeSource(read_fd, channels=1 if as_wav else 2, heard=[0])
-        with trio.fail_after(20):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(pour, write_fd, wav(data, channels=2) if as_wav else data, piece)
-                frames = await frames_of(source)
-    finally:
-        os.close(read_fd)
-    assert joined(frames) == np.frombuffer(data, "<i2")[::2].tobytes()
-    assert_conserved(source)
-
-
-async def test_a_regular_file_on_standard_input_is_read_too(tmp_path: Path) -> None:
-    data = noise(FRAME_SAMPLES)
-    (tmp_path / "raw").write_bytes(data)
-    with (tmp_path / "raw").open("rb") as file:
-        assert joined(await frames_of(PipeSource(file.fileno()))) == data
-
-
-async def test_a_pipe_that_falls_silent_is_noticed(autojump_clock: trio.testing.MockClock) -> None:
-    read_fd, write_fd = os.pipe()
-    try:
-        os.write(write_fd, bytes(3_200))
-        async with PipeSource(read_fd, stall_s=0.5) as source:
-            with pytest.raises(MediaAbortedError, match=r"0\.5 s"):
-                await anext(source)
-            assert_conserved(source)
-            assert source.statistics().captured_samples == 1_600
-    finally:
-        os.close(read_fd)
-        os.close(write_fd)
 
 
 async def test_a_cancelled_wait_loses_no_frame(autojump_clock: trio.testing.MockClock) -> None:

@@ -32,6 +32,8 @@ def open_source(
             rate_hz=settings.rate_hz or 16_000,
             channels=settings.channels or 1,
             format=settings.format or "int16",
+            give_up_s=settings.pipe_timeout_ms / 1000 or None,
+            is_endless=settings.endless,
             **options,
         )
     if spec.startswith("synthetic:"):

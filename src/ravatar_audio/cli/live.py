@@ -19,6 +19,7 @@ SOUND = (
     *("device", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
     *("heard", "profile", "gain_db", "ring_ms", "outbox_ms"),
 )
+PIPE = ("pipe_timeout_ms", "endless")
 TURNS = (
     "mode",
     "pre_roll_ms",
@@ -43,7 +44,8 @@ REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "deb
     "spec",
     default="mic",
     show_default=True,
-    help="mic, a sound file, - (PCM on standard input), or synthetic:speech|tone|sweep|noise.",
+    help="mic, a sound file, synthetic:speech|tone|sweep|noise, or - for standard input: "
+    "WAV, or PCM as --rate, --channels and --format say (16000, 1, int16).",
 )
 @click.option("--seconds", type=click.FloatRange(0.1), help="Stop after so long; default: at the source's end.")
 @click.option(
@@ -54,7 +56,7 @@ REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "deb
 )
 @click.option("--renew", is_flag=True, help="Begin a new session when the platform ends one.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
-@settings_options(*PLATFORM, *SOUND, *TURNS, *REST)
+@settings_options(*PLATFORM, *SOUND, *PIPE, *TURNS, *REST)
 def command(
     spec: str,
     seconds: float | None,

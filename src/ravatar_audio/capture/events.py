@@ -1,0 +1,42 @@
+"""What a source tells besides frames: kept for whoever asks, and logged."""
+
+import logging
+import time
+
+import trio
+
+from ravatar_audio.capture.watchdog import CaptureEvent
+
+log = logging.getLogger(__name__)
+
+EVENTS_MAX = 256
+"""Events that are kept; the oldest go first."""
+_GOOD_NEWS = ("no_constraints", "ended")
+
+
+class Events:
+    """The events of one source."""
+
+    def __init__(self) -> None:
+        self._sender, self._receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
+
+    def tell(self, source: str, kind: str, message: str) -> None:
+        """Something happened now."""
+        self.put(source, CaptureEvent(kind, time.monotonic(), message))
+
+    def put(self, source: str, event: CaptureEvent) -> None:
+        """An event of the source with this name."""
+        level = logging.INFO if event.kind in _GOOD_NEWS else logging.WARNING
+        log.log(level, "%r: %s: %s", source, event.kind, event.message)
+        try:
+            self._sender.send_nowait(event)
+        except trio.WouldBlock:
+            self._receiver.receive_nowait()
+            self._sender.send_nowait(event)
+
+    def receiver(self) -> trio.MemoryReceiveChannel[CaptureEvent]:
+        """For `async for`; ends after close()."""
+        return self._receiver.clone()
+
+    def close(self) -> None:
+        self._sender.close()
