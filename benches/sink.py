@@ -34,7 +34,9 @@ class _Connection:
     """Of a text message that is on its way."""
 
 
-class _Sink:
+class Sink:
+    """Serves until it is killed."""
+
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
         self._selector = selectors.DefaultSelector()
@@ -57,6 +59,9 @@ class _Sink:
                 except OSError:
                     self._selector.unregister(key.data.sock)
                     key.data.sock.close()
+
+    def note_message(self) -> None:
+        """The last byte of a message has come."""
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -96,6 +101,8 @@ class _Sink:
             if connection.skip_bytes:
                 used = min(connection.skip_bytes, len(data))
                 connection.skip_bytes -= used
+                if not connection.skip_bytes:
+                    self.note_message()
             else:
                 used = self._take_frame(connection, data)
                 if used == 0:
@@ -145,10 +152,15 @@ def take_core(core: int, *, real_time: bool = False) -> None:
 
 
 @contextmanager
-def running_sink(*, secure: bool, core: int | None, real_time: bool = False) -> Iterator[tuple[str, str]]:
-    """A sink in a process of its own, on one core if asked for; gives its address and the authority's file ("")."""
+def running_sink(
+    *, secure: bool, core: int | None, real_time: bool = False, module: str = "sink", more: tuple[str, ...] = ()
+) -> Iterator[tuple[str, str]]:
+    """A sink in a process of its own, on one core if asked for; gives its address and the authority's file ("").
+
+    `module` is another bench's module to run, with `more` arguments.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        command = this_module("sink", folder if secure else "", -1 if core is None else core, int(real_time))
+        command = this_module(module, folder if secure else "", -1 if core is None else core, int(real_time), *more)
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None
@@ -162,16 +174,21 @@ def running_sink(*, secure: bool, core: int | None, real_time: bool = False) -> 
                 process.stdout.close()
 
 
+def server_tls(folder: str) -> ssl.SSLContext | None:
+    """A context for localhost whose authority is left in the folder as ca.pem; None without a folder."""
+    if not folder:
+        return None
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(Path(folder, "ca.pem"))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(tls)
+    return tls
+
+
 def main() -> None:
     folder, core, real_time = sys.argv[1:]
     take_core(int(core), real_time=real_time == "1")
-    tls = None
-    if folder:
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(Path(folder, "ca.pem"))
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        authority.issue_cert("localhost").configure_cert(tls)
-    sink = _Sink(tls)
+    sink = Sink(server_tls(folder))
     print(sink.port, flush=True)
     sink.run()
 

@@ -12,24 +12,24 @@ All ways run by turns in one process for each load. The floor is an empty eventf
 the rhythm of frames, 256 ms: cores sleep more deeply then.
 """
 
-import argparse
 import json
 import math
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 
 import trio
 
-from benches.harness import Report, arguments, percentile
-from benches.loads import be_urgent, collecting, spinning
-from benches.ticker import Ticker
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.frames import FRAME_BYTES
 from ravatar_audio.native import Chain
+
+from .harness import Report, percentile, progress, running, this_module
+from .loads import be_urgent, collecting, spinning
+from .ticker import Ticker
 
 PERIOD_S = 0.020
 FRAME_PERIOD_S = 0.256
@@ -38,6 +38,9 @@ LOADS: dict[str, Callable[[], AbstractContextManager[None]]] = {
     "busy": spinning,
     "collecting": collecting,
 }
+QUICK = {"idle": (15, 1), "busy": (15, 1), "collecting": (15, 1), "floor": (8, 1)}
+FULL = {"idle": (50, 6), "busy": (50, 4), "collecting": (40, 3), "floor": (100, 1)}
+"""Wake-ups in a round, and rounds."""
 SILENCE = bytes(FRAME_BYTES)
 
 Way = Callable[[Ticker, int], Awaitable[list[float]]]
@@ -143,40 +146,33 @@ def child(load: str, count: int, rounds: int) -> dict[str, list[float]]:
 
 def add_rows(report: Report, load: str, answer: dict[str, list[float]]) -> None:
     for way, latencies_s in answer.items():
-        has_goal = (way, load) == ("eventfd", "idle")
-        name = way if way == "floor" else f"{load}_{way}"
-        for percent in (50.0, 99.0):
-            goal = 160.0 if has_goal and percent == 50 else None
-            report.at_most(f"{name}_p{percent:g}", percentile(latencies_s, percent) * 1e6, "us", goal)
-        report.at_most(f"{name}_max", max(latencies_s) * 1e6, "us")
+        name = "floor" if way == "floor" else f"{way}, {load}"
+        goals = {50.0: 160.0} if (way, load) == ("eventfd", "idle") else {}
+        plot = f"From a C thread to a trio task, {'idle' if way == 'floor' else load}"
+        report.percentiles(name, [value * 1e6 for value in latencies_s], "us", goals, plot=plot)
     if load == "idle":
         for entry in ("run_sync_soon", "from_thread"):
             ratio = percentile(answer["eventfd"], 50) / percentile(answer[entry], 50)
-            report.at_most(f"idle_eventfd_to_{entry}_p50", ratio, "ratio", 0.6)
+            report.at_most(f"eventfd to {entry}, idle, p50", ratio, "ratio", 0.6)
+    if load in LOADS:
+        medians = {way: percentile(latencies_s, 50) * 1e6 for way, latencies_s in answer.items()}
+        report.comparison(f"From a C thread to a trio task, {load}, p50", medians, "us", ours=("eventfd",))
 
 
 def main() -> None:
-    def extend(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--run", nargs=3, metavar=("LOAD", "COUNT", "ROUNDS"), help=argparse.SUPPRESS)
-
-    options = arguments("wakeup", __doc__, extend)
-    if options.run:
-        be_urgent()
-        print(json.dumps(child(options.run[0], int(options.run[1]), int(options.run[2]))))
+    if "--run" in sys.argv:
+        load, count, rounds = sys.argv[2:]
+        print(json.dumps(child(load, int(count), int(rounds))))
         return
-    report = Report("wakeup")
-    for load, count, rounds in _plan(options.quick):
-        command = [sys.executable, "-m", "benches.wakeup", "--run", load, str(count), str(rounds)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
-        add_rows(report, load, json.loads(done.stdout))
-    report.note(f"{PERIOD_S * 1e3:g} ms between wake-ups, {FRAME_PERIOD_S * 1e3:g} ms for the floor")
-    report.finish(options)
-
-
-def _plan(quick: bool) -> Iterator[tuple[str, int, int]]:
-    for load in LOADS:
-        yield (load, 15, 1) if quick else (load, 50, 5)
-    yield ("floor", 8 if quick else 80, 1)
+    with running("wakeup", __doc__) as (report, options):
+        be_urgent()
+        plan = QUICK if options.quick else FULL
+        for number, (load, (count, rounds)) in enumerate(plan.items()):
+            progress(number / len(plan), load)
+            command = this_module("wakeup", "--run", load, count, rounds)
+            done = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=120, check=True)
+            add_rows(report, load, json.loads(done.stdout))
+        report.note(f"{PERIOD_S * 1e3:g} ms between wake-ups, {FRAME_PERIOD_S * 1e3:g} ms for the floor")
 
 
 if __name__ == "__main__":

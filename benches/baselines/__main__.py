@@ -3,8 +3,8 @@
 import asyncio
 import sys
 
-from benches.baselines.microphones import BlockSource, PyAudioSource, SounddeviceSource
-from benches.baselines.ticket import take_ticket
+from .microphones import BlockSource, PyAudioSource, SounddeviceSource
+from .ticket import take_ticket
 
 
 def main() -> None:
@@ -16,11 +16,11 @@ def main() -> None:
     if loop == "trio":
         import trio
 
-        from benches.baselines import trio_pipeline
+        from . import trio_pipeline
 
         trio.run(trio_pipeline.stream, source, ticket)
     else:
-        from benches.baselines import asyncio_pipeline
+        from . import asyncio_pipeline
 
         asyncio.run(asyncio_pipeline.stream(source, ticket))
 

@@ -6,10 +6,10 @@ import time
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from benches.baselines.microphones import BlockSource
-from benches.baselines.sound import Framer, message
-from benches.baselines.ticket import Ticket
-from benches.baselines.timing import OnSent, Passage, ignore
+from .microphones import BlockSource
+from .sound import Framer, message
+from .ticket import Ticket
+from .timing import OnSent, Passage, ignore
 
 Blocks = asyncio.Queue[tuple[bytes, float]]
 

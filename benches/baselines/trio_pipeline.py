@@ -6,10 +6,10 @@ import time
 import trio
 import trio_websocket
 
-from benches.baselines.microphones import BlockSource
-from benches.baselines.sound import Framer, message
-from benches.baselines.ticket import Ticket
-from benches.baselines.timing import OnSent, Passage, ignore
+from .microphones import BlockSource
+from .sound import Framer, message
+from .ticket import Ticket
+from .timing import OnSent, Passage, ignore
 
 RETRY_S = 2.0
 """As the platform's own demo waits."""

@@ -1,9 +1,15 @@
 """The benches that answer a question by themselves: each does what it says, in small."""
 
+import time
+from pathlib import Path
+
 import pytest
 import trio
+from websockets.sync.client import connect
 
-from benches import wakeup
+from benches import latency, wakeup
+from benches.arrivals import running_arrivals
+from benches.baselines.ticket import tls_context
 from benches.ticker import Ticker
 from tests.conftest import IS_EMULATED
 
@@ -20,3 +26,29 @@ def test_every_way_of_waking_trio_is_measured_from_the_moment_that_the_thread_fi
 
 def test_the_floor_is_measured_with_nothing_but_the_wait() -> None:
     assert all(0 < latency_s < 2.0 for latency_s in trio.run(wakeup.floor, Ticker(), 2, 0.01))
+
+
+def test_the_server_of_the_latency_bench_notes_each_message_when_it_has_come(tmp_path: Path) -> None:
+    sent_s = []
+    with running_arrivals(tmp_path / "stamps", secure=True) as server:
+        tls = tls_context(server.url, server.ca_file)
+        with connect(server.url, ssl=tls, compression=None, proxy=None, open_timeout=20) as socket:
+            for size in (1, 11_000, 200_000):
+                sent_s.append(time.monotonic())
+                socket.send("x" * size)
+        arrived_s = server.read_s()  # the Close has been answered, so all of it has been read
+    assert [later - earlier > 0 for earlier, later in zip(sent_s, arrived_s, strict=True)] == [True] * 3
+    assert arrived_s == sorted(arrived_s)
+    assert arrived_s[-1] < time.monotonic()
+
+
+def test_stages_add_up_and_the_usual_conversion_is_left_out_of_the_comparison() -> None:
+    ours = latency.Measured("ours", [[1.0, 1.010, 1.012, 1.013, 1.016, 1.017]], 0, 0.003, 0.0)
+    usual = latency.Measured("usual", [[1.0, 1.002, 1.003, 1.004, 1.008, 1.007]], 0, 0.0, 0.0)
+    assert ours.ready_to_written_s == pytest.approx([0.006])
+    assert usual.ready_to_written_s == pytest.approx([0.007])  # 8 ms, 1 of them conversion
+    assert [ours.stage_s(name)[0] for name in latency.STAGES["ours"]] == pytest.approx(
+        [0.010, 0.002, 0.001, 0.003, 0.001]
+    )
+    assert usual.stage_s("server") == [0.0]  # it was there before the call had returned
+    assert usual.ready_to_server_s == pytest.approx([0.006])
