@@ -114,3 +114,23 @@ def test_a_suspended_source_is_noticed_and_comes_back(pulse_server: PulseServer)
         watched.until("event", "recovered")
         watched.until("frames")
         watched.finish()
+
+
+def refused(pulse_server: PulseServer) -> dict[str, Any]:
+    request = {"microphone": {"device": "usbmic"}, "control": "", "steps": [], "limit_s": 20}
+    return run_child(pulse_server, "tests.device.fault_child", request, limit_s=40)
+
+
+def test_a_source_that_the_server_lost_and_a_server_that_is_gone_are_told_apart(pulse_server: PulseServer) -> None:
+    assert pulse_server.command("unload-module", "module-remap-source").returncode == 0
+    lost = refused(pulse_server)
+    assert lost["error"] == "no_specified_media_found"
+    assert "no such source" in lost["message"]
+    assert "pactl list short sources" in lost["advice"]
+    assert "'portaudio_code': -9999, 'host_code': -5" in lost["details"], "the libraries' codes are kept"
+    pulse_server.kill()
+    gone = refused(pulse_server)
+    assert gone["error"] == "no_specified_media_found"
+    assert "no sound server answers" in gone["message"]
+    assert "pulseaudio --start" in gone["advice"]
+    assert "ECONNREFUSED" in gone["details"]

@@ -174,6 +174,8 @@ def test_the_drifts_uncertainty_covers_what_jitter_makes_of_it() -> None:
     measured, error = listening.clock_drift_ppm(frames_of(0.0, 2.5, jitter_s=1e-4))
     assert 1 < error < 1_000
     assert abs(measured) < 2 * error
+    _, server = listening.clock_drift_ppm(frames_of(0.0, 2.5, jitter_s=1e-4), stamp_error_s=0.005)
+    assert server > error + 2_000, "behind a sound server less can be told"
     _, better = listening.clock_drift_ppm(frames_of(0.0, 25.0, jitter_s=1e-4))
     assert better < error / 5, "listening longer tells it better"
 
@@ -208,7 +210,7 @@ def test_forbidden_hardware_is_a_problem_unless_a_sound_server_serves() -> None:
 @pytest.mark.parametrize(
     ("servers", "source", "state", "said"),
     [
-        (NONE, None, "fine", "none runs"),
+        (NONE, None, "fine", "none answers"),
         (PULSE, None, "fine", "PulseAudio (pid 9)"),
         (PULSE, Source("pulseaudio", "usbmic", "SUSPENDED", False), "fine", "usbmic, suspended"),
         (PULSE, Source("pulseaudio", "usbmic", "IDLE", True), "warning", "muted"),
@@ -233,10 +235,10 @@ def test_the_choice_of_device_and_backend_is_told_with_its_reason() -> None:
     other = sound.check_choice(replace(DEVICE, index=3), Settings()).text
     assert "the system's default is Array; backend portaudio" in other
     assert "as the settings say" in sound.check_choice(DEVICE, Settings(backend="pyaudio")).text
-    assert sound.check_devices([]).exit_code == 3
-    listed = sound.check_devices([DEVICE, replace(DEVICE, problem="media_in_use", is_default=False)]).text
-    assert listed.splitlines()[0].startswith("* Array [usb:2886:0018, alsa]: 48000 Hz")
-    assert listed.endswith("media_in_use")
+    assert sound.in_a_line(DEVICE) == "* Array [usb:2886:0018, alsa]: 48000 Hz; up to 2 channels"
+    assert sound.in_a_line(replace(DEVICE, problem="media_in_use", is_default=False)).endswith("media_in_use")
+    server = replace(DEVICE, index=4, rates_hz=tuple(range(8_000, 18_000, 1_000)))
+    assert "any rate from 8000 to 17000 Hz" in sound.in_a_line(server)
 
 
 def test_who_has_the_device_is_told() -> None:

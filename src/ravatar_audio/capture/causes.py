@@ -4,6 +4,7 @@ PortAudio says the same for a device that is absent, forbidden or busy, and ALSA
 not run and one that may not be reached. The system knows; it is asked. `root` is for tests.
 """
 
+import errno
 from pathlib import Path
 
 from ravatar_audio.capture import alsa
@@ -34,6 +35,11 @@ def true_cause(error: MediaError, selector: str | int | None, root: Path = Path(
         if found.details.get("errno") == "ENOENT":
             return error
         return explained(found.replaced(details=error.details | found.details), name, root)
+    if error.details.get("host_code") == -errno.EIO:  # what ALSA's plugin for PulseAudio says of a missing source
+        return DeviceNotFoundError(
+            f"the sound server that serves {name!r} has no such source now: {error.message}",
+            advice="Connect the microphone, or choose another source; 'pactl list short sources' lists them.",
+        ).replaced(details=error.details)
     return error
 
 

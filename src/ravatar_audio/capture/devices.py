@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from ravatar_audio.errors import DeviceNotFoundError
 
+_MANY_RATES = 9
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -60,6 +62,8 @@ class Device:
     def offers(self) -> str:
         """What it can do by itself, for people."""
         rates = ", ".join(map(str, self.rates_hz or (self.rate_hz,)))
+        if len(self.rates_hz) > _MANY_RATES:  # a converter, not a microphone
+            rates = f"any rate from {min(self.rates_hz)} to {max(self.rates_hz)}"
         formats = f"; {', '.join(self.formats)}" if self.formats else ""
         return f"{rates} Hz; up to {self.channels} channels{formats}"
 

@@ -19,6 +19,9 @@ OFFSET_MAX_DBFS = -40.0
 DRIFT_MAX_PPM = 500.0
 """A quartz is good to 100 ppm; beyond this the device is wrong about its rate."""
 
+STAMP_ERROR_S = 0.005
+"""So far may time stamps wander that are not the device's own: behind a sound server they are estimates."""
+
 
 @dataclass(frozen=True, slots=True)
 class Heard:
@@ -40,7 +43,7 @@ class Heard:
     ring_dropped_samples: int
     drift_ppm: float
     drift_error_ppm: float
-    """Twice the standard error of the drift; infinity when it cannot be told."""
+    """Twice the standard error of the drift, and what the stamps add; infinity when it cannot be told."""
 
     @property
     def offset(self) -> float:
@@ -59,7 +62,7 @@ async def listen(settings: Settings, seconds: float) -> Heard:
         counts = microphone.statistics()
         device = f"{microphone.rate_hz} Hz, {microphone.channels} channels, {microphone.format}"
         name, backend = microphone.name, microphone.backend
-    drift_ppm, drift_error_ppm = clock_drift_ppm(frames)
+    drift_ppm, drift_error_ppm = clock_drift_ppm(frames, 0.0 if backend == "alsa" else STAMP_ERROR_S)
     return Heard(
         name=name,
         device=device,
@@ -78,11 +81,12 @@ async def listen(settings: Settings, seconds: float) -> Heard:
     )
 
 
-def clock_drift_ppm(frames: Sequence[Frame]) -> tuple[float, float]:
+def clock_drift_ppm(frames: Sequence[Frame], stamp_error_s: float = 0.0) -> tuple[float, float]:
     """By how much the device's clock is fast against the system's, and twice the standard error. Pure.
 
     A straight line by least squares through the frames' ends: samples that had come, over the time of the last one at
-    the microphone. Frames before a gap are left out. With fewer than three, the error is infinite.
+    the microphone. Frames before a gap are left out. With fewer than three, the error is infinite. `stamp_error_s` is
+    how far the time stamps may wander.
     """
     first = max((number for number, frame in enumerate(frames) if frame.discontinuity), default=0)
     frames = frames[first:]
@@ -98,7 +102,7 @@ def clock_drift_ppm(frames: Sequence[Frame]) -> tuple[float, float]:
     slope = float(at_s @ ahead_s) / spread
     residual = ahead_s - slope * at_s
     error = math.sqrt(float(residual @ residual) / (len(frames) - 2) / spread)
-    return slope * 1e6, 2e6 * error
+    return slope * 1e6, 1e6 * (2 * error + stamp_error_s / float(at_s[-1] - at_s[0]))
 
 
 def judge(heard: Heard) -> Iterator[Finding]:

@@ -16,7 +16,7 @@ from ravatar_audio.capture.servers import PROGRAMS, Servers, Source, ask_default
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.cli.listening import judge, listen
 from ravatar_audio.cli.machine import check_limits, check_power
-from ravatar_audio.errors import MediaError, RavatarError
+from ravatar_audio.errors import DeviceNotFoundError, MediaError, RavatarError
 from ravatar_audio.settings import Settings
 
 START_ADVICE = "Start it: systemctl --user start pipewire pipewire-pulse, or pulseaudio --start."
@@ -41,7 +41,10 @@ async def device_checks(settings: Settings, listen_s: float) -> AsyncIterator[Fi
     """The devices, the one that the settings choose, and what it sends."""
     try:
         devices = await trio.to_thread.run_sync(list_devices)
-        found = check_devices(devices)
+        if not devices:
+            nothing = DeviceNotFoundError("no microphone was found")
+            raise await trio.to_thread.run_sync(true_cause, nothing, settings.device)
+        found = Finding("devices", "fine", "\n".join(map(in_a_line, devices)))
     except MediaError as error:
         found = failed("devices", error)
     yield found
@@ -99,7 +102,7 @@ def check_servers(servers: Servers, source: Source | None) -> Finding:
     if not servers.answering:
         if running:
             return Finding("sound server", "warning", f"{running} runs, but does not answer this user", START_ADVICE)
-        return Finding("sound server", "fine", "none runs; the hardware is captured directly")
+        return Finding("sound server", "fine", "none answers; hardware needs none")
     said = " and ".join(f"{server.protocol} at {server.path}" for server in servers.answering) + " answers"
     said += f"; {running}" if running else ""
     if source is None or not source.name:
@@ -115,19 +118,6 @@ def check_servers(servers: Servers, source: Source | None) -> Finding:
             "Choose a microphone: pactl set-default-source NAME; 'pactl list short sources' has the names.",
         )
     return Finding("sound server", "fine", said)
-
-
-def check_devices(devices: Sequence[Device]) -> Finding:
-    """Pure."""
-    if not devices:
-        return Finding(
-            "devices",
-            "problem",
-            "no_specified_media_found: no microphone was found",
-            "Connect one; on Linux the user must be in the group 'audio', or a sound server must run.",
-            3,
-        )
-    return Finding("devices", "fine", "\n".join(map(in_a_line, devices)))
 
 
 def in_a_line(device: Device) -> str:
