@@ -2,7 +2,8 @@
 
 Its argument is JSON: "folder", where NAME.pcm is written; "seconds"; "streams", a list of Microphone's arguments, with
 "name" for the file; "hold": whether a thread holds the interpreter for 50 to 200 ms again and again; "control": a
-microphone's control file and what is written there "after_s" seconds from the start.
+microphone's control file and what is written there "after_s" seconds from the start; "enumerate": whether devices are
+listed again and again meanwhile, in this process and by the command in others.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from typing import Any
 
 import trio
 
-from ravatar_audio.capture import Microphone
+from ravatar_audio.capture import Microphone, list_devices
 
 
 def be_urgent() -> None:
@@ -74,18 +75,30 @@ async def misbehave(after_s: float, control: str, word: str) -> None:
     await fresh.replace(control)
 
 
+async def enumerate_devices(counts: list[int]) -> None:
+    while True:
+        counts.append(len(await trio.to_thread.run_sync(list_devices)))
+        done = await trio.run_process([sys.executable, "-m", "ravatar_audio", "devices", "--json"], capture_stdout=True)
+        counts.append(len(json.loads(done.stdout)))
+
+
 async def main(request: dict[str, Any]) -> None:
     answer: dict[str, Any] = {}
     holds: list[float] = []
     if request.get("hold"):
         until_s = time.monotonic() + request["seconds"] + 2
         threading.Thread(target=hold_interpreter, args=(until_s, holds), daemon=True).start()
-    async with trio.open_nursery() as nursery:
-        if "control" in request:
-            nursery.start_soon(misbehave, request["after_s"], *request["control"])
-        for stream in request["streams"]:
-            nursery.start_soon(capture, stream, Path(request["folder"]), request["seconds"], answer)
-    print(json.dumps({"streams": answer, "holds_s": holds}))
+    counts: list[int] = []
+    async with trio.open_nursery() as background:
+        if request.get("enumerate"):
+            background.start_soon(enumerate_devices, counts)
+        async with trio.open_nursery() as nursery:
+            if "control" in request:
+                nursery.start_soon(misbehave, request["after_s"], *request["control"])
+            for stream in request["streams"]:
+                nursery.start_soon(capture, stream, Path(request["folder"]), request["seconds"], answer)
+        background.cancel_scope.cancel()
+    print(json.dumps({"streams": answer, "holds_s": holds, "listed": counts}))
 
 
 if __name__ == "__main__":

@@ -75,6 +75,23 @@ def test_no_sample_is_lost_or_repeated_in_any_rate_format_and_number_of_channels
         assert plain == ramp(len(plain) // 2, 1, "int16"), "what comes in at 16 kHz goes out as it is"
 
 
+def test_listing_the_devices_again_and_again_does_not_disturb_a_running_stream(
+    usb_microphone: MakeMicrophones, tmp_path: Path
+) -> None:
+    microphones = usb_microphone(Pcm("direct"), Pcm("served"), Pcm("shared", exclusive=False), Pcm("idle"))
+    streams = [
+        {"name": "direct", "device": "alsa:direct"},
+        {"name": "served", "device": "served"},
+        {"name": "shared", "device": "alsa:shared"},
+    ]
+    request = {"folder": str(tmp_path), "seconds": 4.0, "streams": streams, "enumerate": True}
+    answer = run_child(microphones, CHILD, request, limit_s=60)
+    for name, heard in answer["streams"].items():
+        assert_nothing_lost(heard, (tmp_path / f"{name}.pcm").read_bytes(), 4.0)
+    assert len(answer["listed"]) >= 2, "by this process and by another one"
+    assert min(answer["listed"]) >= 2, "what is idle or shared is listed all the while"
+
+
 def write_tone(path: Path, rate_hz: int, frequency_hz: float, amplitude: float, *, seconds: int = 1) -> None:
     """Stereo: the tone on the left, twice its frequency on the right."""
     at = np.arange(seconds * rate_hz) / rate_hz
