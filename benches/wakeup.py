@@ -161,8 +161,7 @@ def add_rows(report: Report, load: str, answer: dict[str, list[float]]) -> None:
 
 def main() -> None:
     if "--run" in sys.argv:
-        load, count, rounds = sys.argv[2:]
-        print(json.dumps(child(load, int(count), int(rounds))))
+        print(json.dumps(child(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
         return
     with running("wakeup", __doc__) as (report, options):
         be_urgent()
