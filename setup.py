@@ -1,6 +1,7 @@
-"""What pyproject.toml cannot say: the C core's builder, and that one wheel serves every CPython from 3.11 on."""
+"""What pyproject.toml cannot say: the C core's builder, one wheel for every CPython from 3.11 on, and that the benches,
+which are benches/ in a checkout, are installed as ravatar_audio.benches."""
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 
 
@@ -12,4 +13,9 @@ class StableAbiWheel(bdist_wheel):  # type: ignore[misc]  # setuptools ships no 
         super().finalize_options()
 
 
-setup(cffi_modules=["csrc/build_ffi.py:ffi"], cmdclass={"bdist_wheel": StableAbiWheel})
+setup(
+    cffi_modules=["csrc/build_ffi.py:ffi"],
+    cmdclass={"bdist_wheel": StableAbiWheel},
+    packages=[*find_packages("src"), *(f"ravatar_audio.{name}" for name in find_packages(include=["benches*"]))],
+    package_dir={"": "src", "ravatar_audio.benches": "benches"},
+)

@@ -7,16 +7,14 @@ its last, so the wait for the interpreter, which it also has, is left out in its
 interpreter and with a thread that computes in Python all the time.
 """
 
-import argparse
 import contextlib
 import json
 import os
 import subprocess
-import tempfile
+import sys
 import threading
 import time
 from collections import deque
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +23,9 @@ import soxr
 import trio
 
 from ravatar_audio.capture import Microphone
-from tests.device.microphones import PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_shared
 
-from .harness import Report, arguments, percentile, this_module
+from .harness import Report, percentile, running, this_module
+from .virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
 
 RATE_HZ, CHANNELS, BLOCK_SAMPLES = 48_000, 2, 480
 SHARE_GOAL_PERCENT = 0.1
@@ -146,21 +144,14 @@ def measure(report: Report, microphones: VirtualMicrophones, rounds: int, second
 
 def main() -> None:
     """Build the microphone, measure, report."""
-
-    def extend(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--run", nargs=3, metavar=("CONTENDER", "LOAD", "SECONDS"), help=argparse.SUPPRESS)
-
-    options = arguments("callback", __doc__, extend)
-    if options.run:
-        child(options.run[0], options.run[1], float(options.run[2]))
+    if "--run" in sys.argv:
+        contender, load, seconds = sys.argv[2:]
+        child(contender, load, float(seconds))
         return
-    report = Report("callback")
-    with tempfile.TemporaryDirectory() as folder:
-        plugin = build_shared(PLUGIN_SOURCE, Path(folder, "libasound_module_pcm_virtual_microphone.so"), "-lasound")
-        microphones = VirtualMicrophones(Path(folder), plugin, (Pcm("usbmic", (RATE_HZ,), (CHANNELS, CHANNELS)),))
-        measure(report, microphones, *((1, 4.0) if options.quick else (4, 10.0)))
-    report.note("durations of core are the lower bounds of buckets 1/16 of an octave wide")
-    report.finish(options)
+    with running("callback", __doc__) as (report, options):
+        with virtual_microphones(Pcm("usbmic", (RATE_HZ,), (CHANNELS, CHANNELS))) as microphones:
+            measure(report, microphones, *((1, 4.0) if options.quick else (4, 10.0)))
+        report.note("durations of core are the lower bounds of buckets 1/16 of an octave wide")
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ def score(detector: Detector, sound: speech.Sound, spans: list[tuple[int, int]],
 
 def cost(name: str, seconds: int = 60) -> tuple[float, float]:
     """Processor time for one second of sound, in percent of a core, and memory of the detector, in MiB."""
-    code = f"from benches import detectors; detectors.print_cost({name!r}, {seconds})"
+    code = f"from {__package__} import detectors; detectors.print_cost({name!r}, {seconds})"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     return float(output[0]), float(output[1])
 

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from .distribution import Distribution, new_histogram
-from .machine import fingerprint
-from .results import Missing, Report, Row, question
+from .machine import Missing, fingerprint
+from .results import Report, Row, question
 
 __all__ = [
     "Distribution",

@@ -10,7 +10,6 @@ nobody got, of all that it made. Lateness is from the moment when the newest sam
 when the program had it, over the blocks (ours: frames) that did come.
 """
 
-import argparse
 import contextlib
 import importlib.util
 import itertools
@@ -18,11 +17,10 @@ import json
 import os
 import random
 import subprocess
-import tempfile
+import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,9 +28,9 @@ import pyaudio
 import trio
 
 from ravatar_audio.capture import Microphone
-from tests.device.microphones import PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_shared
 
-from .harness import Report, arguments, percentile, this_module
+from .harness import Report, percentile, running, this_module
+from .virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
 
 RATE_HZ, CHANNELS = 48_000, 2
 OURS = ("alsa", "portaudio")
@@ -203,20 +201,13 @@ def measure(report: Report, microphones: VirtualMicrophones, seconds: float) -> 
 
 def main() -> None:
     """Build the microphone, measure, report."""
-
-    def extend(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("--run", nargs=4, help=argparse.SUPPRESS)
-
-    options = arguments("interpreter_stall", __doc__, extend)
-    if options.run:
-        child(options.run[0], options.run[1], float(options.run[2]), float(options.run[3]))
+    if "--run" in sys.argv:
+        contender, load, period_s, seconds = sys.argv[2:]
+        child(contender, load, float(period_s), float(seconds))
         return
-    report = Report("interpreter_stall")
-    with tempfile.TemporaryDirectory() as folder:
-        plugin = build_shared(PLUGIN_SOURCE, Path(folder, "libasound_module_pcm_virtual_microphone.so"), "-lasound")
-        microphones = VirtualMicrophones(Path(folder), plugin, (Pcm("usbmic", (RATE_HZ,), (CHANNELS, CHANNELS)),))
+    usb = Pcm("usbmic", (RATE_HZ,), (CHANNELS, CHANNELS))
+    with running("interpreter_stall", __doc__) as (report, options), virtual_microphones(usb) as microphones:
         measure(report, microphones, 4.0 if options.quick else 30.0)
-    report.finish(options)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from ravatar_audio import Frame, LiveSession, Microphone, Settings
 from ravatar_audio.api.audio import AudioEncoder
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 from ravatar_audio.session import live as live_module
-from tests.device.microphones import PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_shared
 
 from .arrivals import Arrivals, running_arrivals
 from .baselines import trio_pipeline
@@ -43,6 +42,7 @@ from .baselines.timing import Passage
 from .harness import Report, percentile, progress, running, this_module
 from .loads import Holder, be_urgent, hogged
 from .ticker import Ticker
+from .virtual_microphone import Pcm, virtual_microphones
 from .wakeup import floor
 
 WARM_UP_FRAMES = 4
@@ -100,13 +100,11 @@ def main() -> None:
 
 def measure_all(report: Report, folder: Path, plan: Mapping[str, float]) -> None:
     """All contenders under each load, for so many seconds."""
-    plugin = build_shared(PLUGIN_SOURCE, folder / "libasound_module_pcm_virtual_microphone.so", "-lasound")
     pcm = Pcm(rates=(DEVICE_RATE_HZ,), channels=(1, 1), exclusive=False)
-    environment = VirtualMicrophones(folder, plugin, (pcm,)).environment
-    with platform(folder) as api_url:
+    with virtual_microphones(pcm) as microphones, platform(folder) as api_url:
         for number, (load, seconds) in enumerate(plan.items()):
             progress(number / len(plan), load)
-            runs, floor_s = measure(load, seconds, folder, api_url, environment)
+            runs, floor_s = measure(load, seconds, folder, api_url, microphones.environment)
             add_rows(report, load, runs)
             if floor_s:
                 add_floor(report, floor_s, runs)

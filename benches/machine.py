@@ -10,6 +10,10 @@ from pathlib import Path
 PACKAGES = ("ravatar-audio", "trio", "trio-websocket", "wsproto", "numpy", "soxr", "PyAudio", "websockets")
 
 
+class Missing(Exception):  # noqa: N818 - it is no error
+    """This machine lacks what a bench, or a part of one, needs; the text says what and how to get it."""
+
+
 def fingerprint() -> dict[str, object]:
     """The machine and the versions, with the load at this moment (runnable tasks over the last minute)."""
     return {

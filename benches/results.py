@@ -22,10 +22,6 @@ SCHEMA_FILE = Path(__file__).with_name("schema.json")
 SCHEMA_VERSION = 1
 
 
-class Missing(Exception):  # noqa: N818 - it is no error
-    """This machine lacks what a bench, or a part of one, needs; the text says what and how to get it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Row:
     """One figure. `goal` is what it is held against, None where there is none; `reached` follows from it."""

@@ -11,7 +11,8 @@ import cffi
 from ravatar_audio._core import ffi as core_ffi
 from ravatar_audio._core import lib as core
 from ravatar_audio.native import Chain
-from tests.device.microphones import build_shared
+
+from .virtual_microphone import build_shared
 
 SOURCE = Path(__file__).with_name("ticker.c")
 
