@@ -20,9 +20,8 @@ from pathlib import Path
 import psutil
 import trustme
 
-from tests.device.microphones import PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_shared
-
 from .harness import Report, interleave, median, progress, running, this_module
+from .virtual_microphone import PLUGIN_NAME, PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_shared
 
 GOALS = {"cpu": 0.5, "resident": 60.0, "threads": 4.0, "first": 1.0}
 UNITS = {"cpu": "% of a core", "resident": "MB", "threads": "threads", "files": "files", "first": "s"}
@@ -86,7 +85,7 @@ def add_streams(report: Report, footprints: Mapping[str, Footprint]) -> None:
 
 def measure(folder: Path, settle_s: float, seconds: float) -> dict[str, Footprint]:
     """All programs at the same time: each has a core's idle half to itself, and the same neighbours."""
-    plugin = build_shared(PLUGIN_SOURCE, folder / "libasound_module_pcm_virtual_microphone.so", "-lasound")
+    plugin = build_shared(PLUGIN_SOURCE, folder / PLUGIN_NAME, "-lasound")
     pcm = Pcm(rates=(48_000,), channels=(1, 1), exclusive=False)
     environment = VirtualMicrophones(folder, plugin, (pcm,)).environment
     authority = trustme.CA()
