@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -160,6 +159,8 @@ class Settings:
 
 
 def _read_file(path: Path, names: set[str]) -> dict[str, Any]:
+    import tomllib  # most programs have no such file
+
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

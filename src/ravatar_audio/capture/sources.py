@@ -11,17 +11,18 @@ import time
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import trio
 
-from ravatar_audio.capture import signals
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.wav import parse_wav_header
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain
+from ravatar_audio.native import SAMPLE_BYTES, Chain
+
+if TYPE_CHECKING:
+    from ravatar_audio.capture.signals import Samples
 
 PACES = ("real_time", "full")
 _BLOCK_S = 0.010
@@ -175,8 +176,7 @@ class _Wav:
             self._map.close()
             raise
         self.rate_hz, self.channels, self.format = header.rate_hz, header.channels, header.format
-        self._stride_bytes = {"uint8": 1, "int16": 2, "int24": 3, "int32": 4, "float32": 4}[header.format]
-        self._stride_bytes *= header.channels
+        self._stride_bytes = SAMPLE_BYTES[header.format] * header.channels
         self._at = header.data_offset
         present = len(self._map) - header.data_offset
         whole = min(present, header.data_bytes or present) // max(1, self._stride_bytes)
@@ -229,15 +229,18 @@ class SyntheticSource(PacedSource):
             raise SettingsError(f"duration_s is {duration_s}; it must be 0 or more")
         self.name = f"synthetic:{kind}"
         self.rate_hz, self.channels, self.format = rate_hz, 1, "float32"
-        self._pieces: Iterator[signals.Samples] = signals.generate(kind, rate_hz, seed)
-        self._piece = np.empty(0, np.float32)
+        from ravatar_audio.capture import signals  # numpy is slow to load, and a microphone does without
+
+        self._pieces: Iterator[Samples] = signals.generate(kind, rate_hz, seed)
+        self._piece = b""
         self._left_samples = None if duration_s is None else round(duration_s * rate_hz)
 
     def _read(self, samples: int) -> bytes:
         if self._left_samples is not None:
             samples = min(samples, self._left_samples)
             self._left_samples -= samples
-        while len(self._piece) < samples:
-            self._piece = np.concatenate([self._piece, next(self._pieces)])
-        block, self._piece = self._piece[:samples], self._piece[samples:]
-        return block.tobytes()
+        size = samples * SAMPLE_BYTES[self.format]
+        while len(self._piece) < size:
+            self._piece += next(self._pieces).tobytes()
+        block, self._piece = self._piece[:size], self._piece[size:]
+        return block

@@ -5,7 +5,6 @@ import fcntl
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -27,7 +26,7 @@ def stable_user_id(settings: Settings) -> str:
             if USER_ID.fullmatch(kept := path.read_text(encoding="ascii").strip()):
                 return kept
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = uuid.uuid4().hex
+        made = os.urandom(16).hex()
         draft = path.with_name(f"user_id.{os.getpid()}")
         draft.write_text(made + "\n", encoding="ascii")
         try:

@@ -3,8 +3,6 @@
 import io
 import struct
 
-import numpy as np
-
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
 
@@ -69,6 +67,7 @@ class Recording:
             raise SettingsError("there is no sound in the recording, so there is nothing to encode")
         try:
             import av
+            import numpy as np
         except ImportError as error:
             raise SettingsError(
                 f"WebM needs the package av ({error})",

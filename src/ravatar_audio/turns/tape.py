@@ -3,13 +3,15 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame
 
-_HOP_DTYPE = np.dtype([("energy", "=u8"), ("length", "=u4"), ("peak", "=u4"), ("clipped", "=u4"), ("zero_run", "=u4")])
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_HOP_FIELDS = [("energy", "=u8"), ("length", "=u4"), ("peak", "=u4"), ("clipped", "=u4"), ("zero_run", "=u4")]
 _HOPS = FRAME_SAMPLES // HOP_SAMPLES
 
 
@@ -83,7 +85,7 @@ class Tape:
             pcm += frame.pcm[2 * max(0, start - at) : 2 * min(frame.length_samples, to - at)]
         assert len(pcm) == 2 * (to - start)
         pcm += bytes(FRAME_BYTES - len(pcm))
-        hops = _measured(np.frombuffer(pcm, "<i2"), to - start)
+        hops = _measured(pcm, to - start)
         for end, clipped in _clipped(parts):
             if start < end <= to:
                 hops["clipped"][(end - 1 - start) // HOP_SAMPLES] += clipped
@@ -107,9 +109,11 @@ class Tape:
         )
 
 
-def _measured(samples: NDArray[np.int16], length: int) -> NDArray[np.void]:
-    hops = np.zeros(_HOPS, _HOP_DTYPE)
-    steps = samples.astype(np.int64).reshape(_HOPS, HOP_SAMPLES)
+def _measured(pcm: bytearray, length: int) -> "NDArray[np.void]":
+    import numpy as np  # slow to load, and an open microphone never needs it
+
+    hops = np.zeros(_HOPS, np.dtype(_HOP_FIELDS))
+    steps = np.frombuffer(pcm, "<i2").astype(np.int64).reshape(_HOPS, HOP_SAMPLES)
     hops["energy"] = (steps**2).sum(axis=1)
     hops["peak"] = np.abs(steps).max(axis=1)
     hops["length"] = np.clip(length - HOP_SAMPLES * np.arange(_HOPS), 0, HOP_SAMPLES)
