@@ -49,3 +49,12 @@ def test_secrets_are_hidden(text: str, caplog: pytest.LogCaptureFixture) -> None
     assert HIDDEN in caplog.text
     for secret in ("abc", "eyJ", "some-license", "secret-value-1"):
         assert secret not in caplog.text
+
+
+def test_a_distribution_of_the_same_values_later() -> None:
+    histogram = Histogram()
+    assert histogram.distribution().later_by(0.5) == histogram.distribution()
+    for value in (0.1, 0.2):
+        histogram.record(value)
+    now, later = histogram.distribution(), histogram.distribution().later_by(0.5)
+    assert (later.count, later.p50_s - now.p50_s, later.max_s) == (2, 0.5, 0.7)

@@ -1,6 +1,7 @@
 """A distribution of durations in constant memory."""
 
 import math
+from array import array
 from dataclasses import dataclass
 
 _SMALLEST_S = 1e-6
@@ -19,6 +20,13 @@ class Distribution:
     p999_s: float = 0.0
     max_s: float = 0.0
 
+    def later_by(self, delay_s: float) -> "Distribution":
+        """Of the same values, each `delay_s` longer."""
+        if not self.count:
+            return self
+        times_s = (value + delay_s for value in (self.p50_s, self.p90_s, self.p99_s, self.p999_s, self.max_s))
+        return Distribution(self.count, *times_s)
+
 
 class Histogram:
     """Durations in buckets of 2.2 % width, from 1 us to 71 minutes; values beyond count in the outermost ones."""
@@ -26,7 +34,7 @@ class Histogram:
     __slots__ = ("_counts", "_max_s", "_total")
 
     def __init__(self) -> None:
-        self._counts = [0] * _BUCKETS
+        self._counts = array("L", bytes(_BUCKETS * array("L").itemsize))
         self._total = 0
         self._max_s = 0.0
 

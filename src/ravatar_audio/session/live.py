@@ -15,7 +15,7 @@ from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.api.results import Avatar, LiveStart, viewer_url
 from ravatar_audio.errors import BadRequestError, ProtocolError, RavatarError
-from ravatar_audio.frames import RATE_HZ, Frame
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Distribution, Histogram
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
@@ -56,6 +56,7 @@ class LiveStatistics:
     age_newest: Distribution
     """How old a frame's newest sample was when the message had been written."""
     age_oldest: Distribution
+    """The same of its oldest sample, had each frame been a whole one: 256 ms more."""
     connects: int
     reconnects: int
     messages_received: int
@@ -112,7 +113,7 @@ class LiveSession(Conversation):
         self._is_source_over = self._are_orphans_ended = False
         self._license: KeptLicense | None = None
         self._start: LiveStart | None = None
-        self._age_newest, self._age_oldest = Histogram(), Histogram()
+        self._age_newest = Histogram()
         self._source_lost_samples = 0
 
     @property
@@ -139,7 +140,7 @@ class LiveSession(Conversation):
 
     def statistics(self) -> LiveStatistics:
         """Counters as of now; may be asked at any time, also afterwards."""
-        outbox = self._outbox
+        outbox, age_newest = self._outbox, self._age_newest.distribution()
         return LiveStatistics(
             taken_frames=outbox.taken_frames,
             taken_samples=outbox.taken_samples,
@@ -150,8 +151,8 @@ class LiveSession(Conversation):
             pending_frames=outbox.pending_frames,
             pending_samples=outbox.pending_samples,
             source_lost_samples=self._source_lost_samples,
-            age_newest=self._age_newest.distribution(),
-            age_oldest=self._age_oldest.distribution(),
+            age_newest=age_newest,
+            age_oldest=age_newest.later_by(FRAME_SAMPLES / RATE_HZ),
             connects=self._connects,
             reconnects=max(0, self._connects - 1),
             messages_received=self._received,
@@ -267,7 +268,6 @@ class LiveSession(Conversation):
     def _note_sent(self, frame: Frame) -> None:
         age_s = max(0.0, time.monotonic() - frame.captured_s)
         self._age_newest.record(age_s)
-        self._age_oldest.record(age_s + frame.length_samples / RATE_HZ)
         if (log := self.platform.log).is_debugging:
             what = (frame.seq, frame.length_samples, frame.rms_dbfs, age_s * 1000)
             log.debug("sent frame %d: %d samples, %.1f dBFS, %.1f ms old", *what)

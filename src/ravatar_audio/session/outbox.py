@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import trio
 
@@ -10,8 +11,7 @@ from ravatar_audio.api.messages import Envelope
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(NamedTuple):
     """A frame on its way, and how much sound was lost between the frame sent before it and this one."""
 
     frame: Frame
