@@ -113,6 +113,7 @@ class Microphone(Source):
         self._is_stalled = self._is_left_behind = False
         self._recovery: Recovery | None = None
         self._line_lock = trio.Lock()
+        self._last_frame: Frame | None = None  # given out, and not looked at yet
         self._watchdog = Watchdog()
         self._event_sender, self._event_receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
         self.name = "microphone"
@@ -228,12 +229,12 @@ class Microphone(Source):
 
     async def _next(self) -> Frame | None:
         while (chain := self._chain) is not None and (wake := self._wake) is not None:
-            wake.clear()
-            frame = chain.take()
-            if frame is not None:
-                for event in self._watchdog.look_at(frame):
-                    self._put(event)
+            self._look_at_last_frame()
+            if (frame := chain.take()) is None:
+                wake.clear()  # and only then look again, or a wake-up is lost
+                frame = chain.take()
             if frame is not None or self._is_at_end:
+                self._last_frame = frame
                 return frame
             if not self._is_stopped:  # while it is being stopped, the last frame is still to come
                 await self._look_after_line(chain, wake)
@@ -241,6 +242,13 @@ class Microphone(Source):
             with trio.move_on_after(patience_s), contextlib.suppress(trio.ClosedResourceError):
                 await wake.wait()
         return None
+
+    def _look_at_last_frame(self) -> None:
+        """Not before it was given out: it is on its way to the platform then, and nobody waits for this."""
+        frame, self._last_frame = self._last_frame, None
+        if frame is not None:
+            for event in self._watchdog.look_at(frame):
+                self._put(event)
 
     async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
         """See whether the stream is well, or get on with opening it again; raises when that is not to be."""
