@@ -52,8 +52,10 @@ if TYPE_CHECKING:
         LinkUp,
         LiveSession,
         LiveStatistics,
+        Recordings,
         SessionRenewed,
         TurnSource,
+        read_recording,
     )
     from ravatar_audio.settings import Settings
     from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
@@ -67,7 +69,9 @@ _HOMES = {
     "emulator": "Emulator EmulatorSettings",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
-    "session": "ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed TurnSource",
+    "session": (
+        "ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed TurnSource read_recording recordings"
+    ),
     "settings": "Settings",
     "turns": "EventKind Gate Mode Recording TurnEvent TurnRules",
 }
@@ -103,6 +107,7 @@ __all__ = [
     "PlatformError",
     "RavatarError",
     "Recording",
+    "Recordings",
     "Reply",
     "ServerMessage",
     "SessionRenewed",
@@ -119,6 +124,7 @@ __all__ = [
     "__version__",
     "list_devices",
     "open_source",
+    "read_recording",
 ]
 
 

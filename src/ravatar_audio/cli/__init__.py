@@ -16,6 +16,8 @@ COMMANDS = {
     "doctor": "Find out what is wrong: settings, network, platform, microphone.",
     "emulator": "Run a local RAVATAR platform to develop against.",
     "live": "Stream the microphone to the platform in Live Mode.",
+    "record": "Record one turn to a file.",
+    "say": "Send a sound file as a recorded voice message.",
 }
 EXIT_CODES = """\b
 Exit codes:

@@ -4,13 +4,15 @@ live      LiveSession: Live Mode            conversation  the link that both kee
 chat      ChatSession: Chat Mode            outbox        the queue between source and network
 events    what a session tells              choosing      which avatar, language and mode (pure)
 state     user id, and slots that could not be given back
-turn_source  TurnSource: a source with a gate in front    speaking  whether the avatar speaks (pure)
+voice     recordings of turns, and of files       speaking      whether the avatar speaks (pure)
+turn_source  TurnSource: a source with a gate in front
 """
 
 from ravatar_audio.session.chat import ChatSession
 from ravatar_audio.session.events import LinkLost, LinkUp, LiveEvent, SessionRenewed
 from ravatar_audio.session.live import LiveSession, LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource
+from ravatar_audio.session.voice import Recordings, read_recording
 
 __all__ = [
     "ChatSession",
@@ -19,6 +21,8 @@ __all__ = [
     "LiveEvent",
     "LiveSession",
     "LiveStatistics",
+    "Recordings",
     "SessionRenewed",
     "TurnSource",
+    "read_recording",
 ]

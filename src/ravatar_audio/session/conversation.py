@@ -18,15 +18,19 @@ from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits, open_link
 from ravatar_audio.api.messages import Envelope, StreamFault, parse_server_message
 from ravatar_audio.api.results import Avatar, Connection, Language
-from ravatar_audio.errors import NetworkError
+from ravatar_audio.errors import NetworkError, SettingsError
 from ravatar_audio.session.choosing import choose_language
 from ravatar_audio.session.events import LinkLost, LinkUp, LiveEvent
 from ravatar_audio.session.outbox import MakeText, Outbox
 from ravatar_audio.session.state import stable_user_id
 from ravatar_audio.settings import Settings
+from ravatar_audio.turns import Recording
 
 FIRST_TRIES = 4
 """Of opening the WebSocket when the session begins; afterwards `reconnect_limit_s` counts."""
+
+VOICE_BYTES_MAX = 8 * 1024 * 1024
+"""Of one recorded message: 4.4 minutes as WAV. Base64 makes 11 MiB of it, and servers usually take 16."""
 
 _QUEUED_EVENTS = 1_000
 
@@ -105,9 +109,26 @@ class Conversation(ABC):
         """Say something in writing; returns when the socket has it, and waits for a link where there is none."""
         await self._put(lambda envelope: envelope.text_message(text))
 
-    async def send_voice(self, recording: bytes, *, push_to_talk: bool = False) -> None:
-        """Send a whole utterance, recorded: a WAV or WebM file, 16 kHz mono."""
-        await self._put(lambda envelope: envelope.voice_message(recording, push_to_talk=push_to_talk))
+    async def send_voice(
+        self, recording: Recording | bytes, *, push_to_talk: bool | None = None, format: str = "wav"
+    ) -> None:
+        """Send a whole utterance: a Recording, as "wav" or (extra "webm") "webm", or a file's bytes, 16 kHz mono.
+
+        `push_to_talk`: whether the user held a button for it; default: what the recording says. Returns when the socket
+        has it, and waits for a link where there is none; cancelled before, it is not sent. The recording stays as it
+        is: when this raises, it can be sent again. Raises SettingsError for more than 8 MiB.
+        """
+        if isinstance(recording, Recording):
+            push_to_talk = recording.is_push_to_talk if push_to_talk is None else push_to_talk
+            data = await trio.to_thread.run_sync(recording.encoded, format)
+        else:
+            data = recording
+        if len(data) > VOICE_BYTES_MAX:
+            raise SettingsError(
+                f"the recording has {len(data)} bytes; it must be {VOICE_BYTES_MAX} at most",
+                advice="Say it in shorter turns, or send it as WebM, which is a tenth of the size.",
+            )
+        await self._put(lambda envelope: envelope.voice_message(data, push_to_talk=bool(push_to_talk)))
 
     # What a mode adds.
 

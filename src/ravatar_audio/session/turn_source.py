@@ -102,29 +102,37 @@ class TurnSource:
 
     async def __anext__(self) -> Frame:
         """The next frame of a turn. Never loses one to a cancellation."""
+        while (outcome := await self.next_outcome()) is not None:
+            if isinstance(outcome, Frame):
+                return outcome
+        raise StopAsyncIteration
+
+    async def next_outcome(self) -> Outcome | None:
+        """The next frame or event, each in its place, for those who want both; None at the end."""
         await trio.lowlevel.checkpoint()
-        while True:
-            while self._ready:
-                outcome = self._ready.popleft()
-                if isinstance(outcome, Frame):
-                    return outcome
-                if self._on_event is not None:
-                    self._on_event(outcome)
+        while not self._ready:
             if self._is_over:
-                raise StopAsyncIteration
+                return None
             try:
                 frame = await anext(self.source)
             except StopAsyncIteration:
                 self._is_over = True
                 self._ready += self.gate.finish()
             else:
-                if self._on_frame is not None:
-                    self._on_frame(frame)
-                if frame.captured_s >= self._avatar_ends_s:
-                    self._ready += self.gate.avatar_ends(self._avatar_ends_s)
-                    self._avatar_ends_s = math.inf
-                self._ready += self.gate.feed(frame)
-                self.source.flush_at(self.gate.flush_at)
+                self._hear(frame)
+        outcome = self._ready.popleft()
+        if self._on_event is not None and isinstance(outcome, TurnEvent):
+            self._on_event(outcome)
+        return outcome
+
+    def _hear(self, frame: Frame) -> None:
+        if self._on_frame is not None:
+            self._on_frame(frame)
+        if frame.captured_s >= self._avatar_ends_s:
+            self._ready += self.gate.avatar_ends(self._avatar_ends_s)
+            self._avatar_ends_s = math.inf
+        self._ready += self.gate.feed(frame)
+        self.source.flush_at(self.gate.flush_at)
 
     # What a session tells.
 

@@ -2,20 +2,25 @@
 
 import io
 import struct
+from typing import Final
 
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
+
+FORMATS: Final = ("wav", "webm")
 
 
 class Recording:
     """Collects frames, by their true lengths, and makes one file of them; as often as it is asked, until it is dropped.
 
     At most `limit_s` seconds are kept (0.1 to 3,600; a WAV has 32,000 bytes a second): what comes after is counted in
-    `cut_samples`. Frames of a gate belong to it between STARTED and ENDED or CAPPED; after CANCELLED drop it. A file on
-    disk becomes a recording by way of capture.FileSource, whose frames are 16 kHz mono whatever the file's format is.
+    `cut_samples`. Frames of a gate belong to it between STARTED and ENDED or CAPPED; after CANCELLED drop it:
+    session.Recordings does so. session.read_recording makes one of a file on disk.
     """
 
-    def __init__(self, limit_s: float = 120.0) -> None:
+    def __init__(self, limit_s: float = 120.0, *, is_push_to_talk: bool = False) -> None:
+        self.is_push_to_talk = is_push_to_talk
+        """The user held a button for it."""
         if not 0.1 <= limit_s <= 3_600:
             raise SettingsError(f"limit_s is {limit_s}; it must be 0.1 to 3,600")
         self._limit_samples = round(limit_s * RATE_HZ)
@@ -42,10 +47,21 @@ class Recording:
 
     def add(self, frame: Frame) -> None:
         """Append a frame's sound."""
-        taken = min(frame.length_samples, self._limit_samples - self.samples)
-        self._pcm += frame.pcm[: 2 * taken]
-        self.cut_samples += frame.length_samples - taken
+        self.add_pcm(frame.pcm[: 2 * frame.length_samples])
         self.lost_samples += frame.ring_lost_samples + frame.device_lost_samples
+
+    def add_pcm(self, pcm: bytes) -> None:
+        """Append sound: int16, little-endian, mono, 16 kHz."""
+        samples = len(pcm) // 2
+        taken = min(samples, self._limit_samples - self.samples)
+        self._pcm += pcm[: 2 * taken]
+        self.cut_samples += samples - taken
+
+    def encoded(self, format: str = "wav") -> bytes:
+        """The file in a format, "wav" or "webm"; raises as `webm` does, and SettingsError for another format."""
+        if format not in FORMATS:
+            raise SettingsError(f"format {format!r} is unknown; it is one of {', '.join(FORMATS)}")
+        return self.wav() if format == "wav" else self.webm()
 
     def wav(self) -> bytes:
         """A WAV file, signed 16 bit: what was captured, bit for bit."""

@@ -1,0 +1,117 @@
+"""`ravatar-audio record`: one turn as a file, taken as `live` takes them, without a platform."""
+
+import dataclasses
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import trio
+
+from ravatar_audio.capture import open_source
+from ravatar_audio.cli.controls import KEYS, control
+from ravatar_audio.cli.live import SOUND, TURNS
+from ravatar_audio.cli.meter import Meter, gate_state
+from ravatar_audio.cli.run import INTERRUPTS, load_settings, run, settings_options
+from ravatar_audio.session import Recordings, TurnSource
+from ravatar_audio.turns import Mode, Recording
+from ravatar_audio.turns.recording import FORMATS
+
+
+@click.command(name="record")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--source",
+    "spec",
+    default="mic",
+    show_default=True,
+    help="mic, a sound file, - (PCM on standard input), or synthetic:speech|tone|sweep|noise.",
+)
+@click.option(
+    "--seconds", type=click.FloatRange(0.1, 3_600), default=120.0, show_default=True, help="Longest recording."
+)
+@click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
+@settings_options(*SOUND, *TURNS, "debug")
+def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: str | None, **given: Any) -> None:
+    """Record one turn to FILE, 16 kHz mono: a .wav, or with the extra "webm" a .webm; `ravatar-audio say` sends it.
+
+    Without --mode, or with an open microphone, until interrupted; with ptt while the space bar is held (or between
+    SIGUSR1 and SIGUSR2); with vad until nobody speaks any more. x cancels the turn, and the next one is recorded.
+    """
+    settings = load_settings(settings_file, given)
+    if settings.mode == "auto":
+        settings = dataclasses.replace(settings, mode="open")
+    path = Path(file)
+    format = path.suffix.removeprefix(".").lower()
+    if format not in FORMATS:
+        raise click.UsageError(f"{file!r} must end in .wav or .webm")
+
+    kept: list[Recording] = []
+    part = path.with_name(path.name + ".part")
+
+    async def work() -> None:
+        meter = Meter(lambda: gate_state(turns.gate)) if sys.stderr.isatty() else None
+        source = open_source(settings, spec)
+        turns = TurnSource.from_settings(settings, source, on_frame=meter.show if meter else None)
+        async with turns, trio.open_nursery() as nursery:
+
+            async def stop_when_interrupted() -> None:
+                with trio.open_signal_receiver(*INTERRUPTS) as signals:
+                    async for _ in signals:
+                        await source.stop()  # what was heard until now is kept
+
+            async def stop_in_time() -> None:
+                if turns.gate.mode is Mode.OPEN:
+                    await trio.sleep(seconds)
+                    await source.stop()
+
+            nursery.start_soon(stop_when_interrupted)
+            nursery.start_soon(stop_in_time)
+            if await nursery.start(control, turns) and turns.gate.mode is Mode.PTT:
+                click.echo(KEYS, err=True)
+            try:
+                recording = await anext(Recordings(turns, limit_s=seconds), None)
+            finally:
+                if meter:
+                    meter.close()
+            nursery.cancel_scope.cancel()
+        if recording is not None:
+            kept.append(recording)
+
+    _write(part, b"")  # that it cannot be written is found out before anything is said, not after
+    try:
+        run(work)
+        if not kept:
+            raise click.ClickException("nothing was recorded")
+        _write(part, kept[0].encoded(format))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    click.echo(json.dumps(summary(path, kept[0])) if as_json else table(path, kept[0]), err=not as_json)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise click.ClickException(f"{str(path)!r} cannot be written: {error.strerror}") from error
+
+
+def summary(path: Path, recording: Recording) -> dict[str, Any]:
+    """What was recorded."""
+    return {
+        "event": "summary",
+        "file": str(path),
+        "samples": recording.samples,
+        "samples_lost": recording.lost_samples,
+        "samples_cut": recording.cut_samples,
+    }
+
+
+def table(path: Path, recording: Recording) -> str:
+    """The summary for people."""
+    cut = f", cut at {recording.duration_s:g} s" if recording.cut_samples else ""
+    lost = f", {recording.lost_samples} samples lost" if recording.lost_samples else ""
+    return f"recorded {recording.duration_s:.1f} s to {path}{cut}{lost}"

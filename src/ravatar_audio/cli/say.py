@@ -1,0 +1,73 @@
+"""`ravatar-audio say`: a sound file as a recorded voice message."""
+
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+from typing import Any
+
+import click
+import trio
+
+from ravatar_audio.api.messages import Reply
+from ravatar_audio.cli.live import PLATFORM, REST, as_plain, as_text
+from ravatar_audio.cli.run import load_settings, run, settings_options
+from ravatar_audio.frames import Frame
+from ravatar_audio.session import ChatSession, LiveSession, read_recording
+from ravatar_audio.turns.recording import FORMATS
+
+
+@click.command(name="say")
+@click.argument("file", type=click.Path())
+@click.option("--live", "is_live", is_flag=True, help="In Live Mode; default: in Chat Mode.")
+@click.option("--push-to-talk", is_flag=True, help="Tell the platform that a button was held for it.")
+@click.option("--as", "format", type=click.Choice(FORMATS), default="wav", show_default=True, help="What is sent.")
+@click.option(
+    "--limit", type=click.FloatRange(0.1, 3_600), default=120.0, show_default=True, help="Longest file in seconds."
+)
+@click.option(
+    "--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to wait for the answer."
+)
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
+@settings_options(*PLATFORM, *REST)
+def command(
+    file: str,
+    is_live: bool,
+    push_to_talk: bool,
+    format: str,
+    limit: float,
+    wait: float,
+    as_json: bool,
+    settings_file: str | None,
+    **given: Any,
+) -> None:
+    """Send a sound FILE as a recorded voice message, and print the avatar's answer.
+
+    WAV files need nothing; other formats need the extras "files" (FLAC, Ogg, MP3) or "webm" (M4A, WebM). Whatever is in
+    it becomes 16 kHz mono. Nothing happens to the file: when sending fails, say it again.
+    """
+    settings = load_settings(settings_file, given)
+
+    async def work() -> None:
+        recording = await trio.to_thread.run_sync(partial(read_recording, file, limit_s=limit))
+        recording.is_push_to_talk = push_to_talk
+        session = LiveSession(settings, _nothing()) if is_live else ChatSession(settings)
+        async with session:
+            await session.send_voice(recording, format=format)
+            with trio.move_on_after(wait):
+                async for event in session.events():
+                    if as_json:
+                        click.echo(json.dumps(as_plain(event), default=str))
+                    elif text := as_text(event):
+                        click.echo(text)
+                    if isinstance(event, Reply):
+                        break
+        result = {"event": "summary", "seconds": round(recording.duration_s, 3), "format": format}
+        click.echo(json.dumps(result) if as_json else f"said {recording.duration_s:.1f} s as {format}", err=not as_json)
+
+    run(work)
+
+
+async def _nothing() -> AsyncIterator[Frame]:
+    """A microphone that hears nothing: only the recording is to be said."""
+    return
+    yield
