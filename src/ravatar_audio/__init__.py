@@ -70,7 +70,7 @@ _HOMES = {
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
     "session": (
-        "ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed TurnSource read_recording recordings"
+        "ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed Recordings TurnSource read_recording"
     ),
     "settings": "Settings",
     "turns": "EventKind Gate Mode Recording TurnEvent TurnRules",
