@@ -153,20 +153,29 @@ def timed(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
 
 def from_python(report: Report, quick: bool) -> None:
     samples = np.random.default_rng(1).integers(-9_000, 9_000, 480).astype(np.int16)
-    stereo = np.repeat(samples, 2).tobytes()
+    data, stereo = samples.tobytes(), np.repeat(samples, 2).tobytes()
     stream = soxr.ResampleStream(48_000, 16_000, 1, dtype="int16", quality="HQ")
-    # a ring that stays empty enough: frames are not taken out while the clock runs
-    with Converter(48_000) as converter, Chain(rate_hz=48_000, channels=2, capacity_frames=1_024) as chain:
-        converter.process(samples)
+    # nobody takes the chain's frames: a full ring costs the producer no less than an empty one
+    with Converter(48_000) as converter, Chain(rate_hz=48_000, channels=2) as chain:
+        feed = chain.feeder(len(stereo), b"B")
         took = timed(
             {
                 "own": lambda: converter.process(samples),
+                "bytes": lambda: converter.process(data),
                 "soxr": lambda: stream.resample_chunk(samples),
-                "chain": lambda: chain.push_samples(stereo, 480, 0),
+                "chain": lambda: feed(stereo),
+                "floor": lambda: feed(b""),
             },
             60 if quick else 400,
         )
     report.at_least("one call from Python: times the speed of python-soxr's stream", took["soxr"] / took["own"], "x", 4)
+    for name, key in {
+        "one call from Python, numpy array": "own",
+        "one call from Python, bytes": "bytes",
+        "one call from Python, python-soxr's stream": "soxr",
+        "one call from Python, of no sound: the interpreter's share": "floor",
+    }.items():
+        report.at_most(name, took[key] * 1e6, "us")
     report.at_most("chain at 48 kHz stereo int16, called from Python: share of 10 ms", took["chain"] / 1e-4, "%", 0.1)
     with Converter(48_000, phase="minimum") as converter:
         report.at_most("minimum phase: group delay at 1 kHz", converter.group_delay_s * 1e3, "ms", 0.2)

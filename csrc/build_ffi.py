@@ -26,6 +26,7 @@ FLAGS = [
     "-fvisibility=hidden",
     "-Wall",
     "-Wextra",
+    "-DPy_LIMITED_API=0x030b0000",  # cffi's own choice of it has no buffer protocol yet
 ]
 INSTALL_HINT = """\
 ravatar-audio needs a C compiler and PortAudio's headers to be built, and {missing}.
@@ -68,11 +69,11 @@ def make() -> FFI:
     """The builder object that setuptools asks for."""
     check_prerequisites()
     builder = FFI()
-    builder.cdef(cdef())
+    builder.cdef(cdef() + "int rva_python_install(void);")
     # setuptools wants paths relative to the project's root, where it runs us.
     builder.set_source(
         "ravatar_audio._core",
-        "".join(f'#include "{name}"\n' for name in PUBLIC),
+        "".join(f'#include "{name}"\n' for name in [*PUBLIC, "rva_python.h"]),
         sources=[f"csrc/{name}" for name in UNITS],
         depends=[f"csrc/{path.name}" for path in sorted(HERE.glob("*.h"))],
         include_dirs=include_directories(),

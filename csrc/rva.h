@@ -58,6 +58,7 @@
 #define RVA_ERROR_KERNEL -6        /* RAVATAR_AUDIO_KERNEL names none that this processor can run */
 #define RVA_ERROR_MEMORY -7
 #define RVA_ERROR_GAIN -8
+#define RVA_ERROR_LENGTH -9        /* bytes that are no whole number of samples over all channels */
 
 typedef struct {
     uint32_t rate_hz;              /* of the device: RVA_RATE_MIN_HZ to RVA_RATE_MAX_HZ */
@@ -126,6 +127,10 @@ void rva_chain_close(rva_chain *chain);
 /* Producer; real-time safe. Converts a block of `samples` per channel, interleaved; `end_ns` is when its last sample was
  * at the microphone (CLOCK_MONOTONIC). The block may have any length and alignment, and is not kept. */
 void rva_chain_push(rva_chain *chain, const void *block, size_t samples, int64_t end_ns);
+
+/* Producer and consumer at once, for a converter; real-time safe. Pushes a block of `bytes` whose time is counted in its own
+ * samples, the first ever pushed being at 0. Returns how many frames wait, or RVA_ERROR_LENGTH. */
+int rva_chain_feed(rva_chain *chain, const void *block, size_t bytes);
 
 /* Producer; real-time safe. The device has lost sound before the block that comes next: `samples` per channel in the
  * device's rate, 0 when it did not say how much. */

@@ -197,6 +197,15 @@ RVA_REALTIME void rva_chain_push(rva_chain *chain, const void *block, size_t sam
     atomic_store_explicit(&chain->counters.last_block_ns, rva_clock_ns(), memory_order_release);
 }
 
+RVA_REALTIME int rva_chain_feed(rva_chain *chain, const void *block, size_t bytes) {
+    const size_t samples = bytes / chain->converter.stride_bytes;
+    if (bytes != samples * chain->converter.stride_bytes) return RVA_ERROR_LENGTH;
+    const uint64_t fed = atomic_load_explicit(&chain->counters.device_samples, memory_order_relaxed) + samples;
+    const uint64_t seconds = fed / chain->rate_hz, rest = fed % chain->rate_hz;
+    rva_chain_push(chain, block, samples, (int64_t)(seconds * 1000000000 + rest * 1000000000 / chain->rate_hz));
+    return (int)rva_ring_queued(&chain->ring);
+}
+
 RVA_REALTIME void rva_chain_note_loss(rva_chain *chain, uint64_t samples) {
     /* Loss adds up exactly: what is below one sample at 16 kHz is carried on. */
     uint64_t scaled = chain->loss_seen + samples * RVA_RATE_HZ;
@@ -262,6 +271,7 @@ const char *rva_error_text(int code) {
     case RVA_ERROR_PROFILE: return "the resampling profile or phase is unknown";
     case RVA_ERROR_KERNEL: return "RAVATAR_AUDIO_KERNEL names a kernel that does not exist or that this processor cannot run";
     case RVA_ERROR_MEMORY: return "out of memory";
+    case RVA_ERROR_LENGTH: return "the bytes are no whole number of samples over all channels";
     case RVA_ERROR_GAIN: return "the gain is not -60 to +60 dB";
     default: return "unknown error";
     }

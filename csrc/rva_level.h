@@ -5,7 +5,7 @@
 #include "rva.h"
 #include "rva_rt.h"
 
-/* Adds `count` samples (native byte order) to a hop: peak, energy, length and the run of zeros, which goes on from the
+/* Adds up to RVA_HOP_SAMPLES samples (native byte order) to a hop: peak, energy, length and the run of zeros, which goes on from the
  * value that hop->zero_run_samples has. */
 RVA_REALTIME void rva_level_add(rva_hop *hop, const int16_t *pcm, size_t count);
 

@@ -1,30 +1,24 @@
 """The core's conversion alone: arrays or bytes of device samples in, frames of 16 kHz int16 out."""
 
+import sys
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import SAMPLE_BYTES, Chain, ChainStatistics
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from _typeshed import ReadableBuffer
     from numpy.typing import NDArray
 
     Samples = ReadableBuffer | NDArray[Any]  # before Python 3.12, arrays are no buffers to a type checker
 
-_CAPACITY_FRAMES: Final = 64
-# What a buffer may say of its items; anything of one byte counts as raw.
-_ITEM_FORMATS: Final = {
-    "int16": ("h", "<h", "=h"),
-    "int24": (),
-    "int32": ("i", "l", "<i", "=i", "<l"),
-    "float32": ("f", "<f", "=f"),
-    "uint8": (),
-}
-_RAW_ITEMS: Final = ("B", "b", "c", "<B", "<b", "|u1")
+_CAPACITY_FRAMES: Final = 8
+# Items that a buffer may have, as letters of the struct module, besides those of one byte, which count as raw.
+_ITEMS: Final = {"int16": "h", "int24": "", "int32": "il", "float32": "f", "uint8": ""}
+_RAW_ITEMS: Final = "Bbc"
+_NATIVE: Final = "@=|<" if sys.byteorder == "little" else "@=|>"
 
 
 class Converter:
@@ -65,8 +59,8 @@ class Converter:
         )
         # A step that cannot overrun the ring, which holds what one step gives and an open frame.
         self._step_bytes = (_CAPACITY_FRAMES - 2) * FRAME_SAMPLES * rate_hz // RATE_HZ * self._chain.stride_bytes
-        self._item_formats = frozenset(_ITEM_FORMATS[format] + _RAW_ITEMS)
-        self._fed_samples = 0
+        self._items = _ITEMS[format] + _RAW_ITEMS
+        self._feed = self._chain.feeder(self._step_bytes, self._items.replace("l", "").encode())  # an l may be 64 bits
 
     def process(self, buffer: "Samples") -> list[Frame]:
         """Convert samples and return the frames that are complete.
@@ -75,14 +69,32 @@ class Converter:
         (samples,), interleaved, or (samples, channels). Raises ValueError for another type or shape, or when the last
         sample is incomplete.
         """
-        frames: list[Frame] = []
+        waiting = self._feed(buffer)  # type: ignore[arg-type]
+        if waiting == 0:
+            return []
+        return list(self._chain.take_all()) if waiting > 0 else self._process_in_steps(buffer)
+
+    def _process_in_steps(self, buffer: "Samples") -> list[Frame]:
+        """`process` for a buffer that must be looked at more closely, or is more than the ring can hold."""
+        view = memoryview(buffer)  # type: ignore[arg-type]
         chain = self._chain
-        for block in self._blocks(buffer):
-            samples = block.nbytes // chain.stride_bytes
-            self._fed_samples += samples
-            chain.push_samples(block, samples, self._fed_samples * 1_000_000_000 // chain.rate_hz)
-            while (frame := chain.take()) is not None:
-                frames.append(frame)
+        if view.format.lstrip(_NATIVE) not in tuple(self._items) or view.itemsize not in (
+            1,
+            SAMPLE_BYTES[chain.format],
+        ):
+            raise ValueError(f"items of type {view.format!r} were given; the converter was opened for {chain.format}")
+        if view.ndim > 1:
+            raw = view.itemsize == 1 and SAMPLE_BYTES[chain.format] != 1
+            if raw or view.ndim != 2 or view.shape is None or view.shape[1] != chain.channels:
+                raise ValueError(f"an array of shape {view.shape} was given; (samples, {chain.channels}) is expected")
+        size = view.nbytes
+        if size % chain.stride_bytes:
+            raise ValueError(f"{size} bytes are no whole number of {chain.channels}-channel {chain.format} samples")
+        data = view.cast("B") if view.c_contiguous and size else memoryview(view.tobytes())
+        frames: list[Frame] = []
+        for start in range(0, size, self._step_bytes):
+            self._feed(data[start : start + self._step_bytes])
+            frames.extend(chain.take_all())
         return frames
 
     def flush(self) -> list[Frame]:
@@ -111,6 +123,10 @@ class Converter:
     def close(self) -> None:
         """Free the native memory now rather than with the object. May be called again."""
         self._chain.close()
+        self._feed = self._closed
+
+    def _closed(self, buffer: "Samples") -> NoReturn:
+        raise ValueError("the converter is closed")
 
     def __enter__(self) -> Self:
         return self
@@ -119,23 +135,3 @@ class Converter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _blocks(self, buffer: "Samples") -> tuple[memoryview, ...] | list[memoryview]:
-        """The buffer in steps that the ring can hold; most are one step."""
-        view = memoryview(buffer)  # type: ignore[arg-type]
-        chain = self._chain
-        if view.format not in self._item_formats:
-            raise ValueError(f"items of type {view.format!r} were given; the converter was opened for {chain.format}")
-        if view.ndim > 1:
-            raw = view.itemsize == 1 and SAMPLE_BYTES[chain.format] != 1
-            if raw or view.ndim != 2 or view.shape is None or view.shape[1] != chain.channels:
-                raise ValueError(f"an array of shape {view.shape} was given; (samples, {chain.channels}) is expected")
-        size = view.nbytes
-        if size % chain.stride_bytes:
-            raise ValueError(f"{size} bytes are no whole number of {chain.channels}-channel {chain.format} samples")
-        if not view.c_contiguous:
-            view = memoryview(view.tobytes())
-        if size <= self._step_bytes:
-            return (view,)
-        data = view.cast("B")
-        return [data[at : at + self._step_bytes] for at in range(0, size, self._step_bytes)]

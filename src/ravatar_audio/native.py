@@ -2,11 +2,13 @@
 
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from ravatar_audio import _core
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
@@ -33,6 +35,9 @@ _HEAD = struct.Struct("=QQqqQQIIII")
 assert _HEAD.size == ffi.offsetof("rva_frame", "hops")
 _FLUSHED: Final = int(lib.RVA_FLAG_FLUSHED)
 _DISCONTINUITY: Final = int(lib.RVA_FLAG_DISCONTINUITY)
+
+if lib.rva_python_install():
+    raise ImportError("the native core could not be completed (rva_python_install)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +179,14 @@ class Chain:
         end_ns = round((time.monotonic() if end_s is None else end_s) * 1e9)
         lib.rva_chain_push(self.handle, data, size // self.stride_bytes, end_ns)
 
-    def push_samples(self, block: "ReadableBuffer", samples: int, end_ns: int) -> None:
-        """As `push`, for a caller who has made sure that the block has so many samples, and is in a hurry."""
-        lib.rva_chain_push(self._handle or self.handle, ffi.from_buffer(block), samples, end_ns)
+    def feeder(self, most_bytes: int, items: bytes) -> Callable[["ReadableBuffer"], int]:
+        """A quick way to push, timed by the sound itself, for a converter; see csrc/rva_python.h.
+
+        It takes a buffer of at most `most_bytes`, contiguous, whose items are one of the struct module's letters in
+        `items`, and returns how many frames wait; a negative number says that it was none of these and is still to be
+        pushed. It may not be called once the chain is closed.
+        """
+        return partial(_core.feed, int(ffi.cast("intptr_t", self.handle)), most_bytes, self.channels, items)
 
     def note_loss(self, samples: int = 0) -> None:
         """The source lost `samples` per channel, in its own rate, before the next block; 0: it did not say how many."""

@@ -1,6 +1,7 @@
 """The converter's Python surface: what it takes, what it refuses, and that cutting does not matter."""
 
 import math
+import sys
 import threading
 import time
 from typing import Any
@@ -64,11 +65,47 @@ def test_times_count_from_the_first_sample() -> None:
         (np.zeros(10, np.float64), "'d'.*int16"),
         (np.zeros(10, np.float32), "'f'.*int16"),
         (b"abc", "3 bytes"),
+        (np.zeros((4, 2, 1), np.int16), r"\(4, 2, 1\)"),
+        (np.zeros((4, 1), np.uint8), r"\(4, 1\)"),
+        (np.zeros(10, np.int16).astype(">i2" if sys.byteorder == "little" else "<i2"), "h'.*int16"),
     ],
 )
 def test_what_cannot_be_samples_is_refused(buffer: Any, named: str) -> None:
     with Converter(48_000) as converter, pytest.raises(ValueError, match=named):
         converter.process(buffer)
+
+
+def test_long_integers_are_not_taken_for_int32() -> None:
+    with Converter(48_000, format="int32") as converter, pytest.raises(ValueError, match="int32"):
+        converter.process(np.zeros(10, np.int64))
+
+
+def test_short_calls_cut_anywhere_give_what_one_call_gives() -> None:
+    """The quick way in (arrays and bytes of less than a frame) beside the one in steps."""
+    samples = np.random.default_rng(4).integers(-9_000, 9_000, (30_000, 2)).astype(np.int16)
+    with Converter(44_100, 2) as whole, Converter(44_100, 2) as cut:
+        expected = whole.process(samples) + whole.flush()
+        got: list[Frame] = []
+        for number, start in enumerate(range(0, 30_000, 441)):
+            part = samples[start : start + 441]
+            given: list[Any] = [part, part.tobytes(), part.data, part[::-1][::-1], part.reshape(-1)]
+            got += cut.process(given[number % 5])
+        got += cut.flush()
+    assert joined(got) == joined(expected)
+    assert [frame.captured_s for frame in got] == pytest.approx([frame.captured_s for frame in expected], abs=1e-3)
+
+
+def test_a_closed_converter_says_so() -> None:
+    converter = Converter(48_000)
+    converter.close()
+    with pytest.raises(ValueError, match="closed"):
+        converter.process(bytes(960))
+
+
+def test_what_is_no_buffer_is_refused_by_the_interpreters_own_error() -> None:
+    no_buffer: Any = [1, 2, 3]
+    with Converter(48_000) as converter, pytest.raises(TypeError, match="bytes-like"):
+        converter.process(no_buffer)
 
 
 def test_bad_settings_are_named() -> None:
