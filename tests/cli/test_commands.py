@@ -134,7 +134,7 @@ def test_a_pipe_that_ends_or_is_wrong_says_so_with_its_code(environment: dict[st
     sound = bytes(2 * 1_600)
     cases: list[tuple[bytes, list[str], int, str]] = [
         (b"", [], 3, "ended before any sound came"),
-        (sound + b"x", [], 0, "1 bytes over; is it really 16000 Hz, 1 channels, int16?"),
+        (sound + b"x", [], 0, "1 bytes over; is it really 16000 Hz, 1 channel, int16?"),
         (sound, ["--rate", "8000", "--channels", "2", "--format", "int16", "--endless"], 3, "after 0.100 s"),
         (b"fLaC" + sound, [], 2, "begins as FLAC, which is not PCM"),
     ]

@@ -66,27 +66,6 @@ def test_the_demo_takes_the_microphone(environment: dict[str, str], tmp_path: Pa
     assert 31_000 < summary["samples_captured"] == summary["samples_received"] < 48_000
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (["--device", "nonsense"], 3, "usbmic"),
-        (["--device", "mic"], 3, "arraymic"),
-        (["--device", "99"], 3, "99"),
-        (["--device", "usbmic", "--rate", "96000", "--strict"], 3, "96000"),
-        (["--device", "usbmic", "--channels", "3", "--strict"], 3, "3 channels"),
-        (["--device", "busymic"], 3, "busymic"),
-        (["--device", "usbmic", "--heard", "5"], 2, "channel 5"),
-    ],
-)
-def test_a_microphone_that_cannot_be_had_is_one_clear_line(
-    environment: dict[str, str], arguments: list[str], code: int, said: str
-) -> None:
-    result = run(environment, "demo", "--mic", "--seconds", "1", *arguments)
-    assert result.returncode == code, result.stderr
-    assert said in result.stderr
-    assert len(result.stderr.strip().splitlines()) <= 4, result.stderr
-
-
 def test_without_portaudio_the_command_says_what_to_install(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "pyaudio.py").write_text('raise ImportError("libportaudio.so.2: cannot open shared object file")\n')
     shadowed = environment | {"PYTHONPATH": f"{tmp_path}:{environment['PYTHONPATH']}"}

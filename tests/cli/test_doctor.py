@@ -80,7 +80,7 @@ def test_the_microphone_is_listened_to(usb_microphone: MakeMicrophones, tmp_path
     assert "usbmic: 48000 Hz" in found["capture"]["text"]
     assert found["losses"]["text"] == "no overrun, nothing lost in 2 s"
     assert found["DC offset"]["state"] == "warning", "a ramp is never below zero"
-    assert abs(float(found["clock"]["text"].split()[0])) < 500
+    assert abs(float(found["clock drift"]["text"].split()[0])) < 500
     code, found = examine(configured, "--no-platform", "--device", "busymic")
     assert (code, found["microphone"]["state"]) == (3, "problem")
     assert found["microphone"]["text"].startswith("media_in_use")

@@ -105,13 +105,13 @@ def by_name(heard: listening.Heard) -> dict[str, Finding]:
 
 def test_a_good_microphone_is_fine_throughout_with_its_figures() -> None:
     found = by_name(GOOD)
-    assert list(found) == ["capture", "level", "clipping", "DC offset", "losses", "clock"]
+    assert list(found) == ["capture", "level", "clipping", "DC offset", "losses", "clock drift"]
     assert {finding.state for finding in found.values()} == {"fine"}
     assert found["level"].text == "peak -20.0 dBFS, RMS -40.0 dBFS in 2 s"
     assert found["DC offset"].text == "+0.03 % of full scale"
-    assert found["clock"].text.startswith("+12 ppm, give or take 40")
-    assert "coarsely" in found["clock"].text, "two seconds say little about a clock, and that is said"
-    assert "coarsely" not in by_name(replace(GOOD, seconds=60.0))["clock"].text
+    assert found["clock drift"].text.startswith("+12 ppm, give or take 40")
+    assert "coarsely" in found["clock drift"].text, "two seconds say little about a clock, and that is said"
+    assert "coarsely" not in by_name(replace(GOOD, seconds=60.0))["clock drift"].text
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_a_good_microphone_is_fine_throughout_with_its_figures() -> None:
         ({"total": -32_000 * 1_000}, "DC offset", "-3.05 %", "headroom"),
         ({"overruns": 2, "lost_samples": 1_600}, "losses", "2 overruns, 100 ms", "busy"),
         ({"ring_dropped_samples": 4_096}, "losses", "256 ms", "busy"),
-        ({"drift_ppm": -900.0}, "clock", "-900 ppm", "rate"),
+        ({"drift_ppm": -900.0}, "clock drift", "-900 ppm", "rate"),
     ],
 )
 def test_each_fault_of_a_microphone_is_named_with_what_to_do(
@@ -138,8 +138,8 @@ def test_each_fault_of_a_microphone_is_named_with_what_to_do(
 
 
 def test_a_drift_within_its_uncertainty_is_no_fault_and_without_sound_there_is_none() -> None:
-    assert by_name(replace(GOOD, drift_ppm=900.0, drift_error_ppm=500.0))["clock"].state == "fine"
-    assert by_name(replace(GOOD, drift_error_ppm=math.inf))["clock"].state == "skipped"
+    assert by_name(replace(GOOD, drift_ppm=900.0, drift_error_ppm=500.0))["clock drift"].state == "fine"
+    assert by_name(replace(GOOD, drift_error_ppm=math.inf))["clock drift"].state == "skipped"
 
 
 def test_a_microphone_that_sends_nothing_is_a_problem() -> None:

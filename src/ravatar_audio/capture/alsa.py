@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices
 from ravatar_audio.capture.chatter import chatter_to_log
-from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.devices import Device, channels_text
 from ravatar_audio.capture.stream import StreamRequest, StreamStatistics, read_durations, read_statistics
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import (
@@ -52,8 +52,8 @@ class Abilities:
 
     def __str__(self) -> str:
         rates = ", ".join(map(str, self.rates_hz))
-        channels = f"{self.channels_min} to {self.channels_max}"
-        return f"{rates} Hz; {channels} channels; {', '.join(self.formats)}"
+        least = f"{self.channels_min} to " if self.channels_min < self.channels_max else ""
+        return f"{rates} Hz; {least}{channels_text(self.channels_max)}; {', '.join(self.formats)}"
 
 
 @functools.cache
@@ -148,7 +148,7 @@ def preferred_format(formats: tuple[str, ...]) -> str:
 def _refused(code: int, request: StreamRequest) -> str:
     if code == lib.RVA_ERROR_RATE:
         return f"{request.rate_hz} Hz"
-    return f"{request.channels} channels" if code == lib.RVA_ERROR_CHANNELS else f"the format {request.format}"
+    return channels_text(request.channels) if code == lib.RVA_ERROR_CHANNELS else f"the format {request.format}"
 
 
 class AlsaStream:

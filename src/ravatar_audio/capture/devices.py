@@ -65,7 +65,7 @@ class Device:
         if len(self.rates_hz) > _MANY_RATES:  # a converter, not a microphone
             rates = f"any rate from {min(self.rates_hz)} to {max(self.rates_hz)}"
         formats = f"; {', '.join(self.formats)}" if self.formats else ""
-        return f"{rates} Hz; up to {self.channels} channels{formats}"
+        return f"{rates} Hz; up to {channels_text(self.channels)}{formats}"
 
     @property
     def selector(self) -> str:
@@ -77,6 +77,16 @@ class Device:
     def __str__(self) -> str:
         where = self.pcm if self.index is None else f"index {self.index}"
         return f"{self.name} ({self.host_api}, {where})"
+
+
+def channels_text(count: int) -> str:
+    """ "1 channel", "2 channels"."""
+    return f"{count} channel" + ("s" if count != 1 else "")
+
+
+def layout_text(rate_hz: int, channels: int, format: str) -> str:
+    """How samples are laid out, for people: "48000 Hz, 1 channel, int16"."""
+    return f"{rate_hz} Hz, {channels_text(channels)}, {format}"
 
 
 def choose_device(devices: Sequence[Device], selector: str | int | None = None) -> Device:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ravatar_audio.capture import alsa
 from ravatar_audio.capture.alsa import AlsaStream
 from ravatar_audio.capture.causes import explained, true_cause
-from ravatar_audio.capture.devices import Device, choose_device
+from ravatar_audio.capture.devices import Device, channels_text, choose_device
 from ravatar_audio.capture.finding import find_without_portaudio, with_hardware
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.stream import Stream, StreamRequest
@@ -173,7 +173,7 @@ def _abilities(device: Device) -> str:
     if device.pcm:
         with contextlib.suppress(MediaError):
             return f"it has {alsa.probe(device.pcm)}"
-    return f"its own are {device.rate_hz} Hz and up to {device.channels} channels"
+    return f"its own are {device.rate_hz} Hz and up to {channels_text(device.channels)}"
 
 
 def _warn_of_fallback() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import trio
 
+from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.capture.events import Events
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.watchdog import CaptureEvent
@@ -105,7 +106,7 @@ class PipeSource(Source):
         self._push(self._chain)
 
     def _layout(self) -> str:
-        return f"{self.rate_hz} Hz, {self.channels} channels, {self.format}"
+        return layout_text(self.rate_hz, self.channels, self.format)
 
     async def _read_header(self) -> WavHeader | None:
         """The WAV header when the stream begins with one; what has been read stays in self._rest."""

@@ -18,7 +18,7 @@ from typing import Any, NoReturn, Self
 
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.chatter import chatter_to_log
-from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.devices import Device, layout_text
 from ravatar_audio.capture.stream import Stream, StreamRequest, StreamStatistics, read_durations, read_statistics
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import (
@@ -154,7 +154,7 @@ def _raise_for(code: int, what: str, text: str, host_code: int | None = None) ->
 
 
 def _described(request: StreamRequest) -> str:
-    return f"{request.rate_hz} Hz, {request.channels} channels, {request.format}"
+    return layout_text(request.rate_hz, request.channels, request.format)
 
 
 class _NativeStream:

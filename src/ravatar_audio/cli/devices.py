@@ -23,10 +23,7 @@ def command(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_as_dict(device) for device in devices]))
     elif devices:
-        click.echo("\n".join(map(described, devices)))
-        click.echo(
-            "* is the system's default" if any(device.is_default for device in devices) else "None is the default."
-        )
+        click.echo(page(devices))
     else:
         click.echo("No microphone was found.", err=True)
         click.echo(f"  {DeviceNotFoundError.advice_on(sys.platform)}", err=True)
@@ -36,6 +33,12 @@ def command(as_json: bool) -> None:
 def _as_dict(device: Device) -> dict[str, object]:
     derived = {name: getattr(device, name) for name in ("backend", "backend_reason", "selector")}
     return dataclasses.asdict(device) | derived
+
+
+def page(devices: list[Device]) -> str:
+    """All devices for people."""
+    has_default = any(device.is_default for device in devices)
+    return "\n".join([*map(described, devices), "* is the default." if has_default else "The system has no default."])
 
 
 def described(device: Device) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import trio
 
 from ravatar_audio.capture import Microphone
+from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.frames import RATE_HZ, Frame, dbfs
 from ravatar_audio.settings import Settings
@@ -60,7 +61,7 @@ async def listen(settings: Settings, seconds: float) -> Heard:
                 if sum(item.length_samples for item in frames) >= seconds * RATE_HZ:
                     break
         counts = microphone.statistics()
-        device = f"{microphone.rate_hz} Hz, {microphone.channels} channels, {microphone.format}"
+        device = layout_text(microphone.rate_hz, microphone.channels, microphone.format)
         name, backend = microphone.name, microphone.backend
     drift_ppm, drift_error_ppm = clock_drift_ppm(frames, 0.0 if backend == "alsa" else STAMP_ERROR_S)
     return Heard(
@@ -186,14 +187,14 @@ def judge_losses(heard: Heard) -> Finding:
 
 def judge_drift(heard: Heard) -> Finding:
     if math.isinf(heard.drift_error_ppm):
-        return Finding("clock", "skipped", "too little sound came in one piece to tell the clock's drift")
+        return Finding("clock drift", "skipped", "too little sound came in one piece to tell the clock's drift")
     said = f"{heard.drift_ppm:+.0f} ppm, give or take {max(1.0, heard.drift_error_ppm):.0f}, against the system's clock"
     if abs(heard.drift_ppm) - heard.drift_error_ppm > DRIFT_MAX_PPM:
         return Finding(
-            "clock",
+            "clock drift",
             "warning",
             said,
             "The device is wrong about its rate, or loses sound without telling: try another rate (--rate) or port.",
         )
     coarse = f" ({heard.seconds:g} s tell it coarsely; --listen 60 better)" if heard.seconds < 30 else ""
-    return Finding("clock", "fine", said + coarse)
+    return Finding("clock drift", "fine", said + coarse)
