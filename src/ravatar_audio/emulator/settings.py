@@ -68,9 +68,9 @@ class EmulatorSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:
             raise SettingsError(f"port is {self.port}; it must be 0 to 65535")
-        for name in ("token_lifetime_s", "session_idle_s", "reply_every_s"):
-            if not getattr(self, name) > 0:
-                raise SettingsError(f"{name} is {getattr(self, name)}; it must be above 0")
+        for name in ("token_lifetime_s", "session_idle_s", "session_lifetime_s", "reply_every_s", "ping_every_s"):
+            if (value := getattr(self, name)) is not None and not value > 0:
+                raise SettingsError(f"{name} is {value}; it must be above 0")
         if self.slots < 0:
             raise SettingsError(f"slots is {self.slots}; it must be 0 or more")
         if not self.avatars or not self.languages:
