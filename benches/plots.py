@@ -20,7 +20,9 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 OURS, OTHERS, LIMIT = "#0072b2", "#a9b4bf", "#c0392b"
 INK = "#808488"
 """Of axes and words: readable on white and on black, as a page may be either."""
-WIDTH_IN = 7.6
+WIDTH_IN = 7.0
+BESIDE: Any = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02)}
+"""Where a legend hides no line."""
 STYLE: Any = {
     "font.size": 9,
     "font.family": "sans-serif",
@@ -92,7 +94,7 @@ def draw_percentiles(axes: Axes, group: Sequence[Distribution]) -> None:
     axes.set_xlabel("percentile; the dot is the maximum")
     axes.set_ylabel(group[0].unit)
     _scale(axes, [value for made in group for value in (made.percentile(50), made.max)])
-    axes.legend()
+    axes.legend(**BESIDE)
 
 
 def draw_series(axes: Axes, series: dict[str, Any]) -> None:
@@ -107,7 +109,7 @@ def draw_series(axes: Axes, series: dict[str, Any]) -> None:
     if series["log"]:
         axes.set_yscale("log")
     if len(series["lines"]) > 1:
-        axes.legend()
+        axes.legend(**BESIDE)
 
 
 def draw_stages(axes: Axes, stages: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """The build: one wheel for every CPython, and what is said when something is missing."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,24 +43,20 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(
     assert run_builder(tmp_path, "exit 0").returncode == 0
 
 
-def test_one_wheel_serves_every_python_and_links_to_nothing_but_the_c_library(tmp_path: Path) -> None:
-    source = tmp_path / "source"
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel, built from what a checkout has."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
     made = shutil.ignore_patterns(".*", "build", "*.so", "*.o", "*.egg-info", "__pycache__", "_core.c")
     shutil.copytree(ROOT, source, ignore=made)
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(tmp_path),
-        ".",
-    ]
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder), "."]
     subprocess.run(command, cwd=source, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_one_wheel_serves_every_python_and_links_to_nothing_but_the_c_library(wheel: Path, tmp_path: Path) -> None:
     assert "-cp311-abi3-" in wheel.name
     with zipfile.ZipFile(wheel) as archive:
         assert "ravatar_audio/py.typed" in archive.namelist()
@@ -67,3 +64,42 @@ def test_one_wheel_serves_every_python_and_links_to_nothing_but_the_c_library(tm
     needed = subprocess.run(["objdump", "-p", extension], capture_output=True, text=True, check=True).stdout
     libraries = {line.split()[1].split(".so")[0] for line in needed.splitlines() if "NEEDED" in line}
     assert libraries <= {"libc", "libm", "libpthread", "libdl", "ld-linux-aarch64"}
+
+
+def test_the_wheel_holds_the_package_and_the_benches_and_nothing_else(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    package = {
+        f"ravatar_audio/{path.relative_to(ROOT / 'src' / 'ravatar_audio')}" for path in sources("src/ravatar_audio")
+    }
+    benches = {f"ravatar_audio/{path.relative_to(ROOT)}" for path in sources("benches")}
+    assert {name for name in names if name.endswith(".py")} == package | benches
+    assert {"ravatar_audio/benches/schema.json", "ravatar_audio/benches/virtual_microphone.c"} <= names
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def test_benches_run_from_the_wheel_outside_the_tree(wheel: Path, tmp_path: Path) -> None:
+    """One that runs everywhere, one that needs the source, and then the page."""
+    site = tmp_path / "site"
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(site), str(wheel)]
+    subprocess.run(install, check=True)
+
+    def bench(*words: str) -> str:
+        command = [sys.executable, "-m", "ravatar_audio", "bench", *words]
+        environment = os.environ | {"PYTHONPATH": str(site)}
+        run = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert run.returncode == 0, run.stderr
+        return run.stdout
+
+    assert "missing: resample" in bench("turn", "resample", "--quick", "--json", "out")
+    found = {path.name: json.loads(path.read_text()) for path in (tmp_path / "out").iterdir()}
+    assert set(found) == {"turn.json", "resample.json"}
+    assert "in a checkout" in found["resample.json"]["missing"][0]["why"]
+    assert all(row["value"] is not None for row in found["turn.json"]["rows"])
+    bench("report", "out")
+    assert "Missing here: resample" in (tmp_path / "out" / "report.html").read_text()

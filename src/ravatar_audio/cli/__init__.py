@@ -11,6 +11,7 @@ from ravatar_audio._version import __version__
 from ravatar_audio.errors import RavatarError
 
 COMMANDS = {
+    "bench": "Measure this machine: latency, cost, losses, beside what one would write otherwise.",
     "demo": "Stream speech-like sound, or the microphone, to a local platform, and show that it arrives.",
     "devices": "List the microphones.",
     "doctor": "Find out what is wrong: settings, network, platform, microphone.",
