@@ -39,7 +39,7 @@ class Settings:
     height: int = _setting(720, "Height of the rendered avatar in pixels.", low=1, high=1080)
 
     device: str | None = _setting(
-        None, "Microphone: usb:VID:PID, card:ID, or its name or a part of it; default: the system's."
+        None, "Microphone: usb:VID:PID[:SERIAL], card:ID, or its name or a part of it; default: the system's."
     )
     backend: str = _setting(
         "auto",

@@ -8,7 +8,7 @@ import click
 
 from ravatar_audio.capture import open_source
 from ravatar_audio.cli.live import SOUND
-from ravatar_audio.cli.run import load_settings, run, settings_options
+from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.emulator import Emulator, EmulatorSettings, EmulatorStatistics
 from ravatar_audio.settings import Settings
@@ -17,7 +17,7 @@ _ROUNDTRIP_S = 0.3
 """For the last frame to arrive and be counted before the platform is asked what it heard."""
 
 
-@click.command(name="demo")
+@click.command(name="demo", cls=SectionedCommand)
 @click.option(
     "--seconds", type=click.FloatRange(0.1, 86_400), default=10.0, show_default=True, help="How long to stream."
 )
@@ -26,7 +26,7 @@ _ROUNDTRIP_S = 0.3
     "--wav-dir", type=click.Path(file_okay=False), help="Folder for what the platform heard; default: a new one."
 )
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on the last line.")
-@settings_options(*SOUND, "debug")
+@settings_options(microphone=SOUND, other=("debug",))
 def command(
     seconds: float, mic: bool, wav_dir: str | None, as_json: bool, settings_file: str | None, **given: Any
 ) -> None:

@@ -11,7 +11,7 @@ import click
 from ravatar_audio.api.http import Platform
 from ravatar_audio.cli.checks import Finding, PlatformChecks
 from ravatar_audio.cli.live import PLATFORM, REST, SOUND
-from ravatar_audio.cli.run import load_settings, run, settings_options
+from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.cli.sound import microphone_checks
 from ravatar_audio.session.state import stable_user_id
 from ravatar_audio.settings import Settings
@@ -19,7 +19,7 @@ from ravatar_audio.settings import Settings
 MARKS = {"fine": "ok  ", "warning": "warn", "problem": "FAIL", "skipped": "-   "}
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", cls=SectionedCommand)
 @click.option("--slot", is_flag=True, help="Take a live slot as well, give it back, and look at its streaming page.")
 @click.option("--no-mic", is_flag=True, help="Leave the microphone out.")
 @click.option("--no-platform", is_flag=True, help="Leave the network and the platform out.")
@@ -32,7 +32,7 @@ MARKS = {"fine": "ok  ", "warning": "warn", "problem": "FAIL", "skipped": "-   "
     help="Seconds to listen; the longer, the better the clock is known.",
 )
 @click.option("--json", "as_json", is_flag=True, help="All findings as one JSON object.")
-@settings_options(*PLATFORM, *SOUND, *REST)
+@settings_options(platform=PLATFORM, microphone=SOUND, other=REST)
 def command(
     slot: bool,
     no_mic: bool,

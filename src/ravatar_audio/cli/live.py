@@ -9,7 +9,7 @@ import click
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import open_source
-from ravatar_audio.cli.run import load_settings, log_to_stderr, run, settings_options
+from ravatar_audio.cli.run import SectionedCommand, load_settings, log_to_stderr, run, settings_options
 from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
 from ravatar_audio.turns import TurnEvent
@@ -38,7 +38,7 @@ TURNS = (
 REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "debug")
 
 
-@click.command(name="live")
+@click.command(name="live", cls=SectionedCommand)
 @click.option(
     "--source",
     "spec",
@@ -56,7 +56,7 @@ REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "deb
 )
 @click.option("--renew", is_flag=True, help="Begin a new session when the platform ends one.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
-@settings_options(*PLATFORM, *SOUND, *PIPE, *TURNS, *REST)
+@settings_options(platform=PLATFORM, microphone=SOUND, pipe=PIPE, turns=TURNS, other=REST)
 def command(
     spec: str,
     seconds: float | None,

@@ -14,13 +14,13 @@ from ravatar_audio.capture import open_source
 from ravatar_audio.cli.controls import KEYS, control
 from ravatar_audio.cli.live import SOUND, TURNS
 from ravatar_audio.cli.meter import Meter, gate_state
-from ravatar_audio.cli.run import INTERRUPTS, load_settings, run, settings_options
+from ravatar_audio.cli.run import INTERRUPTS, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.session import Recordings, TurnSource
 from ravatar_audio.turns import Mode, Recording
 from ravatar_audio.turns.recording import FORMATS
 
 
-@click.command(name="record")
+@click.command(name="record", cls=SectionedCommand)
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option(
     "--source",
@@ -33,7 +33,7 @@ from ravatar_audio.turns.recording import FORMATS
     "--seconds", type=click.FloatRange(0.1, 3_600), default=120.0, show_default=True, help="Longest recording."
 )
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
-@settings_options(*SOUND, *TURNS, "debug")
+@settings_options(microphone=SOUND, turns=TURNS, other=("debug",))
 def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: str | None, **given: Any) -> None:
     """Record one turn to FILE, 16 kHz mono: a .wav, or with the extra "webm" a .webm; `ravatar-audio say` sends it.
 

@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -61,19 +61,41 @@ def raise_expected(group: BaseExceptionGroup[BaseException]) -> NoReturn:
     raise leaf
 
 
-def settings_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options of a command for these settings, with the help and the default that Settings has for them."""
+class SettingOption(click.Option):
+    """An option for a setting, shown under the heading of its section."""
+
+    def __init__(self, *arguments: Any, section: str, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.section = section
+
+
+class SectionedCommand(click.Command):
+    """A command whose help shows its own options first, then the settings by section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for option in self.get_params(ctx):
+            if record := option.get_help_record(ctx):
+                sections.setdefault(getattr(option, "section", "Options"), []).append(record)
+        for name, records in sections.items():
+            with formatter.section(name):
+                formatter.write_dl(records)
+
+
+def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Options of a SectionedCommand for settings, by section, with the help and the default that Settings has."""
     known = {item.name: item for item in dataclasses.fields(Settings)}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for name in reversed(names):
+        for section, name in reversed([(section, name) for section, names in sections.items() for name in names]):
             item = known[name]
             one_of = item.metadata["one_of"]
             flag = f"--{name.removesuffix('_hz').removesuffix('_db').replace('_', '-')}"
             kind: Any = click.Choice(one_of) if one_of else _click_type(item.type)
             shown = f"  [default: {item.default}]" if item.default is not None and item.type is not bool else ""
-            options = {"is_flag": True} if item.type is bool else {"type": kind}
-            function = click.option(flag, name, default=None, help=item.metadata["help"] + shown, **options)(function)
+            options: dict[str, Any] = {"is_flag": True} if item.type is bool else {"type": kind}
+            options |= {"cls": SettingOption, "section": section.capitalize(), "help": item.metadata["help"] + shown}
+            function = click.option(flag, name, default=None, **options)(function)
         return click.option(
             "--settings", "settings_file", type=click.Path(), help="TOML file of settings; default: RAVATAR_SETTINGS."
         )(function)

@@ -10,13 +10,13 @@ import trio
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.cli.live import PLATFORM, REST, as_plain, as_text
-from ravatar_audio.cli.run import load_settings, run, settings_options
+from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import ChatSession, LiveSession, read_recording
 from ravatar_audio.turns.recording import FORMATS
 
 
-@click.command(name="say")
+@click.command(name="say", cls=SectionedCommand)
 @click.argument("file", type=click.Path())
 @click.option("--live", "is_live", is_flag=True, help="In Live Mode; default: in Chat Mode.")
 @click.option("--push-to-talk", is_flag=True, help="Tell the platform that a button was held for it.")
@@ -28,7 +28,7 @@ from ravatar_audio.turns.recording import FORMATS
     "--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to wait for the answer."
 )
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
-@settings_options(*PLATFORM, *REST)
+@settings_options(platform=PLATFORM, other=REST)
 def command(
     file: str,
     is_live: bool,
