@@ -5,6 +5,7 @@ The numbers are those of the list in rows.py: 9 and 10 are in test_cancel.py, 18
 
 import logging
 import random
+import socket
 import time
 
 import pytest
@@ -69,6 +70,48 @@ async def test_complaints_1_2_a_black_hole_is_told_within_6_s_and_the_link_comes
             sent = live.statistics().sent_frames
             await until(lambda: live.statistics().sent_frames > sent, "sound again")
             assert conserved(live.statistics())
+
+
+NEVER_S = 60.0
+DETECTORS = {
+    "the system": LinkLimits(
+        user_timeout_s=1.0, ping_interval_s=NEVER_S, deaf_ping_s=NEVER_S, stuck_send_s=NEVER_S, leave_s=0.1
+    ),
+    "a ping": LinkLimits(
+        user_timeout_s=NEVER_S, ping_interval_s=0.5, silence_s=0.5, deaf_ping_s=0.5, deaf_s=0.5, stuck_send_s=NEVER_S
+    ),
+    "a send": LinkLimits(user_timeout_s=NEVER_S, ping_interval_s=NEVER_S, deaf_ping_s=NEVER_S, stuck_send_s=0.7),
+}
+
+
+@pytest.mark.row("complaint 1: a half-open connection is never noticed")
+@pytest.mark.parametrize(
+    ("detector", "why"),
+    [
+        pytest.param(
+            "the system",
+            "1006",
+            marks=pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="this system has no such limit"),
+        ),
+        ("a ping", "no answer to a ping"),
+        ("a send", "could not be written"),
+    ],
+)
+async def test_each_detector_by_itself_notices_a_black_hole(
+    settings_for: MakeSettings, detector: str, why: str
+) -> None:
+    with trio.fail_after(15):
+        async with (
+            Emulator(EmulatorSettings(receive_buffer_bytes=4_096)) as emulator,
+            LiveSession(settings_for(emulator), Frames(every_s=0.01), limits=DETECTORS[detector]) as live,
+        ):
+            await until(lambda: live.statistics().sent_frames >= 2, "sound")
+            began_s = trio.current_time()
+            await emulator.strike(Fault(at="message", do="black_hole"))
+            lost = (await events_until(live, LinkLost))[-1]
+            assert isinstance(lost, LinkLost)
+            assert why in lost.why
+            assert trio.current_time() - began_s < 6
 
 
 @pytest.mark.row("complaint 3: one failed keep-alive, and later sends are lost silently")
