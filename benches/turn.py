@@ -1,26 +1,45 @@
-"""How soon a turn's end is known: from the release (or the last word) to its last message, ready to be sent.
+"""How soon is a turn over: from the button's release, or the last word, to the turn's last message at the server?
 
-A capture at 16 kHz in blocks of 10 ms runs through the real chain and a gate on a simulated clock that their work does
-not move on, so the figures are the design's own, without scheduling, network or device. Each is measured at many phases
-of the release against blocks and frames. `full frame` is the same without Gate.flush_at: what waiting for 256 ms costs.
+First the design alone: a capture at 16 kHz in blocks of 10 ms runs through the real chain and a gate on a simulated
+clock that their work does not move on, at many phases of the release against blocks and frames. Then the real path: a
+virtual USB microphone (48 kHz, a real device stream on its own thread, in a process of its own) whose turns a live
+session sends to a server in another process, which notes when the last byte of each message has come. Both read the
+same clock. The release is when the button is told to be up; the last word is the last loud sample at the microphone.
+`full frame` is the same without Gate.flush_at: what waiting for 256 ms costs. Tail and hangover are taken off: what is
+left is what the program, the device and the network add.
 """
 
+import json
+import subprocess
+import sys
+import tempfile
 import time
+import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import trio
 
+from ravatar_audio import LiveSession, Microphone, Settings, TurnSource
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, TurnEvent, TurnRules
 
-from .harness import Report, arguments, median, percentile
+from .arrivals import running_arrivals
+from .harness import Report, median, percentile, progress, running, this_module
+from .loads import be_urgent
+from .virtual_microphone import Pcm, virtual_microphones
 
 BLOCK_SAMPLES = 160
 BLOCK_S = BLOCK_SAMPLES / RATE_HZ
 RULES = TurnRules()
 HELD_SAMPLES = 40_000
+WAITS = {Mode.PTT: "tail", Mode.VAD: "hangover"}
+WAITS_S = {Mode.PTT: RULES.tail_ms / 1_000, Mode.VAD: RULES.hangover_ms / 1_000}
 
 
 def ends(mode: Mode, press: int, *, early: bool) -> tuple[float, float]:
@@ -73,29 +92,179 @@ def cost_s(mode: Mode, *, in_step: bool) -> float:
     return (time.perf_counter() - begin) / len(frames[1:])
 
 
-def main() -> None:
-    options = arguments("turn", __doc__)
-    report = Report("turn")
-    step = 997 if options.quick else 61
+# The real path.
+
+DEVICE_RATE_HZ = 48_000
+LOUD = 2_000
+WORD_S, PAUSE_S = 0.6, 1.4
+HELD_S = 0.35
+NAMES = {True: "flush_at", False: "full frame"}
+
+
+class _Unflushed(Microphone):
+    """Frames end when they are full: what a program does that knows of no flush."""
+
+    def request_flush(self) -> None:
+        pass
+
+    def flush_at(self, position_samples: int | None) -> None:
+        pass
+
+
+class _Words:
+    """When the last loud sample of each word was at the microphone, from the frames that are heard."""
+
+    def __init__(self) -> None:
+        self.last_s = 0.0
+
+    def hear(self, frame: Frame) -> None:
+        loud = np.flatnonzero(np.abs(np.frombuffer(frame.pcm, "<i2")[: frame.length_samples].astype(int)) >= LOUD)
+        if len(loud):
+            self.last_s = frame.captured_s - (frame.length_samples - 1 - int(loud[-1])) / RATE_HZ
+
+
+async def take_turns(request: dict[str, Any]) -> dict[str, Any]:
+    """Inside the process that has the microphone: for each turn when it should be over, and its last message's number.
+
+    Tail and hangover are in the times: both are what the user has asked for.
+    """
+    mode = Mode(request["mode"])
+    wait_s = WAITS_S[mode]
+    over: list[tuple[float, int]] = []
+    release_s = 0.0
+    words, ended = _Words(), trio.Event()
+
+    def note(event: TurnEvent) -> None:
+        if event.kind is EventKind.ENDED:
+            over.append(
+                (wait_s + (release_s if mode is Mode.PTT else words.last_s), live.statistics().taken_frames - 1)
+            )
+            ended.set()
+
+    with tempfile.TemporaryDirectory() as state_dir:
+        settings = Settings(
+            api_url=request["api_url"],
+            ws_url=request["ws_url"],
+            ca_file=request["ca_file"],
+            state_dir=state_dir,
+            mode=mode,
+        )
+        microphone = (Microphone if request["early"] else _Unflushed)(request["device"])
+        turns = TurnSource.from_settings(settings, microphone, on_event=note, on_frame=words.hear)
+        live = LiveSession(settings, turns)
+        async with turns, live:
+            group_delay_s = microphone.group_delay_s
+            for number in range(request["turns"]):
+                ended = trio.Event()
+                if mode is Mode.PTT:
+                    await trio.sleep(0.3 + 0.0137 * (number % 19))  # at another phase each time
+                    turns.press()
+                    await trio.sleep(HELD_S)
+                    turns.release(release_s := time.monotonic())
+                await ended.wait()
+            await microphone.stop()
+            await live.wait_finished()
+            assert not sum(live.statistics().dropped_samples.values())
+    return {"over": over, "group_delay_s": group_delay_s}
+
+
+def measure_real(report: Report, folder: Path, turns: int) -> None:
+    """Each case with and without flush_at, one after the other; together they would disturb each other."""
+    rng = np.random.default_rng(1)
+    word = rng.integers(-8_000, 8_000, round(WORD_S * DEVICE_RATE_HZ))
+    with wave.open(str(folder / "words.wav"), "wb") as file:
+        file.setparams((1, 2, DEVICE_RATE_HZ, 0, "NONE", ""))
+        file.writeframes(np.concatenate([word, np.zeros(round(PAUSE_S * DEVICE_RATE_HZ))]).astype("<i2").tobytes())
+    pcm = Pcm(rates=(DEVICE_RATE_HZ,), channels=(1, 1), source=str(folder / "words.wav"), exclusive=False)
+    cases = [("alsa", Mode.PTT), ("portaudio", Mode.PTT), ("alsa", Mode.VAD)]
+    runs = [(backend, mode, early) for backend, mode in cases for early in (True, False)]
+    with virtual_microphones(pcm) as microphones, platform(folder) as api_url:
+        for number, (backend, mode, early) in enumerate(runs):
+            name = f"{mode} on the real path, {backend}, {NAMES[early]}"
+            progress(0.3 + 0.7 * number / len(runs), name)
+            over_ms, delay_s = real_run(
+                folder / f"run{number}", api_url, microphones.environment, backend, mode, early, turns
+            )
+            goal = goal_ms(mode) if early else None
+            what = f"{name}: last message at the server after the {WAITS[mode]}"
+            report.percentiles(what, over_ms, "ms", {100: goal} if goal else {}, plot="real path")
+            report.note(f"{name}: {len(over_ms)} turns; the filter's delay of {delay_s * 1e3:.1f} ms is in the figures")
+
+
+def real_run(
+    file: Path, api_url: str, environment: dict[str, str], backend: str, mode: Mode, early: bool, turns: int
+) -> tuple[list[float], float]:
+    with running_arrivals(file, secure=True) as server:
+        request = {
+            "api_url": api_url,
+            "ws_url": server.url,
+            "ca_file": server.ca_file,
+            "device": "alsa:usbmic" if backend == "alsa" else "usbmic",
+            "mode": mode,
+            "early": early,
+            "turns": turns,
+        }
+        child = subprocess.run(
+            this_module("turn", "--inside", json.dumps(request)),
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=60 + 4 * turns,
+        )
+        answer = json.loads(child.stdout)
+        arrived_s = server.read_s()
+    return [(arrived_s[number] - due_s) * 1e3 for due_s, number in answer["over"]], answer["group_delay_s"]
+
+
+@contextmanager
+def platform(folder: Path) -> Iterator[str]:
+    """The emulator's HTTP half, in a process of its own; the sound goes to servers that only note the time."""
+    command = [sys.executable, "-m", "ravatar_audio", "emulator", "--port", "0", "--wav-dir", str(folder / "heard")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            yield process.stderr.readline().split()[2]
+        finally:
+            process.terminate()
+
+
+# The design alone.
+
+
+def measure_design(report: Report, step: int) -> None:
     presses = range(2 * FRAME_SAMPLES, 3 * FRAME_SAMPLES, step)
-    waits = {Mode.PTT: RULES.tail_ms / 1_000, Mode.VAD: RULES.hangover_ms / 1_000}
-    for mode, wait_s in waits.items():
-        what = "tail" if mode is Mode.PTT else "hangover"
+    for mode, wait_s in WAITS_S.items():
         for early in (True, False):
+            progress(0.0, f"{mode} by design")
             measured = [ends(mode, press, early=early) for press in presses]
             over = [(end_s - wait_s) * 1_000 for _, end_s in measured]
             first = [first_s * 1_000 for first_s, _ in measured]
-            name = f"{mode}, {'flush_at' if early else 'full frame'}"
-            # Speech ends with a step of 16 ms, and so does the hangover's decision.
-            goal = (BLOCK_S * 1_000 + 5 + (32 if mode is Mode.VAD else 0)) if early else None
-            report.at_most(f"{name}: end known after the {what}, median", median(over), "ms")
-            report.at_most(f"{name}: end known after the {what}, 99 %", percentile(over, 99), "ms")
-            report.at_most(f"{name}: end known after the {what}, most", max(over), "ms", goal)
+            name = f"{mode}, {NAMES[early]}"
+            goal = goal_ms(mode) if early else None
+            report.at_most(f"{name}: end known after the {WAITS[mode]}, median", median(over), "ms")
+            report.at_most(f"{name}: end known after the {WAITS[mode]}, 99 %", percentile(over, 99), "ms")
+            report.at_most(f"{name}: end known after the {WAITS[mode]}, most", max(over), "ms", goal)
             what = "press" if mode is Mode.PTT else "first word"
             report.at_most(f"{name}: first frame after the {what}, most", max(first), "ms")
-    report.at_most("a frame in step with the turn", cost_s(Mode.OPEN, in_step=True) * 1e6, "µs", 1_000)
-    report.at_most("a frame that has to be cut anew", cost_s(Mode.PTT, in_step=False) * 1e6, "µs", 1_000)
-    report.finish(options)
+    report.at_most("a frame in step with the turn", cost_s(Mode.OPEN, in_step=True) * 1e6, "us", 1_000)
+    report.at_most("a frame that has to be cut anew", cost_s(Mode.PTT, in_step=False) * 1e6, "us", 1_000)
+
+
+def goal_ms(mode: Mode) -> float:
+    """One block and 5 ms; speech ends with a step of 16 ms, and so does the decision that its hangover is over."""
+    return BLOCK_S * 1_000 + 5 + (32 if mode is Mode.VAD else 0)
+
+
+def main() -> None:
+    if "--inside" in sys.argv:
+        be_urgent()
+        print(json.dumps(trio.run(take_turns, json.loads(sys.argv[2]))))
+        return
+    with running("turn", __doc__) as (report, options), tempfile.TemporaryDirectory() as scratch:
+        measure_design(report, 997 if options.quick else 61)
+        be_urgent()
+        measure_real(report, Path(scratch), 6 if options.quick else 20)
 
 
 if __name__ == "__main__":
