@@ -55,8 +55,8 @@ if TYPE_CHECKING:
         Recordings,
         SessionRenewed,
         TurnSource,
-        read_recording,
     )
+    from ravatar_audio.session.sound_file import read_recording
     from ravatar_audio.settings import Settings
     from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
 
@@ -69,9 +69,8 @@ _HOMES = {
     "emulator": "Emulator EmulatorSettings",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
-    "session": (
-        "ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed Recordings TurnSource read_recording"
-    ),
+    "session": ("ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed Recordings TurnSource"),
+    "session.sound_file": "read_recording",
     "settings": "Settings",
     "turns": "EventKind Gate Mode Recording TurnEvent TurnRules",
 }

@@ -17,8 +17,9 @@ from ravatar_audio.api.messages import Reply
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import NetworkError, SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.session import ChatSession, LiveSession, Recordings, TurnSource, read_recording
+from ravatar_audio.session import ChatSession, LiveSession, Recordings, TurnSource
 from ravatar_audio.session.conversation import Conversation
+from ravatar_audio.session.sound_file import read_recording
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Gate, Recording
 from tests.session.conftest import Frames, MakeSettings, until

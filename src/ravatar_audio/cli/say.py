@@ -12,7 +12,8 @@ from ravatar_audio.api.messages import Reply
 from ravatar_audio.cli.live import PLATFORM, REST, as_plain, as_text
 from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.frames import Frame
-from ravatar_audio.session import ChatSession, LiveSession, read_recording
+from ravatar_audio.session import ChatSession, LiveSession
+from ravatar_audio.session.sound_file import read_recording
 from ravatar_audio.turns.recording import FORMATS
 
 

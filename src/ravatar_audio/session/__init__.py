@@ -4,15 +4,16 @@ live      LiveSession: Live Mode            conversation  the link that both kee
 chat      ChatSession: Chat Mode            outbox        the queue between source and network
 events    what a session tells              choosing      which avatar, language and mode (pure)
 state     user id, and slots that could not be given back
-voice     recordings of turns, and of files       speaking      whether the avatar speaks (pure)
 turn_source  TurnSource: a source with a gate in front
+recordings   turns as recordings                  sound_file    files as recordings
+speaking     whether the avatar speaks (pure)
 """
 
 from ravatar_audio.session.chat import ChatSession
 from ravatar_audio.session.events import LinkLost, LinkUp, LiveEvent, SessionRenewed
 from ravatar_audio.session.live import LiveSession, LiveStatistics
+from ravatar_audio.session.recordings import Recordings
 from ravatar_audio.session.turn_source import TurnSource
-from ravatar_audio.session.voice import Recordings, read_recording
 
 __all__ = [
     "ChatSession",
@@ -24,5 +25,4 @@ __all__ = [
     "Recordings",
     "SessionRenewed",
     "TurnSource",
-    "read_recording",
 ]

@@ -10,7 +10,7 @@ from ravatar_audio.turns.events import EventKind, Mode, Reason, TurnEvent
 from ravatar_audio.turns.keys import Change, Keys
 from ravatar_audio.turns.machine import TurnMachine
 from ravatar_audio.turns.rules import TurnRules
-from ravatar_audio.turns.tape import Tape
+from ravatar_audio.turns.tape import Tape, prepare
 
 Outcome = TurnEvent | Frame
 
@@ -362,6 +362,8 @@ class Gate:
             raise SettingsError(f"mode {mode!r} is unknown; it is one of {', '.join(Mode)}") from None
         if mode is Mode.VAD and self._ear is None:
             raise SettingsError("voice activity needs a detector, and none was given")
+        if mode is not Mode.OPEN:
+            prepare()  # not when the first turn begins
         return mode
 
 

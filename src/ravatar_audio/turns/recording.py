@@ -15,7 +15,7 @@ class Recording:
 
     At most `limit_s` seconds are kept (0.1 to 3,600; a WAV has 32,000 bytes a second): what comes after is counted in
     `cut_samples`. Frames of a gate belong to it between STARTED and ENDED or CAPPED; after CANCELLED drop it:
-    session.Recordings does so. session.read_recording makes one of a file on disk.
+    session.Recordings does so. session.sound_file makes one of a file on disk.
     """
 
     def __init__(self, limit_s: float = 120.0, *, is_push_to_talk: bool = False) -> None:

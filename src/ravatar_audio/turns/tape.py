@@ -109,8 +109,13 @@ class Tape:
         )
 
 
+def prepare() -> None:
+    """Load what cutting frames needs, while there is time: half a second on a small machine."""
+    import numpy  # noqa: F401
+
+
 def _measured(pcm: bytearray, length: int) -> "NDArray[np.void]":
-    import numpy as np  # slow to load, and an open microphone never needs it
+    import numpy as np  # slow to load (see prepare), and an open microphone never needs it
 
     hops = np.zeros(_HOPS, np.dtype(_HOP_FIELDS))
     steps = np.frombuffer(pcm, "<i2").astype(np.int64).reshape(_HOPS, HOP_SAMPLES)

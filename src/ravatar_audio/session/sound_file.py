@@ -1,54 +1,23 @@
-"""Recorded voice messages: a source's turns, and sound files in any common format, as recordings of 16 kHz mono."""
+"""Sound files in any common format, as recordings of 16 kHz mono."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ravatar_audio.capture.wav import parse_wav_header
 from ravatar_audio.errors import SettingsError
-from ravatar_audio.frames import RATE_HZ, Frame
-from ravatar_audio.session.turn_source import TurnSource
-from ravatar_audio.turns import EventKind, Mode, Recording
+from ravatar_audio.frames import RATE_HZ
+from ravatar_audio.turns import Recording
 
 Samples = NDArray[np.float32]
 """(samples, channels), full scale 1."""
 
 _BLOCK_SAMPLES = 65_536
 _HEADER_BYTES = 65_536
-
-
-class Recordings:
-    """The turns of a TurnSource as recordings of at most `limit_s` seconds (0.1 to 3,600), each when it has ended:
-
-        async with TurnSource.from_settings(settings, microphone) as turns, ChatSession(settings) as chat:
-            async for recording in Recordings(turns):
-                nursery.start_soon(chat.send_voice, recording)
-
-    Turns that are cancelled are left out. While nobody takes the next one the source's ring holds the sound, for 2 s:
-    so send in a task of its own. A cancelled `anext` loses nothing.
-    """
-
-    def __init__(self, turns: TurnSource, *, limit_s: float = 120.0) -> None:
-        self._turns, self._limit_s = turns, limit_s
-        self._open = Recording(limit_s)
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Recording:
-        """The next turn that has ended."""
-        while (outcome := await self._turns.next_outcome()) is not None:
-            if isinstance(outcome, Frame):
-                self._open.add(outcome)
-            elif outcome.kind is EventKind.STARTED:
-                self._open = Recording(self._limit_s, is_push_to_talk=self._turns.gate.mode is Mode.PTT)
-            elif outcome.kind in (EventKind.ENDED, EventKind.CAPPED) and self._open.samples:
-                return self._open
-        raise StopAsyncIteration
 
 
 def read_recording(path: str | os.PathLike[str], *, limit_s: float = 120.0) -> Recording:
