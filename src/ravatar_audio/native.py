@@ -58,6 +58,11 @@ class ChainStatistics:
     queued_frames: int
     open_samples: int
 
+    def __add__(self, other: "ChainStatistics") -> "ChainStatistics":
+        """Of two chains, one after the other."""
+        sums = {name: getattr(self, name) + getattr(other, name) for name in ChainStatistics.__slots__}
+        return ChainStatistics(**sums | {"last_block_ns": max(self.last_block_ns, other.last_block_ns)})
+
 
 def format_code(name: str) -> int:
     """The core's number for a sample format; raises SettingsError for a name that it does not have."""
@@ -88,7 +93,8 @@ class Chain:
     One thread pushes and one takes; they may be two. `rate_hz` is the device's rate (8,000 to 192,000), `channels` its
     channels (1 to 32), `format` a key of SAMPLE_BYTES, `heard` the channels to average (None: all), `capacity_frames`
     what the ring holds (8 are 2 s), `gain_db` -60 to 60, `wake_fd` a non-blocking eventfd or pipe that is written for
-    each frame (-1: none). Raises SettingsError for values that the core refuses.
+    each frame (-1: none). `after` is what earlier chains gave: frame numbers and positions go on from there. Raises
+    SettingsError for values that the core refuses.
     """
 
     def __init__(
@@ -105,8 +111,11 @@ class Chain:
         dc_block: bool = False,
         dither: bool = False,
         wake_fd: int = -1,
+        after: ChainStatistics | None = None,
     ) -> None:
         self._handle: Any = None
+        self._first_seq = after.finished_frames if after else 0
+        self._first_position = after.converted_samples if after else 0
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
         self.sample_format = format_code(format)
         values = {
@@ -202,7 +211,8 @@ class Chain:
         A position that is not ahead any more ends it at the next block. One request at a time, the newest, counts,
         `request_flush` included. Any thread may ask.
         """
-        lib.rva_chain_flush_at(self.handle, _NO_POSITION if position_samples is None else position_samples)
+        own = _NO_POSITION if position_samples is None else max(0, position_samples - self._first_position)
+        lib.rva_chain_flush_at(self.handle, own)
 
     def finish(self) -> None:
         """No more will come: give out what the resampler holds and end the open frame."""
@@ -220,8 +230,8 @@ class Chain:
         )
         frame = Frame(
             bytes(ffi.buffer(raw.pcm)),
-            seq,
-            position,
+            self._first_seq + seq,
+            self._first_position + position,
             length,
             captured_ns * 1e-9,
             finished_ns * 1e-9,

@@ -41,6 +41,10 @@ class Settings:
     device: str | None = _setting(
         None, "Microphone: usb:VID:PID[:SERIAL], card:ID, or its name or a part of it; default: the system's."
     )
+    stand_in: str | None = _setting(None, "Microphone to use while the other is missing, named in the same way.")
+    stand_in_after_ms: int = _setting(
+        3_000, "How long a microphone that went away may stay away before the stand-in is used.", low=0, high=600_000
+    )
     backend: str = _setting(
         "auto",
         "What captures: ALSA hardware directly, PortAudio's thread, or its Python callback.",
@@ -63,6 +67,7 @@ class Settings:
     profile: str = _setting("balanced", "Resampling profile.", one_of=("balanced", "low_latency", "high"))
     gain_db: float = _setting(0.0, "Gain before quantisation, in dB.", low=-60, high=60)
     ring_ms: int = _setting(2_048, "Sound that the ring holds for a busy program.", low=256, high=600_000)
+    lock_memory: bool = _setting(False, "Keep the whole process in memory, so that sound never waits for a disk.")
     outbox_ms: int = _setting(2_048, "Sound that waits for a slow or broken network.", low=256, high=600_000)
 
     mode: str = _setting(

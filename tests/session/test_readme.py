@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trio
+import trio.testing
 
 import ravatar_audio
 from ravatar_audio import Emulator, EmulatorSettings, Settings, SyntheticSource
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-PRODUCT, LAYERS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PRODUCT, LAYERS, TESTS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 class ShortMicrophone(SyntheticSource):
@@ -53,3 +54,11 @@ async def test_the_layers_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         frames, settings = await example()
     assert sum(frame.length_samples for frame in frames) == 16_000
     assert settings.api_url.startswith("http://127.0.0.1:")
+
+
+async def test_the_example_of_a_products_test_passes(autojump_clock: trio.testing.MockClock) -> None:
+    names: dict[str, object] = {}
+    exec(compile(TESTS, "README.md", "exec"), names)
+    (test,) = [value for name, value in names.items() if name.startswith("test_")]
+    assert callable(test)
+    await test(autojump_clock)

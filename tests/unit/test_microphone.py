@@ -1,7 +1,9 @@
 """The microphone around its device: closing, reopening and cancelling in every order, with a line that is a fake."""
 
+import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,11 @@ import pytest
 import trio
 import trio.testing
 
-import ravatar_audio.capture.microphone as module
+import ravatar_audio.capture.system as module
 from ravatar_audio.capture import Device, Microphone, recovery
+from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
+from ravatar_audio.capture.system import System
 from ravatar_audio.errors import DeviceNotFoundError, MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.native import Chain
@@ -202,7 +206,14 @@ def test_values_that_cannot_be_used_are_refused_before_anything_opens(wrong: dic
         Microphone(**wrong)
 
 
-async def test_a_device_that_is_plugged_in_is_tried_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_a_device_that_is_plugged_in_is_tried_at_once(
+    tmp_path: Path, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not is_told:
+        monkeypatch.setattr(Arrivals, "_watch", lambda self: -38)  # no inotify here
+    elif sys.platform != "linux":
+        pytest.skip("inotify is Linux's")
     attempts: list[float] = []
     ended = threading.Event()
 
@@ -210,8 +221,16 @@ async def test_a_device_that_is_plugged_in_is_tried_at_once(tmp_path: Path) -> N
         attempts.append(time.monotonic())
         raise DeviceNotFoundError("gone")
 
+    folder = tmp_path / "snd"  # there is none before the first card comes
+    arrivals = Arrivals(folder)
     waiting = recovery.Recovery(
-        refuse, MediaAbortedError("unplugged"), within_s=1e9, wake=ended.set, device_folder=tmp_path
+        refuse,
+        lambda _: None,
+        MediaAbortedError("unplugged"),
+        within_s=1e9,
+        wake=ended.set,
+        arrivals=arrivals,
+        system=System(),
     )
 
     async def attempt() -> None:
@@ -220,12 +239,19 @@ async def test_a_device_that_is_plugged_in_is_tried_at_once(tmp_path: Path) -> N
         assert await trio.to_thread.run_sync(ended.wait, 5)
         assert waiting.step() is None
 
-    waiting._next_s = 0
     await attempt()
-    waiting._next_s = time.monotonic() + 3_600  # as after many attempts
-    assert waiting.step() is None
-    assert waiting.patience_s > 3_000
-    (tmp_path / "pcmC1D0c").touch()
-    await attempt()
-    assert len(attempts) == 2
-    assert waiting.patience_s < 1
+    steps: list[Callable[[], object]] = [folder.mkdir, (folder / "pcmC1D0c").touch]
+    if is_told:  # a folder's time does not tell of permissions
+        steps.append(lambda: (folder / "pcmC1D0c").chmod(0o660))
+    for plug in steps:
+        waiting._next_s = time.monotonic() + 3_600  # as after many attempts
+        assert waiting.step() is None
+        assert waiting.patience_s > (3_000 if is_told else 0)
+        plug()
+        if is_told:
+            with trio.fail_after(5):
+                await arrivals.wait()
+        await attempt()
+        assert waiting.patience_s < 1
+    assert len(attempts) == (4 if is_told else 3)
+    arrivals.close()

@@ -2,8 +2,11 @@
 
 source          what every source of frames is, and its statistics
 microphone      a device as an async iterator of frames, watched and opened again
+opener          its device or the stand-in, opened into a chain
 recovery        attempts to open it again
-watchdog        what can go wrong without an error (pure)
+system          the machine below it: time, devices, threads; a test has another
+watchdog, drift what can go wrong without an error; the device's clock (pure)
+arrivals        devices that come and go
 sources, pipe   files and synthetic sound; raw PCM or WAV from another program
 opening         which source the user means by "mic", "-", a path, "synthetic:speech"
 devices         devices as data, and how one is chosen (pure)
@@ -13,6 +16,7 @@ alsa            our own capture thread over ALSA
 portaudio       the only module that knows PortAudio and PyAudio
 stream          what a device backend gives to the microphone
 wake, worker    the audio thread's wake-up of trio; blocking calls with a deadline
+memory          locking it
 signals, wav    test signals; the header of a WAV file (pure)
 """
 

@@ -1,27 +1,29 @@
 """The microphone: a device stream that pushes into a chain, as an async iterator of frames."""
 
-import contextlib
 import errno
 import logging
 import math
-import time
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any, Self
 
 import trio
 
+from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.drift import Drift
 from ravatar_audio.capture.line import BACKENDS, Line, Wanted
+from ravatar_audio.capture.memory import lock_memory
+from ravatar_audio.capture.opener import Opened, Opener
 from ravatar_audio.capture.recovery import Recovery
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.stream import Stream, StreamStatistics
+from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
-from ravatar_audio.capture.worker import call_in_thread
-from ravatar_audio.errors import ConstraintsError, MediaAbortedError, MediaError, RecorderError, SettingsError
+from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain
+from ravatar_audio.native import Chain, ChainStatistics
 from ravatar_audio.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -32,6 +34,8 @@ CLOSE_TIMEOUT_S = 5.0
 """For stopping; streams of one process wait for each other here, as PortAudio takes one call at a time."""
 FIRST_BLOCK_TIMEOUT_S = 5.0
 """A device may take longer to deliver its first block than any other."""
+LOOK_BACK_S = 5.0
+"""How long after its opening, or after a failed return, a stand-in is kept before the device is looked for again."""
 EVENTS_MAX = 256
 """Events that are kept for whoever asks; the oldest go first."""
 
@@ -60,6 +64,10 @@ class Microphone(Source):
     opened again, for at most `recover_s` seconds (0: not at all); frame numbers go on, and the gap is counted as lost
     by the device. Then, or when the sound library hangs, iterating raises MediaAbortedError or RecorderError.
 
+    `stand_in` names another microphone, which is taken when the device is not there at first, or not back within
+    `stand_in_after_s` seconds; the device is taken again when it is back. Both may have any rate, channels and format.
+    `lock_memory` keeps the process in memory; where the limits forbid that, the event "memory_not_locked" says so.
+
     Opening raises PermissionDeniedError, DeviceNotFoundError, DeviceInUseError, ConstraintsError, RecorderError or
     SettingsError.
     """
@@ -82,6 +90,9 @@ class Microphone(Source):
         reopen_s: float = 1.0,
         recover_s: float = math.inf,
         backend: str = "auto",
+        stand_in: str | int | None = None,
+        stand_in_after_s: float = 3.0,
+        lock_memory: bool = False,
     ) -> None:
         super().__init__()
         if backend not in BACKENDS:
@@ -92,32 +103,42 @@ class Microphone(Source):
             ("stall_s", stall_s, 0.05, 60.0),
             ("reopen_s", reopen_s, 0.05, 60.0),
             ("recover_s", recover_s, 0.0, math.inf),
+            ("stand_in_after_s", stand_in_after_s, 0.0, math.inf),
         ):
             if not low <= value <= high:
                 raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
-        self._wanted = Wanted(device, rate_hz, channels, format, block_s, max(buffer_s, 4 * block_s), backend)
-        self._is_strict = strict
-        self._refusal: ConstraintsError | None = None
-        # A Python callback is late whenever the interpreter is held; that is no stall of the device.
-        self._stall_s = max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0)
-        self._reopen_s, self._recover_s = max(reopen_s, self._stall_s), recover_s
-        self._chain_options: dict[str, Any] = {
+        chain_options: dict[str, Any] = {
             "heard": None if heard is None else tuple(heard),
             "profile": profile,
             "gain_db": gain_db,
             "capacity_frames": ring_capacity(ring_s),
         }
+        self._system = self._make_system()
+        wanted = Wanted(device, rate_hz, channels, format, block_s, max(buffer_s, 4 * block_s), backend)
+        self._opener = Opener(self._system, wanted, stand_in, is_strict=strict, chain_options=chain_options)
+        # A Python callback is late whenever the interpreter is held; that is no stall of the device.
+        self._stall_s = max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0)
+        self._reopen_s, self._recover_s = max(reopen_s, self._stall_s), recover_s
+        self._stand_in_after_s = stand_in_after_s
+        self._locks_memory = lock_memory
         self._line: Line | None = None
         self._wake: Wake | None = None
+        self._arrivals: Arrivals | None = None
         self._is_used = self._is_stopped = self._is_at_end = False
-        self._is_stalled = self._is_left_behind = False
-        self._recovery: Recovery | None = None
+        self._is_stalled = self._is_left_behind = self._is_stand_in = False
+        self._earlier: deque[Chain] = deque()  # of other devices, with frames that are still to be taken
+        self._gone: ChainStatistics | None = None  # of chains before those
+        self._recovery: Recovery[Opened] | None = None
+        self._lookout: Recovery[bool] | None = None  # for the device, while the stand-in runs
         self._line_lock = trio.Lock()
         self._last_frame: Frame | None = None  # given out, and not looked at yet
-        self._watchdog = Watchdog()
+        self._watchdog, self._drift = Watchdog(), Drift()
         self._event_sender, self._event_receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
         self.name = "microphone"
         self.reopenings = 0
+
+    def _make_system(self) -> System:
+        return System()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -134,6 +155,9 @@ class Microphone(Source):
             ring_s=settings.ring_ms / 1000,
             block_s=settings.latency_ms / 1000,
             backend=settings.backend,
+            stand_in=settings.stand_in,
+            stand_in_after_s=settings.stand_in_after_ms / 1000,
+            lock_memory=settings.lock_memory,
         )
 
     @property
@@ -148,8 +172,8 @@ class Microphone(Source):
         """
         return self._event_receiver.clone()
 
-    def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
-        self._put(CaptureEvent(kind, time.monotonic() if at_s is None else at_s, message))
+    def _tell(self, kind: str, message: str) -> None:
+        self._put(CaptureEvent(kind, self._system.now_s(), message))
 
     def _put(self, event: CaptureEvent) -> None:
         level = logging.INFO if event.kind == "no_constraints" else logging.WARNING
@@ -164,27 +188,42 @@ class Microphone(Source):
         if self._is_used:
             raise RecorderError("this microphone has been opened before", advice="Make a new Microphone.")
         self._is_used = True
+        if self._locks_memory and (why := lock_memory()):
+            self._tell("memory_not_locked", why)
+        wake = Wake()
+
+        def open_first() -> Opened:
+            try:
+                return self._opener.open(wake, or_stand_in=True)
+            except BaseException:
+                wake.close()
+                raise
+
+        def close_all(opened: Opened) -> None:
+            opened.close()
+            opened.chain.close()
+            wake.close()
+
         try:
-            line, chain, wake = await call_in_thread(
-                self._open_first, timeout_s=OPEN_TIMEOUT_S, undo=lambda opened: _close_all(*opened)
-            )
+            opened = await self._system.call(open_first, timeout_s=OPEN_TIMEOUT_S, undo=close_all)
         except trio.TooSlowError:
             raise RecorderError(f"the microphone did not open within {OPEN_TIMEOUT_S:g} s") from None
-        self._chain, self._wake = chain, wake
-        self._take_over(line)
-        self._tell_of_constraints()
-
-    def _tell_of_constraints(self) -> None:
+        self._wake = wake
+        self._take_over(opened)
         taken = f"{self.rate_hz} Hz, {self.channels} channels, {self.format}"
-        if self._refusal is not None:
-            self._tell(self._refusal.code, f"{self._refusal.message}; taken instead: {taken}")
-        elif not self._wanted.has_constraints:
+        if opened.refusal is not None:
+            self._tell(opened.refusal.code, f"{opened.refusal.message}; taken instead: {taken}")
+        elif not self._opener.has_constraints:
             self._tell("no_constraints", f"none were given; the device's own are taken: {taken}")
 
-    def _take_over(self, line: Line) -> None:
-        self._line, request = line, line.request
+    def _take_over(self, opened: Opened) -> None:
+        line, request = opened.line, opened.line.request
+        if self._chain not in (None, opened.chain):
+            assert self._chain is not None
+            self._earlier.append(self._chain)
+        self._line, self._chain, self._is_stand_in = line, opened.chain, opened.is_stand_in
         self.name, self.backend = line.device.name, _stream_of(line).backend
-        self.rate_hz, self.channels, self.format = request.rate_hz, request.channels, request.format
+        self.rate_hz, self.channels, self.format = request.sample_layout
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
             line.device,
@@ -193,75 +232,84 @@ class Microphone(Source):
             self.format,
             self.backend,
         )
-
-    def _open_first(self) -> tuple[Line, Chain, Wake]:
-        wanted = self._wanted
-        try:
-            return self._open_with(wanted)
-        except ConstraintsError as error:
-            if self._is_strict or not wanted.has_constraints:
-                raise
-            self._refusal = error
-            return self._open_with(replace(wanted, rate_hz=None, channels=None, format=None))
-
-    def _open_with(self, wanted: Wanted) -> tuple[Line, Chain, Wake]:
-        line, wake = Line(wanted), Wake()
-        request = line.request
-        try:
-            chain = Chain(
-                rate_hz=request.rate_hz,
-                channels=request.channels,
-                format=request.format,
-                wake_fd=wake.write_fd,
-                **self._chain_options,
+        if opened.is_stand_in:
+            self._tell("stand_in", f"the microphone is not there: {line.device} stands in for it")
+            self._lookout = Recovery(
+                self._opener.look,
+                lambda _: None,
+                MediaAbortedError("the microphone is not back"),
+                within_s=math.inf,
+                wake=_wake_of(self._wake).set,
+                arrivals=self._watch_arrivals(),
+                system=self._system,
+                first_wait_s=LOOK_BACK_S,
             )
-        except BaseException:
-            line.close()
-            wake.close()
-            raise
-        try:
-            line.open(chain, wake)
-        except BaseException:
-            chain.close()
-            wake.close()
-            raise
-        return line, chain, wake
+
+    def _watch_arrivals(self) -> Arrivals:
+        if self._arrivals is None:
+            self._arrivals = self._system.arrivals()
+        return self._arrivals
 
     async def _next(self) -> Frame | None:
-        while (chain := self._chain) is not None and (wake := self._wake) is not None:
+        while self._chain is not None and (wake := self._wake) is not None:
             self._look_at_last_frame()
-            if (frame := chain.take()) is None:
+            if (frame := self._take()) is None:
                 wake.clear()  # and only then look again, or a wake-up is lost
-                frame = chain.take()
+                frame = self._take()
             if frame is not None or self._is_at_end:
                 self._last_frame = frame
                 return frame
             if not self._is_stopped:  # while it is being stopped, the last frame is still to come
-                await self._look_after_line(chain, wake)
-            patience_s = min(self._stall_s / 2, self._recovery.patience_s if self._recovery else self._stall_s)
-            with trio.move_on_after(patience_s), contextlib.suppress(trio.ClosedResourceError):
-                await wake.wait()
+                await self._look_after_line(self._chain, wake)
+            await self._system.wait(wake, *self._patience())
         return None
 
     def _look_at_last_frame(self) -> None:
         """Not before it was given out: it is on its way to the platform then, and nobody waits for this."""
         frame, self._last_frame = self._last_frame, None
         if frame is not None:
+            self._drift.add(frame)
             for event in self._watchdog.look_at(frame):
                 self._put(event)
+
+    def _take(self) -> Frame | None:
+        while self._earlier:
+            if (frame := self._earlier[0].take()) is not None:
+                return frame
+            with self._earlier.popleft() as done:
+                self._gone = self._gone + done.statistics() if self._gone else done.statistics()
+        return self._chain.take() if self._chain else None
+
+    def _patience(self) -> tuple[float, Arrivals | None]:
+        waiting = self._recovery or self._lookout
+        if waiting is None:
+            return self._stall_s / 2, None
+        patience_s = waiting.patience_s
+        return (patience_s if self._recovery else min(patience_s, self._stall_s / 2)), self._arrivals
 
     async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
         """See whether the stream is well, or get on with opening it again; raises when that is not to be."""
         if self._recovery is not None:
-            if (line := self._recovery.step()) is not None:
+            if (opened := self._recovery.step()) is not None:
                 self._recovery, self._is_stalled = None, False
-                self._take_over(line)
+                self._take_over(opened)
                 self.reopenings += 1
-                self._tell("reopened", f"{line.device} is open again")
+                self._tell("reopened", f"{opened.line.device} is open again")
         elif self._line is not None and (reason := self._reason_to_reopen(_stream_of(self._line).statistics())):
             if self._recover_s <= 0:
                 raise reason
             await self._begin_recovery(reason, chain, wake)
+        elif self._lookout is not None and self._has_returned(self._lookout):
+            back = MediaAbortedError("the microphone that was missing is back")
+            await self._begin_recovery(back, chain, wake)
+
+    def _has_returned(self, lookout: Recovery[bool]) -> bool:
+        try:
+            return lookout.step() is not None
+        except RecorderError as error:  # a sound library that hangs while it looks: stay with the stand-in
+            log.error("the missing microphone is looked for no more: %s", error.message)  # noqa: TRY400
+            self._lookout = None
+            return False
 
     async def _begin_recovery(self, reason: MediaError, chain: Chain, wake: Wake) -> None:
         async with self._line_lock:
@@ -271,20 +319,29 @@ class Microphone(Source):
             resume_ns = _stream_of(line).statistics().captured_ns
             if not await self._close_line():
                 raise reason
-            request = line.request
-            wanted = replace(self._wanted, rate_hz=request.rate_hz, channels=request.channels, format=request.format)
+            # Coming from the stand-in, it is the first thing to go back to.
+            stand_in_from_s = self._system.now_s() + (0.0 if self._is_stand_in else self._stand_in_after_s)
+            before = self._statistics_before()
 
-            def open_again() -> Line:
-                again = Line(wanted)
-                again.open(chain, wake, resume_ns)
-                return again
+            def open_again() -> Opened:
+                or_stand_in = self._system.now_s() >= stand_in_from_s
+                return self._opener.open(wake, chain=chain, after=before, resume_ns=resume_ns, or_stand_in=or_stand_in)
 
-            self._recovery = Recovery(open_again, reason, within_s=self._recover_s, wake=wake.set)
+            await self._end_lookout()
+            self._recovery = Recovery(
+                open_again,
+                Opened.close,
+                reason,
+                within_s=self._recover_s,
+                wake=wake.set,
+                arrivals=self._watch_arrivals(),
+                system=self._system,
+            )
         self._tell("reopening", reason.message)
 
     def _reason_to_reopen(self, stream: StreamStatistics) -> MediaError | None:
         """Why the stream cannot go on as it is, or None; tells stalls and their end."""
-        now_s = time.monotonic()
+        now_s = self._system.now_s()
         since_s = now_s - (stream.last_block_s or stream.opened_s)
         if stream.has_finished:
             return MediaAbortedError(
@@ -313,12 +370,27 @@ class Microphone(Source):
         self.statistics()
         try:
             with trio.CancelScope(shield=True):
-                await call_in_thread(line.close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
+                await self._system.call(line.close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
         except (trio.TooSlowError, MediaError) as error:
             self._is_left_behind = True
             log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
         self._line = None
         return not self._is_left_behind
+
+    def _statistics_before(self) -> ChainStatistics | None:
+        """Of all chains but the one that is fed."""
+        total = self._gone
+        for chain in self._earlier:
+            total = total + chain.statistics() if total else chain.statistics()
+        return total
+
+    def _chain_statistics(self, chain: Chain) -> ChainStatistics:
+        before = self._statistics_before()
+        return before + chain.statistics() if before else chain.statistics()
+
+    @property
+    def _drift_ppm(self) -> float | None:
+        return self._drift.ppm
 
     def _stream_statistics(self) -> StreamStatistics | None:
         return _stream_of(self._line).statistics() if self._line else None
@@ -334,28 +406,41 @@ class Microphone(Source):
         with trio.CancelScope(shield=True):
             async with self._line_lock:
                 if self._recovery is not None:
-                    has_ended, self._line = await self._recovery.end(CLOSE_TIMEOUT_S)
+                    has_ended, opened = await self._recovery.end(CLOSE_TIMEOUT_S)
+                    self._recovery = None
                     self._is_left_behind = not has_ended
+                    if opened is not None:
+                        self._take_over(opened)
+                await self._end_lookout()
                 if await self._close_line():
                     self._chain.finish()
         self._is_at_end = True
         self._wake.set()
 
+    async def _end_lookout(self) -> None:
+        if self._lookout is not None:
+            lookout, self._lookout = self._lookout, None
+            await lookout.end(CLOSE_TIMEOUT_S)
+
     async def aclose(self) -> None:
         try:
             await self.stop()
         finally:
-            chain, wake = self._chain, self._wake
-            if chain is not None and wake is not None:
+            wake, self._wake = self._wake, None
+            if wake is not None:
+                self.statistics()
+                chains, self._chain = [*self._earlier, self._chain], None
+                self._earlier.clear()
                 if self._is_left_behind:
-                    _left_behind.append((chain, wake))
-                    self.statistics()
-                    self._chain = None
+                    _left_behind.append((chains, wake))
                 else:
-                    self._close_chain()
+                    for chain in chains:
+                        if chain is not None:
+                            chain.close()
                     wake.let_go()  # another task may wait for a frame
                     wake.close()
-                self._wake = None
+            if self._arrivals is not None:
+                self._arrivals.close()
             self._event_sender.close()
 
 
@@ -364,11 +449,10 @@ def _stream_of(line: Line) -> Stream:
     return line.stream
 
 
-def _close_all(line: Line, chain: Chain, wake: Wake) -> None:
-    line.close()
-    chain.close()
-    wake.close()
+def _wake_of(wake: Wake | None) -> Wake:
+    assert wake is not None, "the microphone has been opened"
+    return wake
 
 
-_left_behind: list[tuple[Chain, Wake]] = []
+_left_behind: list[tuple[list[Chain | None], Wake]] = []
 """Of microphones whose stream could not be stopped: kept alive, as their threads may still use them."""

@@ -13,10 +13,12 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any, NoReturn, Self
 
 from ravatar_audio._core import ffi, lib
+from ravatar_audio.capture.blocks import Blocks
 from ravatar_audio.capture.chatter import chatter_to_log
 from ravatar_audio.capture.devices import Device, layout_text
 from ravatar_audio.capture.stream import Stream, StreamRequest, StreamStatistics, read_durations, read_statistics
@@ -229,12 +231,9 @@ class _PyAudioStream:
     backend = "pyaudio"
 
     def __init__(self, module: ModuleType, instance: Any, chain: Chain, request: StreamRequest, resume_ns: int) -> None:
-        self._chain, self._rate_hz = chain, request.rate_hz
+        self._rate_hz = request.rate_hz
         self._continue, self._overflow = module.paContinue, module.paInputOverflow
-        self._blocks = self._overruns = self._untimed_blocks = 0
-        self._longest_block_s = 0.0
-        self._opened_s, self._last_block_s = time.monotonic(), 0.0
-        self._previous_end_s, self._resumes = resume_ns * 1e-9, resume_ns != 0
+        self._blocks = Blocks(chain, request.rate_hz, time.monotonic(), resume_ns)
         self._is_open = True
         formats = {
             "int16": module.paInt16,
@@ -264,19 +263,8 @@ class _PyAudioStream:
     def _on_block(self, block: bytes, samples: int, clock: dict[str, float], flags: int) -> tuple[None, int]:
         arrived_s = time.monotonic()
         age_s = clock["current_time"] - clock["input_buffer_adc_time"] - samples / self._rate_hz
-        is_believable = clock["input_buffer_adc_time"] > 0 and -0.05 < age_s < 2.0
-        self._untimed_blocks += not is_believable
-        end_s = arrived_s - max(0.0, age_s) if is_believable else arrived_s
-        if flags & self._overflow or self._resumes:
-            self._resumes = False
-            self._overruns += 1
-            gap_s = end_s - samples / self._rate_hz - self._previous_end_s if self._previous_end_s else 0.0
-            self._chain.note_loss(max(0, round(gap_s * self._rate_hz)))
-        self._previous_end_s = end_s
-        self._chain.push(block, end_s)
-        self._blocks += 1
-        self._last_block_s = arrived_s
-        self._longest_block_s = max(self._longest_block_s, time.monotonic() - arrived_s)
+        is_timed = clock["input_buffer_adc_time"] > 0
+        self._blocks.take(block, samples, arrived_s, age_s if is_timed else None, bool(flags & self._overflow))
         return None, self._continue
 
     def start(self) -> None:
@@ -293,17 +281,8 @@ class _PyAudioStream:
                 self._stream.close()  # which aborts; PyAudio's stop_stream would wait for the device
 
     def statistics(self) -> StreamStatistics:
-        return StreamStatistics(
-            blocks=self._blocks,
-            overruns=self._overruns,
-            untimed_blocks=self._untimed_blocks,
-            longest_block_s=self._longest_block_s,
-            opened_s=self._opened_s,
-            last_block_s=self._last_block_s or None,
-            captured_ns=round(self._previous_end_s * 1e9),
-            has_finished=self._is_open and self._blocks > 0 and not self._stream.is_active(),
-            finish_code=0,
-        )
+        has_finished = self._is_open and self._blocks.count > 0 and not self._stream.is_active()
+        return replace(self._blocks.statistics(), has_finished=has_finished)
 
     def block_durations_s(self) -> list[tuple[float, int]]:
         return []

@@ -1,13 +1,11 @@
 """Opening a microphone again after it went away: attempts with a growing wait between them, each in a thread."""
 
 import logging
-import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Generic, TypeVar
 
-import trio
-
-from ravatar_audio.capture.line import Line
+from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.system import System
 from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import MediaError, RecorderError
 
@@ -18,45 +16,49 @@ BACKOFF_S = (0.1, 5.0)
 ATTEMPT_TIMEOUT_S = 10.0
 """An attempt that takes longer hangs in the sound library."""
 
+T = TypeVar("T")
 
-class Recovery:
-    """A line that is being opened again. It never blocks and is never cancelled: whoever waits may leave and return."""
+
+class Recovery(Generic[T]):
+    """Something that is tried until it succeeds. It never blocks and is never cancelled: whoever waits may leave."""
 
     def __init__(
         self,
-        open_line: Callable[[], Line],
+        attempt: Callable[[], T],
+        undo: Callable[[T], None],
         reason: MediaError,
         *,
         within_s: float,
         wake: Callable[[], None],
-        device_folder: Path = Path("/dev/snd"),
+        arrivals: Arrivals,
+        system: System,
+        first_wait_s: float = 0.0,
     ) -> None:
         """`wake` is called, in a thread, when an attempt has ended; step() says more then.
 
-        A change in `device_folder`, where the kernel's devices come and go, brings the next attempt forward.
+        A device that comes brings the next attempt forward. `undo` gets what a late attempt opened.
         """
-        self._open_line, self._reason, self._wake = open_line, reason, wake
-        self._next_s = time.monotonic()
+        self._call, self._undo, self._reason, self._wake = attempt, undo, reason, wake
+        self._system, self._arrivals = system, arrivals
+        self._next_s = system.now_s() + first_wait_s
         self._wait_s = BACKOFF_S[0]
         self._until_s = self._next_s + within_s
-        self._attempt: Errand[Line] | None = None
+        self._attempt: Errand[T] | None = None
         self._begun_s = 0.0
-        self._device_folder = device_folder
-        self._folder_seen = self._folder_changed()
+        arrivals.have_come()  # what came before this is nothing new
 
-    def step(self) -> Line | None:
-        """The line when it is open again, else None; begins the next attempt when its time has come.
+    def step(self) -> T | None:
+        """What the attempt gave once it has succeeded, else None; begins the next one when its time has come.
 
         Raises the reason of it all when the time is over, and RecorderError when an attempt hangs.
         """
-        now_s = time.monotonic()
-        if (changed := self._folder_changed()) != self._folder_seen:
-            # Something was plugged in or out; it may take a moment until it can be opened.
-            self._folder_seen, self._next_s, self._wait_s = changed, now_s, BACKOFF_S[0]
+        now_s = self._system.now_s()
+        if self._arrivals.have_come():  # it may take a moment until it can be opened
+            self._next_s, self._wait_s = now_s, BACKOFF_S[0]
         if self._attempt is None:
             if now_s >= self._next_s:
-                self._attempt, self._begun_s = Errand(self._open_line, _close, self._wake), now_s
-                self._attempt.start()
+                self._attempt, self._begun_s = Errand(self._call, self._undo, self._wake), now_s
+                self._system.start(self._attempt)
             return None
         if not self._attempt.has_ended:
             if now_s - self._begun_s > ATTEMPT_TIMEOUT_S:
@@ -76,30 +78,22 @@ class Recovery:
             self._wait_s = min(2 * self._wait_s, BACKOFF_S[1])
             return None
 
-    def _folder_changed(self) -> int:
-        try:
-            return self._device_folder.stat().st_mtime_ns
-        except OSError:
-            return 0
-
     @property
     def patience_s(self) -> float:
-        """How long nothing is to be done, unless `wake` is called."""
-        return max(0.0, self._next_s - time.monotonic()) if self._attempt is None else ATTEMPT_TIMEOUT_S
+        """How long nothing is to be done, unless `wake` is called or a device comes."""
+        if self._attempt is not None:
+            return ATTEMPT_TIMEOUT_S
+        return max(0.0, min(self._next_s - self._system.now_s(), self._arrivals.patience_s))
 
-    async def end(self, timeout_s: float) -> tuple[bool, Line | None]:
-        """No more attempts: whether the last one has ended in time, and the line that it opened, if any."""
+    async def end(self, timeout_s: float) -> tuple[bool, T | None]:
+        """No more attempts: whether the last one has ended in time, and what it gave, if anything."""
         attempt, self._attempt, self._next_s = self._attempt, None, float("inf")
         if attempt is None:
             return True, None
-        if not await trio.to_thread.run_sync(attempt.wait, timeout_s):
+        if not await self._system.wait_ended(attempt, timeout_s):
             attempt.abandon()
             return False, None
         try:
             return True, attempt.take()
         except MediaError:
             return True, None
-
-
-def _close(line: Line) -> None:
-    line.close()

@@ -21,6 +21,11 @@ class StreamRequest:
     """The device's buffer: how late the audio thread may be without a loss."""
 
     @property
+    def sample_layout(self) -> tuple[int, int, str]:
+        """Rate, channels and format: what a chain must have been made for."""
+        return self.rate_hz, self.channels, self.format
+
+    @property
     def block_samples(self) -> int:
         return max(1, round(self.block_s * self.rate_hz))
 

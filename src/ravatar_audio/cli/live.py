@@ -16,8 +16,8 @@ from ravatar_audio.turns import TurnEvent
 
 PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
 SOUND = (
-    *("device", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
-    *("heard", "profile", "gain_db", "ring_ms", "outbox_ms"),
+    *("device", "stand_in", "stand_in_after_ms", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
+    *("heard", "profile", "gain_db", "ring_ms", "lock_memory", "outbox_ms"),
 )
 PIPE = ("pipe_timeout_ms", "endless")
 TURNS = (

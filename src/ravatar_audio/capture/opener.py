@@ -1,0 +1,144 @@
+"""Opening a microphone, for the first time or again: its own device, or the stand-in; all of it may block."""
+
+import logging
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ravatar_audio.capture import alsa
+from ravatar_audio.capture.line import Line, Wanted
+from ravatar_audio.capture.system import System
+from ravatar_audio.capture.wake import Wake
+from ravatar_audio.errors import ConstraintsError, MediaError
+from ravatar_audio.native import Chain, ChainStatistics
+
+log = logging.getLogger(__name__)
+
+
+class Opened(NamedTuple):
+    """A running stream and the chain that it feeds."""
+
+    line: Line
+    chain: Chain
+    is_stand_in: bool
+    refusal: ConstraintsError | None = None
+    """Why the device's own rate, channels and format were taken in place of those that were asked for."""
+
+    def close(self) -> None:
+        """Stop it. The chain stays."""
+        self.line.close()
+
+
+class Opener:
+    """How one microphone is opened. Its methods run in a worker thread, one at a time."""
+
+    def __init__(
+        self,
+        system: System,
+        wanted: Wanted,
+        stand_in: str | int | None,
+        *,
+        is_strict: bool,
+        chain_options: dict[str, Any],
+    ) -> None:
+        self._system, self._wanted, self._stand_in = system, wanted, stand_in
+        self._is_strict, self._chain_options = is_strict, chain_options
+
+    @property
+    def has_constraints(self) -> bool:
+        """A rate, channels or a format has been asked for."""
+        return self._wanted.has_constraints
+
+    def open(
+        self,
+        wake: Wake,
+        *,
+        chain: Chain | None = None,
+        after: ChainStatistics | None = None,
+        resume_ns: int = 0,
+        or_stand_in: bool,
+    ) -> Opened:
+        """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error.
+
+        `chain` is what was fed before and `after` what the chains before that one gave: a device of the same rate,
+        channels and format goes on feeding it, any other gets a chain of its own, numbered on.
+        """
+        try:
+            return self._open(self._wanted, wake, chain, after, resume_ns, is_stand_in=False)
+        except MediaError as error:
+            if self._stand_in is None or not or_stand_in:
+                raise
+            # What was asked of the device need not fit another one.
+            wanted = replace(self._wanted, selector=self._stand_in, rate_hz=None, channels=None, format=None)
+            try:
+                return self._open(wanted, wake, chain, after, resume_ns, is_stand_in=True)
+            except MediaError as second:
+                log.debug("neither the stand-in: %s", second.message)
+                raise error from second
+
+    def look(self) -> bool:
+        """Whether the device is there, to whoever uses the stand-in. Raises the media error when not."""
+        line = self._system.find(self._wanted)
+        try:
+            if line.device.pcm and line.device.index is not None:  # listed, which says nothing about being there
+                alsa.probe(line.device.pcm)
+        finally:
+            line.close()
+        return True
+
+    def _open(
+        self,
+        wanted: Wanted,
+        wake: Wake,
+        chain: Chain | None,
+        after: ChainStatistics | None,
+        resume_ns: int,
+        *,
+        is_stand_in: bool,
+    ) -> Opened:
+        try:
+            return self._open_as(wanted, wake, chain, after, resume_ns, is_stand_in)
+        except ConstraintsError as error:
+            if self._is_strict or not wanted.has_constraints:
+                raise
+            wanted = replace(wanted, rate_hz=None, channels=None, format=None)
+            return self._open_as(wanted, wake, chain, after, resume_ns, is_stand_in)._replace(refusal=error)
+
+    def _open_as(
+        self,
+        wanted: Wanted,
+        wake: Wake,
+        chain: Chain | None,
+        after: ChainStatistics | None,
+        resume_ns: int,
+        is_stand_in: bool,
+    ) -> Opened:
+        line = self._system.find(wanted)
+        request = line.request
+        heard = self._chain_options["heard"]
+        fitting = chain if chain and (chain.rate_hz, chain.channels, chain.format) == request.sample_layout else None
+        try:
+            if fitting is None:
+                if chain is not None:
+                    chain.finish()  # its thread has ended, so it is ours to push to
+                    after = chain.statistics() + after if after else chain.statistics()
+                options = self._chain_options
+                if is_stand_in and heard and max(heard) >= request.channels:
+                    options = options | {"heard": None}  # channels that only the other device has
+                fitting = Chain(
+                    rate_hz=request.rate_hz,
+                    channels=request.channels,
+                    format=request.format,
+                    wake_fd=wake.write_fd,
+                    after=after,
+                    **options,
+                )
+        except BaseException:
+            line.close()
+            raise
+        try:
+            line.open(fitting, wake, resume_ns)
+        except BaseException:
+            if fitting is not chain:
+                fitting.close()
+            raise
+        return Opened(line, fitting, is_stand_in)

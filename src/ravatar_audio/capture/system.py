@@ -1,0 +1,60 @@
+"""What a microphone needs of the machine: time, devices, threads for calls that may block."""
+
+import contextlib
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import trio
+
+from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.line import Line, Wanted
+from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.worker import Errand, call_in_thread
+
+T = TypeVar("T")
+
+
+class System:
+    """The machine as it is. `ravatar_audio.testing` has another: devices that are made up, and time that is trio's."""
+
+    def now_s(self) -> float:
+        """Seconds of the clock that frames are stamped with."""
+        return time.monotonic()
+
+    def find(self, wanted: Wanted) -> Line:
+        """A device, found but not open. May block; raises the media error for what stands in the way."""
+        return Line(wanted)
+
+    def arrivals(self) -> Arrivals:
+        """Tells when devices come or go."""
+        return Arrivals()
+
+    async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
+        """See call_in_thread."""
+        return await call_in_thread(call, timeout_s=timeout_s, undo=undo)
+
+    def start(self, errand: Errand[Any]) -> None:
+        """Begin it, without waiting for its end."""
+        errand.start()
+
+    async def wait_ended(self, errand: Errand[Any], timeout_s: float) -> bool:
+        """Whether it ends within so long."""
+        return errand.has_ended or await trio.to_thread.run_sync(errand.wait, timeout_s)
+
+    async def wait(self, wake: Wake, patience_s: float, arrivals: Arrivals | None = None) -> None:
+        """Until the audio thread has something, a device has come, or so long."""
+        with trio.move_on_after(patience_s), contextlib.suppress(trio.ClosedResourceError):
+            if arrivals is None:
+                await wake.wait()
+                return
+            async with trio.open_nursery() as nursery:
+
+                async def until_arrival() -> None:
+                    await arrivals.wait()
+                    nursery.cancel_scope.cancel()
+
+                nursery.start_soon(until_arrival)
+                with contextlib.suppress(trio.ClosedResourceError):
+                    await wake.wait()
+                nursery.cancel_scope.cancel()

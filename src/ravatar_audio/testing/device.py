@@ -1,0 +1,276 @@
+"""A microphone that is made up: what it hears, its own clock, and what goes wrong with it."""
+
+import errno
+import math
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ravatar_audio.capture.alsa import error_for
+from ravatar_audio.capture.blocks import Blocks
+from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
+from ravatar_audio.capture.wake import Wake
+from ravatar_audio.errors import MediaError, SettingsError
+from ravatar_audio.native import Chain
+from ravatar_audio.testing.sound import make_sound
+
+WORDS = ("ok", "unplug", "eio", "stall", "lose", "mute", "hang", "eacces", "ebusy", "enodev", "end")
+
+_AT_OPEN = {"eacces": errno.EACCES, "ebusy": errno.EBUSY, "enodev": errno.ENODEV, "unplug": errno.ENODEV}
+_WHILE_RUNNING = {"unplug": errno.ENODEV, "eio": errno.EIO}
+_NEARLY_S = 1e-6
+"""What floats of seconds can be off."""
+
+
+class FakeDevice:
+    """A microphone that is made up.
+
+    `sound` is what it hears, again and again: "speech" (speech-like), "tone" (1 kHz), "sweep", "noise", "silence"
+    (exact zeros), "ramp" (each sample tells its position: n modulo 32,768), the path of a WAV file, or an array of
+    int16 or float32 samples, (samples,) or (samples, channels). The file has its own rate, channels and format.
+
+    Its clock is fast by `drift_ppm`, and blocks come up to `jitter_s` late, by chance but the same for the same `seed`;
+    their capture times are right, as with good hardware. `script` says what happens at which sample of its clock, which
+    begins at 0 when it is first opened and never stops: {48_000: "unplug", 96_000: "ok"}. `do` does it at once. Words:
+
+        ok          all is well again: plugged in, running, free, heard
+        unplug      pulled out: the stream ends, and there is no such device
+        eio         the stream ends with an error; it can be opened again
+        stall       nothing comes, and no error
+        lose N      N samples are lost, as the program learns with the next block
+        mute        exact zeros, as from a muted or dead microphone
+        hang        no call into the sound library returns
+        eacces, ebusy, enodev   from here on, opening is refused so; a running stream goes on
+        end         the FakeMicrophone stops, as by stop()
+
+    Raises SettingsError for sound or a word that it does not know.
+    """
+
+    def __init__(
+        self,
+        sound: str | Path | NDArray[np.int16] | NDArray[np.float32] = "speech",
+        *,
+        rate_hz: int = 48_000,
+        channels: int = 1,
+        format: str = "int16",
+        drift_ppm: float = 0.0,
+        jitter_s: float = 0.0,
+        script: Mapping[int, str] | None = None,
+        name: str = "Made-up microphone",
+        usb_id: str = "1234:0001",
+        serial: str = "",
+        seed: int = 1,
+    ) -> None:
+        self._sound = make_sound(sound, rate_hz, channels, format)
+        self.rate_hz, self.channels, self.format = self._sound.rate_hz, self._sound.channels, self._sound.format
+        self.name, self.usb_id, self.serial = name, usb_id, serial
+        self._true_rate_hz = self.rate_hz * (1 + drift_ppm * 1e-6)
+        self._jitter_s, self._chance = jitter_s, random.Random(seed)  # noqa: S311
+        self._script = sorted((script or {}).items())
+        for _, word in self._script:
+            _check(word)
+        self._word = "ok"
+        self._is_muted = self.is_over = False
+        self._begun_s: float | None = None
+        self._clock: Callable[[], float] = lambda: 0.0
+        self._stream: FakeStream | None = None
+        self.comings = 0
+        """Times that it was plugged in again."""
+
+    @property
+    def is_plugged_in(self) -> bool:
+        """The system lists it."""
+        return self._word not in ("unplug", "enodev")
+
+    @property
+    def is_running(self) -> bool:
+        """A stream is open, and sound comes."""
+        return self._running() is not None
+
+    @property
+    def hangs(self) -> bool:
+        """No call into the sound library returns."""
+        return self._word == "hang"
+
+    @property
+    def position(self) -> int:
+        """Samples per channel that its clock has counted; 0 before it is first opened."""
+        return 0 if self._begun_s is None else int((self._clock() - self._begun_s) * self._true_rate_hz)
+
+    def described(self, *, is_default: bool) -> Device:
+        """As the system lists it."""
+        return Device(
+            index=None,
+            name=self.name,
+            host_api="made up",
+            channels=self.channels,
+            rate_hz=self.rate_hz,
+            is_default=is_default,
+            usb_id=self.usb_id,
+            serial=self.serial,
+            rates_hz=(self.rate_hz,),
+            formats=(self.format,),
+        )
+
+    def refusal(self) -> MediaError | None:
+        """What opening it now would raise."""
+        number = errno.EBUSY if self._stream else _AT_OPEN.get(self._word)
+        return error_for(number, f"the device {self.name!r} cannot be opened") if number else None
+
+    def do(self, word: str) -> None:
+        """Let it happen now; see the class for the words."""
+        _check(word)
+        self._do(word, self.position)
+
+    def _do(self, text: str, position: int) -> None:
+        word, _, number = text.partition(" ")
+        stream = self._stream
+        if word == "end":
+            self.is_over = True
+        elif word == "mute":
+            self._is_muted = True
+        elif word == "lose":
+            if stream:
+                stream.skip_to(max(stream.next_position, position) + int(number))
+        else:
+            was, self._word = self._word, word
+            if word == "ok":
+                self._is_muted = False
+                self.comings += was in ("unplug", "enodev")
+                if stream and was == "stall":
+                    stream.skip_to(position)
+            if stream and word in _WHILE_RUNNING:
+                stream.end(-_WHILE_RUNNING[word])
+
+    # What the system below the microphone asks for.
+
+    def open(self, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int, clock: Callable[[], float]) -> Any:
+        """A stream that pushes into the chain while time goes by."""
+        if refusal := self.refusal():
+            raise refusal
+        self._clock = clock
+        if self._begun_s is None:
+            self._begun_s = clock()
+        blocks = Blocks(chain, self.rate_hz, clock(), resume_ns)
+        self._stream = FakeStream(self, blocks, wake, request.block_samples, self.position)
+        return self._stream
+
+    def let_go(self, stream: "FakeStream") -> None:
+        """The stream has been closed."""
+        if self._stream is stream:
+            self._stream = None
+
+    def advance(self, now_s: float) -> None:
+        """Do all that has fallen due by now, in its order."""
+        if self._begun_s is None:
+            return
+        now_s += _NEARLY_S
+        while True:
+            stream, scripted = self._running(), self._scripted_next()
+            if scripted:
+                if self._time_of(scripted[0]) > now_s:
+                    return
+                self._script.pop(0)
+                self._do(scripted[1], scripted[0])
+            elif stream and (due_s := self._due_s(stream)) <= now_s:
+                samples = stream.block_end - stream.next_position
+                block = self._sound.read(stream.next_position, samples)
+                stream.push(bytes(len(block)) if self._is_muted else block, due_s, self._time_of(stream.block_end))
+                stream.late_s = self._jitter_s * self._chance.random() if self._jitter_s else 0.0
+            else:
+                return
+
+    def next_due_s(self, *, by_block: bool) -> float:
+        """When the program will see something next: a frame (or the next block), or the script; infinity for never."""
+        if self._begun_s is None:
+            return float("inf")
+        if scripted := self._scripted_next():
+            return self._time_of(scripted[0])
+        if (stream := self._running()) is None:
+            return float("inf")
+        frame_s = max(self._due_s(stream), 0.0 if by_block else self._time_of(stream.frame_end))
+        return min(frame_s, self._time_of(self._script[0][0])) if self._script else frame_s
+
+    def _scripted_next(self) -> tuple[int, str] | None:
+        """The script's next entry, unless a block comes before it."""
+        stream = self._running()
+        is_next = self._script and (stream is None or self._script[0][0] < stream.block_end)
+        return self._script[0] if is_next else None
+
+    def _running(self) -> "FakeStream | None":
+        stalls = self._word in ("stall", "hang")
+        return None if stalls or self._stream is None or self._stream.has_ended else self._stream
+
+    def _time_of(self, position: int) -> float:
+        assert self._begun_s is not None
+        return self._begun_s + position / self._true_rate_hz
+
+    def _due_s(self, stream: "FakeStream") -> float:
+        return self._time_of(stream.block_end) + stream.late_s
+
+
+class FakeStream:
+    """An open stream of a made-up device; what the microphone sees of it is the Stream protocol."""
+
+    backend = "fake"
+
+    def __init__(self, device: FakeDevice, blocks: Blocks, wake: Wake, block_samples: int, position: int) -> None:
+        self._device, self._blocks, self._wake, self._block_samples = device, blocks, wake, block_samples
+        self.next_position = position
+        self.late_s = 0.0
+        self._has_overrun = False
+
+    @property
+    def block_end(self) -> int:
+        """Position behind the block that comes next."""
+        return self.next_position + self._block_samples
+
+    @property
+    def frame_end(self) -> int:
+        """Position behind the block that ends the open frame, or one before it: the resampler holds samples back."""
+        missing = math.ceil(self._blocks.missing_samples / self._block_samples)
+        return self.next_position + max(1, missing) * self._block_samples
+
+    @property
+    def has_ended(self) -> bool:
+        return self._blocks.has_finished
+
+    def skip_to(self, position: int) -> None:
+        """What lies before this is lost."""
+        self.next_position, self._has_overrun = position, True
+
+    def push(self, block: bytes | memoryview, arrived_s: float, captured_s: float) -> None:
+        samples = self._block_samples
+        self._blocks.take(block, samples, arrived_s, arrived_s - captured_s, self._has_overrun)
+        self.next_position += samples
+        self._has_overrun = False
+
+    def end(self, code: int) -> None:
+        """As the audio thread does when the device is gone."""
+        self._blocks.finish(code)
+        self._wake.set()
+
+    def start(self) -> None:
+        """Nothing: it runs as time does."""
+
+    def close(self) -> None:
+        self._device.let_go(self)
+
+    def statistics(self) -> StreamStatistics:
+        return self._blocks.statistics()
+
+    def block_durations_s(self) -> list[tuple[float, int]]:
+        return []
+
+
+def _check(text: str) -> None:
+    word, _, number = text.partition(" ")
+    if word not in WORDS or (word == "lose") != number.isdigit():
+        raise SettingsError(
+            f"{text!r} is nothing that a made-up microphone can do; it can: {', '.join(WORDS)} (lose N)"
+        )

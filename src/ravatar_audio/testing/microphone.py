@@ -1,0 +1,93 @@
+"""The real microphone around devices that are made up."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ravatar_audio.capture import Microphone
+from ravatar_audio.capture.system import System
+from ravatar_audio.capture.wake import Wake
+from ravatar_audio.frames import Frame
+from ravatar_audio.native import Chain
+from ravatar_audio.testing.device import FakeDevice
+from ravatar_audio.testing.system import FakeSystem
+
+
+class FakeMicrophone(Microphone):
+    """A Microphone for tests: its devices are FakeDevices, its time is trio's, and all between is the real one:
+
+        async with FakeMicrophone("tone", script={48_000: "unplug", 96_000: "ok"}) as microphone:
+            async for frame in microphone:
+                ...
+
+    Conversion, ring, watchdog, recovery, stand-in, events and statistics are those of a Microphone; only threads and
+    the sound library are missing. `devices` are the machine's, the default first; anything that is no FakeDevice is
+    one's sound. `drift_ppm`, `jitter_s`, `script` and `seed` are for devices that are not made yet; other options are
+    Microphone's. `duration_s` stops it after so long; else it never ends.
+
+    Sound comes as trio's clock goes, real or virtual, but is pushed when a frame is asked for and due, which a program
+    cannot tell apart but by statistics(). Under a virtual clock the ages that a live session reports mean nothing.
+    """
+
+    def __init__(
+        self,
+        *devices: FakeDevice | str | Path | NDArray[np.int16] | NDArray[np.float32],
+        device: str | None = None,
+        duration_s: float | None = None,
+        **options: Any,
+    ) -> None:
+        of_device = {name: options.pop(name) for name in _DEVICE_OPTIONS if name in options}
+        made = [given if isinstance(given, FakeDevice) else FakeDevice(given, **of_device) for given in devices]
+        self.devices = tuple(made or [FakeDevice(**of_device)])
+        self._duration_s = duration_s
+        self._machine = FakeSystem(self.devices)
+        super().__init__(device, **options)
+
+    def _make_system(self) -> System:
+        return self._machine
+
+    def do(self, word: str) -> None:
+        """Let something happen to the first device now; see FakeDevice."""
+        self.devices[0].do(word)
+
+    async def _open(self) -> None:
+        await super()._open()
+        if self._duration_s is not None:
+            self._machine.end_s = self._system.now_s() + self._duration_s
+
+    async def _next(self) -> Frame | None:
+        self._machine.advance()  # what came while the program was away
+        frame = await super()._next()
+        self._machine.is_hurried = False
+        return frame
+
+    async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
+        if self._system.now_s() >= self._machine.end_s or any(device.is_over for device in self.devices):
+            await self.stop()
+        else:
+            await super()._look_after_line(chain, wake)
+            self._machine.is_stalled = self._is_stalled
+
+    async def stop(self) -> None:
+        self._machine.advance()
+        await super().stop()
+
+    def request_flush(self) -> None:
+        self._hurry()
+        super().request_flush()
+
+    def flush_at(self, position_samples: int | None) -> None:
+        if position_samples is not None:
+            self._hurry()
+        super().flush_at(position_samples)
+
+    def _hurry(self) -> None:
+        self._machine.advance()  # or it would take effect in the past
+        self._machine.is_hurried = True
+        if self._wake is not None:
+            self._wake.set()
+
+
+_DEVICE_OPTIONS = ("drift_ppm", "jitter_s", "script", "seed")

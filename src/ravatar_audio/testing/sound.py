@@ -1,0 +1,94 @@
+"""What a made-up device hears: endless sound, a function of the device's position. Pure."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ravatar_audio.capture import signals
+from ravatar_audio.capture.wav import parse_wav_header
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.native import SAMPLE_BYTES, format_code
+
+_LOOP_S = 20
+_BLOCK_MAX_S = 0.2
+"""Reads are never longer; blocks are half of it at most."""
+
+
+class Sound:
+    """Sound in the device's rate, channels and format, repeated for ever."""
+
+    def __init__(self, samples: bytes, rate_hz: int, channels: int, format: str) -> None:
+        self.rate_hz, self.channels, self.format = rate_hz, channels, format
+        self.stride_bytes = SAMPLE_BYTES[format] * channels
+        self._length = len(samples) // self.stride_bytes
+        if not self._length:
+            raise SettingsError("there is no sound in it")
+        beyond = int(_BLOCK_MAX_S * rate_hz)
+        times = 1 + -(-beyond // self._length)  # so that no read has to be put together
+        self._view = memoryview(samples[: self._length * self.stride_bytes] * times)
+
+    def read(self, position: int, samples: int) -> memoryview:
+        """`samples` per channel from a position on, interleaved."""
+        at = position % self._length * self.stride_bytes
+        return self._view[at : at + samples * self.stride_bytes]
+
+
+class Ramp(Sound):
+    """Each sample tells its position: n modulo 32,768 on channel 0, n / 32,768 on channel 1, n (c + 1) on channel c."""
+
+    def __init__(self, rate_hz: int, channels: int, format: str) -> None:
+        if format != "int16":
+            raise SettingsError(f"the ramp is int16, not {format}")
+        super().__init__(bytes(2 * channels), rate_hz, channels, format)
+
+    def read(self, position: int, samples: int) -> memoryview:
+        at = np.arange(position, position + samples, dtype=np.int64)
+        columns = [at if c == 0 else at >> 15 if c == 1 else at * (c + 1) for c in range(self.channels)]
+        return memoryview((np.stack(columns, axis=1) & 0x7FFF).astype(np.int16).tobytes())
+
+
+def make_sound(
+    what: str | Path | NDArray[np.int16] | NDArray[np.float32], rate_hz: int, channels: int, format: str
+) -> Sound:
+    """See FakeDevice. A file has its own rate, channels and format, an array its channels and format."""
+    if isinstance(what, np.ndarray):
+        array: NDArray[Any] = what.reshape(len(what), -1)
+        return Sound(array.tobytes(), rate_hz, array.shape[1], "int16" if array.dtype == np.int16 else "float32")
+    if isinstance(what, Path):
+        data = what.read_bytes()
+        header = parse_wav_header(data)
+        if header is None:
+            raise SettingsError(f"the sound file {str(what)!r} is no WAV file of PCM")
+        end = header.data_offset + header.data_bytes if header.data_bytes else len(data)
+        return Sound(data[header.data_offset : end], header.rate_hz, header.channels, header.format)
+    format_code(format)
+    if what == "ramp":
+        return Ramp(rate_hz, channels, format)
+    if what == "silence":
+        zero = b"\x80" if format == "uint8" else b"\0"
+        return Sound(zero * SAMPLE_BYTES[format] * channels, rate_hz, channels, format)
+    wanted = rate_hz if what == "tone" else _LOOP_S * rate_hz
+    sound = signals.generate(what, rate_hz)
+    mono = np.empty(0, np.float32)
+    while len(mono) < wanted:
+        mono = np.concatenate([mono, next(sound)])
+    return Sound(_encoded(np.repeat(mono[:wanted, None], channels, axis=1), format), rate_hz, channels, format)
+
+
+def _encoded(samples: NDArray[np.float32], format: str) -> bytes:
+    if format == "float32":
+        return bytes(samples.tobytes())
+    bits = {"uint8": 8, "int16": 16, "int24": 24, "int32": 32}[format]
+    values = np.round(samples.astype(np.float64) * (2 ** (bits - 1) - 1)).astype(np.int64)
+    if format == "uint8":
+        return bytes((values + 128).astype(np.uint8).tobytes())
+    if format == "int24":
+        in_four = values.astype(np.int32).view(np.uint8).reshape(*samples.shape, 4)
+        return bytes(in_four[..., _INT24_BYTES].tobytes())
+    return bytes(values.astype(np.int16 if bits == 16 else np.int32).tobytes())
+
+
+_INT24_BYTES = slice(0, 3) if sys.byteorder == "little" else slice(1, 4)

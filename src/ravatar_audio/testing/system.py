@@ -1,0 +1,143 @@
+"""A machine that has only made-up devices, no threads, and the time that trio says."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import trio
+
+from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.devices import choose_device
+from ravatar_audio.capture.line import Line, Wanted
+from ravatar_audio.capture.stream import StreamRequest
+from ravatar_audio.capture.system import System
+from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.worker import Errand
+from ravatar_audio.errors import ConstraintsError
+from ravatar_audio.native import Chain
+from ravatar_audio.testing.device import FakeDevice, FakeStream
+
+T = TypeVar("T")
+
+
+class FakeSystem(System):
+    """See System. Blocks are pushed while the microphone is waited for, all that have fallen due by then."""
+
+    def __init__(self, devices: Sequence[FakeDevice]) -> None:
+        self.devices = devices
+        self._offset_s: float | None = None
+        self._hanging: list[Errand[Any]] = []
+        self.end_s = math.inf
+        self.is_hurried = False
+        """The open frame may end with any block: a flush has been asked for."""
+        self.is_stalled = False
+        """The microphone says so, and is to say when it is over."""
+
+    def now_s(self) -> float:
+        """Goes as trio's clock does, and is time.monotonic() where that is a real one."""
+        if self._offset_s is None:
+            self._offset_s = time.monotonic() - trio.current_time()
+        return trio.current_time() + self._offset_s
+
+    def find(self, wanted: Wanted) -> Line:
+        return cast(Line, FakeLine(self, wanted))
+
+    def arrivals(self) -> Arrivals:
+        return cast(Arrivals, FakeArrivals(self.devices))
+
+    async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
+        await trio.lowlevel.checkpoint()
+        if self.hangs:
+            await trio.sleep(timeout_s)
+            raise trio.TooSlowError
+        return call()
+
+    def start(self, errand: Errand[Any]) -> None:
+        if self.hangs:
+            self._hanging.append(errand)
+        else:
+            errand.run()
+
+    async def wait_ended(self, errand: Errand[Any], timeout_s: float) -> bool:
+        if not errand.has_ended:
+            await trio.sleep(timeout_s)
+            self.advance()
+        return errand.has_ended
+
+    async def wait(self, wake: Wake, patience_s: float, arrivals: Arrivals | None = None) -> None:
+        due_s = min(device.next_due_s(by_block=self.is_hurried) for device in self.devices)
+        # A device that runs well needs no looking at before its frame is there, which makes hours short.
+        if any(device.is_running for device in self.devices) and not self.is_stalled:
+            patience_s = math.inf
+        limit_s = min(patience_s, due_s - self.now_s(), self.end_s - self.now_s())
+        with trio.move_on_after(max(0.0, limit_s)), contextlib.suppress(trio.ClosedResourceError):
+            await wake.wait()
+        self.advance()
+
+    @property
+    def hangs(self) -> bool:
+        """A call into the sound library does not return."""
+        return any(device.hangs for device in self.devices)
+
+    def advance(self) -> None:
+        """Let all devices do what has fallen due."""
+        for device in self.devices:
+            device.advance(self.now_s())
+        if self._hanging and not self.hangs:
+            late, self._hanging = self._hanging, []
+            for errand in late:
+                errand.run()
+
+
+class FakeLine:
+    """See Line."""
+
+    def __init__(self, system: FakeSystem, wanted: Wanted) -> None:
+        listed = [device for device in system.devices if device.is_plugged_in]
+        described = [device.described(is_default=device is listed[0]) for device in listed]
+        self.device = choose_device(described, wanted.selector)
+        self._fake = listed[described.index(self.device)]
+        if refusal := self._fake.refusal():
+            raise refusal
+        fake = self._fake
+        for name, value, has in (
+            ("Hz", wanted.rate_hz, fake.rate_hz),
+            ("channels", wanted.channels, fake.channels),
+            ("format", wanted.format, fake.format),
+        ):
+            if value not in (None, has):
+                raise ConstraintsError(f"the device {fake.name!r} does not have {value} {name}; it has {has}")
+        self._system = system
+        self.request = StreamRequest(
+            self.device, fake.rate_hz, fake.channels, fake.format, wanted.block_s, wanted.buffer_s
+        )
+        self.stream: FakeStream | None = None
+
+    def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> None:
+        self.stream = self._fake.open(chain, self.request, wake, resume_ns, self._system.now_s)
+
+    def close(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+
+
+class FakeArrivals:
+    """See Arrivals."""
+
+    patience_s = float("inf")
+
+    def __init__(self, devices: Sequence[FakeDevice]) -> None:
+        self._devices = devices
+        self._seen = self._comings()
+
+    def _comings(self) -> int:
+        return sum(device.comings for device in self._devices)
+
+    def have_come(self) -> bool:
+        before, self._seen = self._seen, self._comings()
+        return self._seen != before
+
+    def close(self) -> None:
+        """Nothing to give back."""

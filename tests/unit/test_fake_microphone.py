@@ -1,0 +1,275 @@
+"""The fake microphone for users' tests, and with it the real microphone's logic, in virtual time."""
+
+import itertools
+import math
+import wave
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import trio
+import trio.testing
+
+from ravatar_audio.capture import CaptureEvent
+from ravatar_audio.errors import (
+    ConstraintsError,
+    DeviceInUseError,
+    DeviceNotFoundError,
+    MediaAbortedError,
+    MediaError,
+    PermissionDeniedError,
+    RecorderError,
+    SettingsError,
+)
+from ravatar_audio.frames import Frame
+from ravatar_audio.testing import FakeDevice, FakeMicrophone
+
+BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
+
+Clock = trio.testing.MockClock
+
+
+async def hear(microphone: FakeMicrophone) -> tuple[list[Frame], list[CaptureEvent]]:
+    """All frames and events, and the rules that always hold."""
+    async with microphone:
+        events = microphone.events()
+        frames = [frame async for frame in microphone]
+    counts = microphone.statistics()
+    assert [frame.seq for frame in frames] == list(range(len(frames)))
+    ends = list(itertools.accumulate(frame.length_samples for frame in frames))
+    assert [frame.position_samples for frame in frames] == [0, *ends[:-1]]
+    assert counts.captured_samples == counts.delivered_samples == ends[-1]
+    assert counts.device_lost_samples == sum(frame.device_lost_samples for frame in frames)
+    return frames, [event async for event in events if event.kind != "no_constraints"]
+
+
+def pcm(frames: list[Frame]) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
+    return np.concatenate([np.frombuffer(frame.pcm, "<i2")[: frame.length_samples] for frame in frames])
+
+
+def kinds(events: list[CaptureEvent]) -> list[str]:
+    return [event.kind for event in events]
+
+
+async def test_it_hears_its_ramp_sample_by_sample_in_its_time(autojump_clock: Clock) -> None:
+    began_s = trio.current_time()
+    frames, events = await hear(FakeMicrophone(FakeDevice("ramp", rate_hz=16_000), duration_s=60))
+    assert trio.current_time() - began_s == pytest.approx(60, abs=0.02)
+    assert not events
+    assert np.array_equal(pcm(frames), np.arange(60 * 16_000) & 0x7FFF)
+    ages_s = np.diff([frame.captured_s for frame in frames[:-1]])
+    assert np.allclose(ages_s, 0.256, atol=1e-6)
+
+
+@pytest.mark.parametrize("format", ["int16", "int24", "int32", "float32", "uint8"])
+async def test_every_format_and_several_channels_sound_the_same(autojump_clock: Clock, format: str) -> None:
+    device = FakeDevice("tone", rate_hz=44_100, channels=2, format=format)
+    frames, _ = await hear(FakeMicrophone(device, duration_s=2))
+    tone = pcm(frames)[8_000:24_000].astype(np.float64) / 32_768
+    assert 20 * math.log10(np.sqrt(2 * np.mean(tone**2))) == pytest.approx(-12, abs=0.1 if format == "uint8" else 0.01)
+
+
+async def test_a_wav_file_and_an_array_are_heard_again_and_again(autojump_clock: Clock, tmp_path: Path) -> None:
+    samples = np.random.default_rng(1).integers(-9_000, 9_000, 1_000).astype(np.int16)
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(samples.astype("<i2").tobytes())
+    of_file, _ = await hear(FakeMicrophone(tmp_path / "sound.wav", duration_s=1))
+    of_array, _ = await hear(FakeMicrophone(FakeDevice(samples, rate_hz=16_000), duration_s=1))
+    assert np.array_equal(pcm(of_file), np.resize(samples, 16_000))
+    assert np.array_equal(pcm(of_array), np.resize(samples, 16_000))
+
+
+async def test_its_clock_may_be_wrong_and_its_blocks_late_and_the_drift_is_told(autojump_clock: Clock) -> None:
+    for ppm in (-120.0, 35.0):
+        microphone = FakeMicrophone("tone", drift_ppm=ppm, jitter_s=0.03, duration_s=60)
+        frames, events = await hear(microphone)
+        assert not events, "a late block is no stall"
+        found = microphone.statistics().drift_ppm
+        assert found == pytest.approx(ppm, abs=1)
+        assert sum(frame.length_samples for frame in frames) == pytest.approx(
+            60 * 16_000 * (1 + ppm * 1e-6), abs=6 * BLOCK_SAMPLES
+        )
+
+
+@pytest.mark.parametrize("word", ["unplug", "eio"])
+async def test_after_an_unplug_it_is_opened_again_and_the_gap_is_right(autojump_clock: Clock, word: str) -> None:
+    device = FakeDevice("ramp", rate_hz=16_000, script={16_123: word, 50_000: "ok"})
+    microphone = FakeMicrophone(device, duration_s=8)
+    frames, events = await hear(microphone)
+    assert kinds(events) == ["reopening", "reopened", "overruns"]
+    assert events[0].at_s - frames[0].captured_s == pytest.approx(16_123 / 16_000 - 0.256, abs=0.011)
+    (gap,) = [frame for frame in frames if frame.discontinuity]
+    heard = pcm(frames)
+    (jump,) = np.flatnonzero(np.diff(heard.astype(int)) % 32_768 != 1)
+    assert gap.position_samples <= jump + 1 <= gap.position_samples + gap.length_samples
+    truly_lost = (int(heard[jump + 1]) - int(heard[jump]) - 1) % 32_768
+    assert abs(gap.device_lost_samples % 32_768 - truly_lost) <= 1
+    assert microphone.reopenings == 1
+    # A device that comes back is opened at once; an error without an unplug is tried again at once.
+    assert events[1].at_s - events[0].at_s < (2.13 if word == "unplug" else 0.01)
+
+
+async def test_a_stall_is_noticed_in_a_tenth_of_a_second_and_ends(autojump_clock: Clock) -> None:
+    script = {17_120: "stall", 25_120: "ok", 41_120: "lose 800"}
+    frames, events = await hear(FakeMicrophone(FakeDevice("ramp", rate_hz=16_000, script=script), duration_s=4))
+    assert kinds(events) == ["stalled", "recovered", "overruns"]
+    stalled_s = frames[0].captured_s + 17_120 / 16_000 - 0.256
+    assert 0.099 < events[0].at_s - stalled_s < 0.161
+    assert [frame.device_lost_samples for frame in frames if frame.discontinuity] == [8_000, 800]
+
+
+async def test_a_stall_that_lasts_is_cured_by_opening_again(autojump_clock: Clock) -> None:
+    device = FakeDevice("ramp", rate_hz=16_000, script={16_000: "stall", 64_000: "ok"})
+    microphone = FakeMicrophone(device, reopen_s=0.5, duration_s=6)
+    _, events = await hear(microphone)
+    assert kinds(events)[:3] == ["stalled", "reopening", "reopened"]
+    assert microphone.reopenings >= 1
+
+
+async def test_a_muted_microphone_is_told(autojump_clock: Clock) -> None:
+    _, events = await hear(FakeMicrophone("tone", script={48_000: "mute", 4 * 48_000: "ok"}, duration_s=5))
+    assert kinds(events) == ["digital_silence", "sound"]
+
+
+async def test_a_program_that_is_away_loses_what_the_ring_cannot_hold(autojump_clock: Clock) -> None:
+    async with FakeMicrophone("ramp", duration_s=6) as microphone:
+        await anext(microphone)
+        await trio.sleep(4)
+        frames = [frame async for frame in microphone]
+    assert frames[0].seq == 1
+    assert sum(frame.ring_lost_samples for frame in frames) > 16_000
+    counts = microphone.statistics()
+    assert counts.captured_samples == counts.delivered_samples + counts.ring_dropped_samples
+
+
+@pytest.mark.parametrize(
+    ("word", "error"),
+    [("eacces", PermissionDeniedError), ("ebusy", DeviceInUseError), ("enodev", DeviceNotFoundError)],
+)
+async def test_a_refused_opening_is_the_real_error(autojump_clock: Clock, word: str, error: type[MediaError]) -> None:
+    microphone = FakeMicrophone("tone")
+    microphone.do(word)
+    with pytest.raises(error):
+        async with microphone:
+            pass
+
+
+async def test_constraints_are_the_devices(autojump_clock: Clock) -> None:
+    with pytest.raises(ConstraintsError, match="48000"):
+        async with FakeMicrophone("tone", rate_hz=44_100, strict=True):
+            pass
+    frames, events = await hear(FakeMicrophone("tone", rate_hz=44_100, duration_s=1))
+    assert len(frames) == 4
+    assert kinds(events) == ["invalid_media_constraints"]
+
+
+async def test_a_sound_library_that_hangs_is_given_up_on(autojump_clock: Clock) -> None:
+    microphone = FakeMicrophone("tone")
+    microphone.do("hang")
+    with pytest.raises(RecorderError, match="did not open within 10 s"):
+        async with microphone:
+            pass
+    with pytest.raises(RecorderError, match="did not open again within 10 s"):
+        await hear(FakeMicrophone("tone", script={48_000: "unplug", 60_000: "hang"}))
+
+
+async def test_recovery_can_be_bounded(autojump_clock: Clock) -> None:
+    began_s = trio.current_time()
+    with pytest.raises(MediaAbortedError, match="ended the stream"):
+        await hear(FakeMicrophone("tone", script={48_000: "unplug"}, recover_s=30))
+    assert 20 < trio.current_time() - began_s < 40
+
+
+def desk_and_spare(**script: Any) -> tuple[FakeDevice, FakeDevice]:
+    return (
+        FakeDevice("ramp", rate_hz=16_000, name="Desk", usb_id="1111:0001", **script),
+        FakeDevice("tone", rate_hz=48_000, channels=2, format="float32", name="Spare", usb_id="2222:0002"),
+    )
+
+
+async def test_a_stand_in_of_another_kind_takes_over_and_hands_back(autojump_clock: Clock) -> None:
+    desk, spare = desk_and_spare(script={32_000: "unplug", 320_000: "ok"})
+    microphone = FakeMicrophone(desk, spare, device="usb:1111:0001", stand_in="usb:2222:0002", duration_s=30)
+    names = []
+    async with microphone:
+        events = microphone.events()
+        frames = []
+        async for frame in microphone:
+            frames.append(frame)
+            names.append(microphone.name)
+    assert [name for name, _ in itertools.groupby(names)] == ["Desk", "Spare", "Desk"]
+    told = [event async for event in events if event.kind != "no_constraints"]
+    assert [kind for kind in kinds(told) if kind != "overruns"] == [
+        *("reopening", "stand_in", "reopened"),
+        *("reopening", "reopened"),
+    ]
+    at_s = {index: event.at_s - told[0].at_s for index, event in enumerate(told)}
+    assert 3.0 <= at_s[1] < 6.5, "the stand-in is given a chance after stand_in_after_s"
+    assert told[-1].at_s - told[0].at_s == pytest.approx(18, abs=0.5), "the device is taken back when it is plugged in"
+    # Numbers go on over three chains, and so does the time.
+    assert [frame.seq for frame in frames] == list(range(len(frames)))
+    ends = list(itertools.accumulate(frame.length_samples for frame in frames))
+    assert [frame.position_samples for frame in frames] == [0, *ends[:-1]]
+    counts = microphone.statistics()
+    assert counts.captured_samples == counts.delivered_samples == ends[-1]
+    assert counts.captured_samples + counts.device_lost_samples == pytest.approx(30 * 16_000, abs=3 * BLOCK_SAMPLES)
+    assert [frame.discontinuity for frame in frames].count(True) == 2
+
+
+async def test_a_microphone_that_is_missing_from_the_start_has_its_stand_in_at_once(autojump_clock: Clock) -> None:
+    desk, spare = desk_and_spare()
+    desk.do("enodev")
+    microphone = FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", duration_s=10)
+    _, events = await hear(microphone)
+    assert kinds(events) == ["stand_in"]
+    assert microphone.statistics().captured_samples == pytest.approx(10 * 16_000, abs=2 * BLOCK_SAMPLES)
+
+
+async def test_without_any_microphone_the_first_ones_error_is_told(autojump_clock: Clock) -> None:
+    desk, spare = desk_and_spare()
+    desk.do("eacces")
+    spare.do("enodev")
+    with pytest.raises(PermissionDeniedError, match="Desk"):
+        async with FakeMicrophone(desk, spare, device="Desk", stand_in="Spare"):
+            pass
+
+
+async def test_flushing_at_a_position_works_on_a_second_device_too(autojump_clock: Clock) -> None:
+    desk, spare = desk_and_spare(script={32_000: "unplug"})
+    async with FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", stand_in_after_s=0) as microphone:
+        frames = [await anext(microphone) for _ in range(12)]
+        wanted = frames[-1].position_samples + frames[-1].length_samples + 1_000
+        microphone.flush_at(wanted)
+        short = await anext(microphone)
+    assert microphone.name == "Spare"
+    assert short.flushed
+    assert short.position_samples + short.length_samples == wanted
+
+
+async def test_stopping_and_leaving_in_the_middle_of_a_search_is_prompt(autojump_clock: Clock) -> None:
+    for stop in (True, False):
+        microphone = FakeMicrophone("tone", script={24_000: "unplug"})
+        with trio.move_on_after(7) as scope:
+            async with microphone, trio.open_nursery() as nursery:
+
+                async def take(microphone: FakeMicrophone = microphone) -> None:
+                    async for _ in microphone:
+                        pass
+
+                nursery.start_soon(take)
+                await trio.sleep(3)
+                if stop:
+                    await microphone.stop()
+                else:
+                    nursery.cancel_scope.cancel()
+        assert not scope.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"script": {0: "explode"}}, {"script": {0: "lose"}}, {"sound": "music"}, {"format": "int12"}]
+)
+def test_what_no_device_can_do_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingsError):
+        FakeDevice(**wrong)
