@@ -50,7 +50,7 @@ class Blocks:
             self._chain.note_loss(max(0, round(gap_s * self._rate_hz)))
         self._previous_end_s = end_s
         begun_s = time.monotonic()
-        self._chain.push_samples(block, samples, round(end_s * 1e9))
+        self._chain.push(block, end_s)
         self._blocks += 1
         self._last_block_s = arrived_s
         self._longest_block_s = max(self._longest_block_s, time.monotonic() - begun_s)
