@@ -7,24 +7,23 @@ where that is allowed. Tones are measured through the core as the tests measure 
 
 import json
 import math
-import os
-import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import soxr
 
 from ravatar_audio.converter import Converter
-from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import Chain
-from tests.unit.resampler import PROFILES, UNITS, build, opened
 
-from .harness import Report, arguments, median
+from . import resample_quality, ring
+from .harness import Missing, Report, median, needs_program, running
+from .packages import has_header, install
+from .resampler import UNITS
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benches" / "peers"
@@ -37,38 +36,24 @@ LIBRARIES = {
     "SAMPLERATE": ("libsamplerate0-dev", "samplerate.h", ["-lsamplerate"]),
     "SWRESAMPLE": ("libswresample-dev", "libswresample/swresample.h", ["-lswresample", "-lavutil"]),
 }
-STOP_HZ = {"balanced": 8_050, "low_latency": 8_700, "high": 8_050}
-IN_BAND_HZ = {"balanced": 8_000, "low_latency": 7_300, "high": 8_000}
-RATES_HZ = (8_000, 11_025, 22_050, 32_000, 44_100, 48_000, 96_000, 191_999)
+OWN = ("balanced", "low_latency", "high", "balanced minimum")  # what the driver calls our profiles
 
 Measured = dict[str, dict[str, float]]
 
 
-def has_header(header: str) -> bool:
-    """Whether the C++ compiler, which all of these suit, finds it."""
-    command = ["c++", "-E", "-x", "c++", "-"]
-    return not subprocess.run(command, input=f"#include <{header}>\n", text=True, capture_output=True).returncode
-
-
-def install_missing() -> None:
-    packages = [package for package, header, _ in LIBRARIES.values() if not has_header(header)]
-    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
-        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
-        subprocess.run(
-            command, capture_output=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, check=False
-        )
-
-
 def build_driver(folder: Path, report: Report) -> Path:
     """Compiles the driver with the peers that are here and names the others."""
-    install_missing()
+    if not (ROOT / "csrc").is_dir():
+        raise Missing("needs the C sources: a checkout of the project")
+    needs_program("cc", "gcc libc6-dev")
+    install({package: has_header(header) for package, header, _ in LIBRARIES.values()})
     defines, links = [], []
     for name, (package, header, link) in LIBRARIES.items():
         if has_header(header):
             defines.append(f"-DHAVE_{name}")
             links += link
         else:
-            report.note(f"missing: {package} is not installed, so its resampler is not in the table")
+            report.lacks(f"the resampler of {package}", f"it is not installed: sudo apt-get install {package}")
     flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-D_GNU_SOURCE"]
     objects = []
     for unit in [*CORE, PEERS / "contenders.c", PEERS / "resample_driver.c"]:
@@ -112,6 +97,8 @@ def speed(report: Report, program: Path, quick: bool) -> None:
         value = measured["balanced"]["call_ns"]
         report.at_most(f"{title}, balanced: one call of 10 ms", value, "ns")
         report.at_most(f"{title}, soxr HQ: one call of 10 ms", measured.get("soxr HQ", {}).get("call_ns"), "ns")
+        calls_us = {name: row["call_ns"] / 1e3 for name, row in measured.items()}
+        report.comparison(f"one call of 10 ms, {title}, mono", calls_us, "us", ours=OWN)
     for peer, goal in {
         "speexdsp q5": 6,
         "speexdsp q7": 10,
@@ -144,10 +131,10 @@ def timed(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
     took: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
-            began = time.perf_counter()
+            began = perf_counter()
             for _ in range(20):
                 call()
-            took[name].append((time.perf_counter() - began) / 20)
+            took[name].append((perf_counter() - began) / 20)
     return {name: median(values) for name, values in took.items()}
 
 
@@ -181,83 +168,13 @@ def from_python(report: Report, quick: bool) -> None:
         report.at_most("minimum phase: group delay at 1 kHz", converter.group_delay_s * 1e3, "ms", 0.2)
 
 
-def snr_db(rate_hz: int) -> float:
-    """A 997 Hz tone at -1 dBFS as int16, without dither: power of the tone over all else."""
-    sound = 10 ** (-1 / 20) * np.sin(2 * np.pi * 997 * np.arange(2 * rate_hz) / rate_hz)
-    with Converter(rate_hz, 1, "float32") as converter:
-        frames = converter.process(sound.astype(np.float32)) + converter.flush()
-    data = b"".join(frame.pcm[: 2 * frame.length_samples] for frame in frames)
-    got = np.frombuffer(data, "<i2").astype(np.float64)[4_000:-4_000]
-    angle = 2 * np.pi * 997 * np.arange(len(got)) / 16_000
-    basis = np.stack([np.cos(angle), np.sin(angle), np.ones_like(angle)], axis=1)
-    fit = basis @ np.linalg.lstsq(basis, got, rcond=None)[0]
-    return 10 * math.log10(float(np.mean(fit**2) / np.mean((got - fit) ** 2)))
-
-
-def kernels() -> list[str]:
-    names = []
-    for name in ("portable", "sse2", "avx2", "avx512", "neon"):
-        os.environ["RAVATAR_AUDIO_KERNEL"] = name
-        try:
-            Converter(48_000).close()
-        except SettingsError:
-            continue
-        names.append(name)
-    return names
-
-
-def worst_spur_db(library: Any, profile: str, rate_hz: int, tones: int) -> float:
-    """The largest component that an input tone leaves anywhere but at its own frequency."""
-    scale = min(rate_hz, 16_000) / 16_000
-    margin = int(480 / scale)
-    time_s = np.arange(int(rate_hz * (0.16 + 0.06 / scale))) / rate_hz
-    worst = -math.inf
-    nyquist = rate_hz / 2
-    for tone_hz in [
-        each for each in [*np.linspace(0.0031, 0.9968, tones) * nyquist, STOP_HZ[profile]] if each < nyquist
-    ]:
-        with opened(library, rate_hz, profile) as resampler:
-            sound = resampler.convert(np.sin(2 * np.pi * tone_hz * time_s + 0.3)).astype(np.float64)[margin:-margin]
-        window = np.blackman(len(sound)) ** 2
-        if tone_hz < STOP_HZ[profile]:
-            angle = 2 * np.pi * tone_hz / 16_000 * np.arange(len(sound))
-            basis = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-            root = np.sqrt(window)
-            sound = sound - basis @ np.linalg.lstsq(basis * root[:, None], sound * root, rcond=None)[0]
-        spectrum = np.abs(np.fft.rfft(sound * window, 1 << 14)) * 2 / window.sum()
-        counted = np.fft.rfftfreq(1 << 14, 1 / 16_000) < IN_BAND_HZ[profile] * scale
-        worst = max(worst, 20 * math.log10(float(spectrum[counted].max())))
-    return worst
-
-
-def quality(report: Report, folder: Path, quick: bool) -> None:
-    before = os.environ.get("RAVATAR_AUDIO_KERNEL")
-    worst = math.inf
-    names = kernels()
-    for name in names:
-        os.environ["RAVATAR_AUDIO_KERNEL"] = name
-        worst = min([worst, *(snr_db(rate_hz) for rate_hz in (RATES_HZ[::3] if quick else RATES_HZ))])
-    os.environ.pop("RAVATAR_AUDIO_KERNEL")
-    if before is not None:
-        os.environ["RAVATAR_AUDIO_KERNEL"] = before
-    report.at_least("997 Hz at -1 dBFS, int16 out: worst SNR of all kernels and rates", worst, "dB", 96)
-    report.note(f"kernels that this machine runs: {', '.join(names)}")
-    library = build(folder)
-    for profile, goal_db in zip(PROFILES, (-98, -98, -120), strict=True):
-        rates_hz = RATES_HZ[::3] if quick else RATES_HZ
-        value = max(worst_spur_db(library, profile, rate_hz, 12 if quick else 60) for rate_hz in rates_hz)
-        report.at_most(f"{profile}: worst alias or image of any tone, all rates", value, "dB", goal_db)
-
-
 def main() -> None:
-    options = arguments("resample", __doc__)
-    report = Report("resample")
-    with tempfile.TemporaryDirectory() as scratch:
+    with running("resample", __doc__) as (report, options), tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         speed(report, build_driver(folder, report), options.quick)
         from_python(report, options.quick)
-        quality(report, folder, options.quick)
-    report.finish(options)
+        ring.measure(report, folder, options.quick)
+        resample_quality.measure(report, folder, options.quick)
 
 
 if __name__ == "__main__":

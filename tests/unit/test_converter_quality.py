@@ -11,9 +11,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.interpolate import BSpline
 
+from benches.resampler import PHASES, PROFILES, build, opened
 from ravatar_audio.converter import Converter
 from tests.conftest import ROOT
-from tests.unit.resampler import PHASES, PROFILES, build, opened
 
 Doubles = NDArray[np.float64]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from benches.resampler import UNITS
 from tests.conftest import ROOT, CompileC, needs
-from tests.unit.resampler import UNITS
 
 RING = [ROOT / "csrc" / "rva_ring.c"]
 SANITIZERS = {

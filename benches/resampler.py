@@ -10,11 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tests.conftest import CORE_UNITS, ROOT
-
-UNITS = [
-    unit for unit in CORE_UNITS if unit.stem.split("_")[1] in ("resample", "polyphase", "filter", "prototype", "kernel")
-]
+ROOT = Path(__file__).resolve().parent.parent
+CORE = sorted((ROOT / "csrc").glob("rva_*.c"))
+UNITS = [unit for unit in CORE if unit.stem.split("_")[1] in ("resample", "polyphase", "filter", "prototype", "kernel")]
 CHUNK = 512  # RVA_RESAMPLE_CHUNK
 PROFILES = ("balanced", "low_latency", "high")
 PHASES = ("linear", "minimum")
