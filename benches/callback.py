@@ -1,10 +1,14 @@
-"""How long does one block keep the audio thread? Ours in C, beside PyAudio's Python callback that does the same job.
+"""How long does one block keep the audio thread? Ours in C, beside Python callbacks that do the same job.
 
-Both capture from a virtual ALSA microphone (48 kHz, stereo, int16) through a real PortAudio stream with 10 ms blocks,
-in processes of their own, by turns. The job: stereo to mono, to 16 kHz (the Python one with python-soxr, HQ), to int16,
-to frames of 4,096 samples. Ours is timed by the core, around all of its callback; the Python one from its first line to
-its last, so the wait for the interpreter, which it also has, is left out in its favour. Each is measured with an idle
+In a real stream: from a virtual ALSA microphone (48 kHz, stereo, int16) with blocks of 10 ms, in processes of their
+own, by turns. The job: stereo to mono, to 16 kHz (in Python with python-soxr, HQ), to int16, to frames of 4,096
+samples.
+Ours is timed by the core, around all of its callback; PyAudio's and sounddevice's from their first line to their last,
+so the wait for the interpreter, which they also have, is left out in their favour. Each is measured with an idle
 interpreter and with a thread that computes in Python all the time.
+
+Without a device: one block of 10 ms through the core, by rate, format, channels and kernel; hot, call after call, and
+cold, after a walk over more memory than the caches hold, as a callback finds them that comes once in 10 ms.
 """
 
 import contextlib
@@ -12,25 +16,37 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
-from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
-import pyaudio
-import soxr
 import trio
 
 from ravatar_audio.capture import Microphone
+from ravatar_audio.errors import SettingsError
 
-from .harness import Report, percentile, running, this_module
+from .baselines.microphones import BlockSource, PyAudioSource, SounddeviceSource
+from .baselines.sound import Framer
+from .harness import Report, percentile, progress, running, this_module
+from .loads import be_urgent, spinning
+from .pusher import Pusher
 from .virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
 
 RATE_HZ, CHANNELS, BLOCK_SAMPLES = 48_000, 2, 480
 SHARE_GOAL_PERCENT = 0.1
-CONTENDERS = ("core", "python")
-LOADS = ("idle", "busy")
+PYTHON: dict[str, type[BlockSource]] = {"pyaudio": PyAudioSource, "sounddevice": SounddeviceSource}
+CONTENDERS = ("core", *PYTHON)
+LOADS: dict[str, Callable[[], AbstractContextManager[None]]] = {"idle": nullcontext, "busy": spinning}
+KERNELS = ("portable", "sse2", "avx2", "avx512", "neon")
+
+USUAL = {"rate_hz": RATE_HZ, "channels": CHANNELS, "format": "int16"}
+CASES: dict[str, list[dict[str, Any]]] = {
+    "rate": [{"rate_hz": rate_hz} for rate_hz in (8_000, 16_000, 44_100, 48_000, 96_000, 192_000)],
+    "format": [{"format": format} for format in ("int16", "int24", "int32", "float32")],
+    "channels": [{"channels": channels} for channels in (1, 2, 4, 8)],
+    "profile": [{"profile": profile} for profile in ("balanced", "low_latency", "high")],
+}
 
 Durations = list[tuple[float, int]]
 
@@ -45,54 +61,24 @@ async def core(seconds: float) -> dict[str, Any]:
     return {"durations_s": durations, "longest_s": longest_s}
 
 
-def python(seconds: float) -> dict[str, Any]:
-    """PyAudio's callback, as one writes it by hand."""
+def python(library: str, seconds: float) -> dict[str, Any]:
+    """A Python callback, with the conversion in it."""
     durations: list[float] = []
-    resampler = soxr.ResampleStream(RATE_HZ, 16_000, 1, dtype="float32", quality="HQ")
-    frames: deque[bytes] = deque(maxlen=8)
-    pending = bytearray()
+    framer = Framer(RATE_HZ, CHANNELS)
 
-    def on_block(block: bytes, samples: int, clock: object, flags: int) -> tuple[None, int]:
-        begun_s = time.perf_counter()
-        mono = np.frombuffer(block, "<i2").reshape(-1, CHANNELS).mean(axis=1, dtype=np.float32) / np.float32(32_768)
-        resampled = resampler.resample_chunk(mono)
-        pending.extend(np.clip(np.rint(resampled * 32_768), -32_768, 32_767).astype("<i2").tobytes())
-        if len(pending) >= 8_192:
-            frames.append(bytes(pending[:8_192]))
-            del pending[:8_192]
-        durations.append(time.perf_counter() - begun_s)
-        return None, pyaudio.paContinue
+    def on_block(block: bytes, came_s: float) -> None:
+        framer.push(block)
+        durations.append(time.monotonic() - came_s)
 
-    portaudio = pyaudio.PyAudio()
-    stream = portaudio.open(
-        rate=RATE_HZ,
-        channels=CHANNELS,
-        format=pyaudio.paInt16,
-        input=True,
-        frames_per_buffer=BLOCK_SAMPLES,
-        stream_callback=on_block,
-    )
-    time.sleep(seconds)
-    stream.close()
-    portaudio.terminate()
+    with PYTHON[library](RATE_HZ, CHANNELS).feeding(on_block):
+        time.sleep(seconds)
     return {"durations_s": [(duration, 1) for duration in durations], "longest_s": max(durations, default=0.0)}
-
-
-def compute_forever() -> None:
-    """A thread that wants the interpreter all the time."""
-    total = 0
-    while True:
-        for number in range(10_000):
-            total += number
 
 
 def child(contender: str, load: str, seconds: float) -> None:
     """One run in this process; the answer is printed."""
-    with contextlib.suppress(OSError):
-        os.nice(-15)  # what else this machine does is not the question
-    if load == "busy":
-        threading.Thread(target=compute_forever, daemon=True).start()
-    print(json.dumps(trio.run(core, seconds) if contender == "core" else python(seconds)))
+    with LOADS[load]():
+        print(json.dumps(trio.run(core, seconds) if contender == "core" else python(contender, seconds)))
 
 
 def run(microphones: VirtualMicrophones, contender: str, load: str, seconds: float) -> dict[str, Any]:
@@ -106,52 +92,92 @@ def run(microphones: VirtualMicrophones, contender: str, load: str, seconds: flo
     return answer
 
 
-def measure(report: Report, microphones: VirtualMicrophones, rounds: int, seconds: float) -> None:
+def measure_streams(report: Report, microphones: VirtualMicrophones, rounds: int, seconds: float) -> None:
     """All contenders and loads by turns, then their figures."""
     runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for _ in range(rounds):
-        for load in LOADS:
+    for number in range(rounds):
+        for at, load in enumerate(LOADS):
+            progress(0.2 + 0.8 * (number + at / len(LOADS)) / rounds, load)
             for contender in CONTENDERS:
                 runs.setdefault((contender, load), []).append(run(microphones, contender, load, seconds))
-    for (contender, load), answers in sorted(runs.items()):
-        durations: Durations = [(value, count) for answer in answers for value, count in answer["durations_s"]]
-        values_s = [value for value, count in durations for _ in range(count)]
-        for percent in (50.0, 99.0, 99.9):
-            report.at_most(f"{contender}_{load}_p{percent:g}_us", percentile(values_s, percent) * 1e6, "us")
-        report.at_most(f"{contender}_{load}_max_us", max(answer["longest_s"] for answer in answers) * 1e6, "us")
-        share = 100 * sum(values_s) / len(values_s) / (BLOCK_SAMPLES / RATE_HZ)
-        report.at_most(
-            f"{contender}_{load}_share_percent",
-            share,
-            "% of 10 ms",
-            SHARE_GOAL_PERCENT if contender == "core" else None,
-        )
-    for load in LOADS:
-        medians = [
-            percentile(
-                [
-                    value
-                    for answer in runs[contender, load]
-                    for value, count in answer["durations_s"]
-                    for _ in range(count)
-                ],
-                50,
-            )
-            for contender in CONTENDERS
-        ]
-        report.at_least(f"python_over_core_{load}_p50", medians[1] / medians[0], "times")
+    medians_us: dict[str, dict[str, float]] = {load: {} for load in LOADS}
+    for (contender, load), answers in runs.items():
+        counts: dict[float, int] = {}
+        for value, count in (pair for answer in answers for pair in answer["durations_s"]):
+            counts[value * 1e6] = counts.get(value * 1e6, 0) + count
+        made = report.percentiles(f"block, {contender}, {load}", counts, "us", plot=f"One block of 10 ms, {load}")
+        longest_us = max(answer["longest_s"] for answer in answers) * 1e6
+        report.at_most(f"block, {contender}, {load}, longest", longest_us, "us")
+        share = 100 * sum(value * count for value, count in counts.items()) / sum(counts.values()) / 10_000
+        goal = SHARE_GOAL_PERCENT if contender == "core" else None
+        report.at_most(f"share of 10 ms, {contender}, {load}", share, "%", goal)
+        medians_us[load][contender] = made.percentile(50)
+    for load, medians in medians_us.items():
+        for library in PYTHON:
+            report.at_least(f"{library} to core, {load}, p50", medians[library] / medians["core"], "times")
+        report.comparison(f"One block of 10 ms in a stream, {load}, p50", medians, "us", ours=("core",))
+    report.note("durations of core are the lower bounds of buckets 1/16 of an octave wide")
+
+
+def measure_cases(report: Report, hot_calls: int, cold_calls: int) -> None:
+    """One block by rate, format, channels, profile and kernel."""
+    pusher = Pusher()
+    for number, (what, cases) in enumerate(CASES.items()):
+        progress(0.2 * number / len(CASES), what)
+        named = {str(case[next(iter(case))]): USUAL | case for case in cases}
+        add_cases(report, pusher, what, named, hot_calls, cold_calls)
+    kernels: dict[str, dict[str, Any]] = {}
+    for kernel in KERNELS:
+        with using_kernel(kernel), contextlib.suppress(SettingsError):  # not every processor has each
+            pusher.durations_s(1, is_cold=False, **USUAL)
+            kernels[kernel] = USUAL | {"kernel": kernel}
+    add_cases(report, pusher, "kernel", kernels, hot_calls, cold_calls)
+
+
+def add_cases(
+    report: Report, pusher: Pusher, what: str, cases: dict[str, dict[str, Any]], hot_calls: int, cold_calls: int
+) -> None:
+    hot_us, cold_us = {}, {}
+    for name, case in cases.items():
+        settings = {key: value for key, value in case.items() if key != "kernel"}
+        with using_kernel(case.get("kernel")):
+            hot = pusher.durations_s(hot_calls, is_cold=False, **settings)
+            cold = pusher.durations_s(cold_calls, is_cold=True, **settings)
+        hot_us[name], cold_us[name] = percentile(hot, 50) * 1e6, percentile(cold, 50) * 1e6
+        report.at_most(f"core, {what} {name}, hot, p50", hot_us[name], "us")
+        report.at_most(f"core, {what} {name}, cold, p50", cold_us[name], "us")
+        report.at_most(f"core, {what} {name}, cold, p95", percentile(cold, 95) * 1e6, "us")
+    usual = f"{RATE_HZ} Hz, {CHANNELS} channels, int16"
+    for temperature, values in (("hot", hot_us), ("cold", cold_us)):
+        title = f"One block of 10 ms by {what}, {temperature}, p50 (else {usual})"
+        report.comparison(title, values, "us", ours=tuple(values))
+
+
+@contextmanager
+def using_kernel(name: str | None) -> Iterator[None]:
+    """Chains that are opened meanwhile have this kernel; None: what the environment says."""
+    before = os.environ.get("RAVATAR_AUDIO_KERNEL")
+    if name is not None:
+        os.environ["RAVATAR_AUDIO_KERNEL"] = name
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ["RAVATAR_AUDIO_KERNEL"] = before
+        elif name is not None:
+            del os.environ["RAVATAR_AUDIO_KERNEL"]
 
 
 def main() -> None:
-    """Build the microphone, measure, report."""
     if "--run" in sys.argv:
         contender, load, seconds = sys.argv[2:]
         child(contender, load, float(seconds))
         return
     with running("callback", __doc__) as (report, options):
+        be_urgent()
+        measure_cases(report, *((400, 6) if options.quick else (2_000, 60)))
         with virtual_microphones(Pcm("usbmic", (RATE_HZ,), (CHANNELS, CHANNELS))) as microphones:
-            measure(report, microphones, *((1, 4.0) if options.quick else (4, 10.0)))
-        report.note("durations of core are the lower bounds of buckets 1/16 of an octave wide")
+            measure_streams(report, microphones, *((1, 1.0) if options.quick else (2, 6.0)))
 
 
 if __name__ == "__main__":

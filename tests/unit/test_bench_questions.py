@@ -7,10 +7,13 @@ import pytest
 import trio
 from websockets.sync.client import connect
 
-from benches import latency, wakeup
+from benches import callback, latency, reconnect, wakeup
 from benches.arrivals import running_arrivals
 from benches.baselines.ticket import tls_context
+from benches.pusher import Pusher
 from benches.ticker import Ticker
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.native import Chain
 from tests.conftest import IS_EMULATED
 
 pytestmark = pytest.mark.skipif(IS_EMULATED, reason="no compiler under emulation, and nothing to time")
@@ -52,3 +55,38 @@ def test_stages_add_up_and_the_usual_conversion_is_left_out_of_the_comparison() 
     )
     assert usual.stage_s("server") == [0.0]  # it was there before the call had returned
     assert usual.ready_to_server_s == pytest.approx([0.006])
+
+
+def test_what_a_fault_cost_is_told_from_which_frames_came_and_when() -> None:
+    heard = reconnect.Heard()
+    began_s = time.monotonic() - 8.5 * 0.256
+    for number, late_s, connection in ((0, 0.0, 1), (1, 0.0, 1), (4, 0.6, 2), (5, 0.344, 2), (6, 0.1, 2)):
+        heard.frames.append((began_s + (number + 1) * 0.256 + late_s, number, connection))
+    outcome = reconnect.judge(heard, began_s + 0.6, 1, 0.25)
+    assert outcome.lost_samples == 2 * 4096  # numbers 2 and 3; number 7 may still be on its way
+    assert outcome.late_samples == 4096
+    assert outcome.latest_s == pytest.approx(0.6)
+    assert outcome.again_s == pytest.approx(5 * 0.256 + 0.6 - 0.6)
+    assert outcome.link_s == 0.25
+
+
+def test_the_numbered_frames_tell_which_of_them_came() -> None:
+    sound = reconnect.numbered_frames()
+    assert [sound[8192 * number] for number in (0, 1, 200)] == [0, 1, 200]
+
+
+def test_a_blocks_time_is_measured_hot_and_cold_for_any_settings() -> None:
+    pusher = Pusher()
+    for format in ("int24", "float32"):
+        hot = pusher.durations_s(250, is_cold=False, rate_hz=48_000, channels=2, format=format)
+        assert len(hot) == 250
+        assert all(0 < took_s < 1.0 for took_s in hot)
+    assert len(pusher.durations_s(2, is_cold=True, rate_hz=16_000)) == 2
+
+
+def test_a_kernel_is_used_for_a_while_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAVATAR_AUDIO_KERNEL", "portable")
+    with callback.using_kernel("no_such_kernel"), pytest.raises(SettingsError):
+        Chain(rate_hz=48_000)
+    with Chain(rate_hz=48_000) as chain:
+        assert chain.kernel == "portable"
