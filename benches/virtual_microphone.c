@@ -7,7 +7,7 @@
  *   pcm.mic {
  *       type virtual_microphone
  *       source "ramp"              # or the path of a 16 bit WAV file, played again and again
- *       rates "44100 48000"        formats "S16_LE S24_3LE S32_LE FLOAT_LE"
+ *       rates "44100 48000"        formats "S16_LE S24_3LE S24_LE S32_LE FLOAT_LE"
  *       channels_min 1             channels_max 2
  *       ppm 0                      # by how much its clock is fast
  *       control "/path/control"    # see below
@@ -180,6 +180,10 @@ static void write_sample(snd_pcm_format_t format, char *to, int32_t value24) {
     switch (format) {
     case SND_PCM_FORMAT_S16_LE: memcpy(to, &value16, 2); break;
     case SND_PCM_FORMAT_S24_3LE: memcpy(to, &value24, 3); break;
+    case SND_PCM_FORMAT_S24_LE: /* the highest byte means nothing */
+        value32 = (int32_t)(((uint32_t)value24 & 0xffffff) | 0x5a000000);
+        memcpy(to, &value32, 4);
+        break;
     case SND_PCM_FORMAT_S32_LE: memcpy(to, &value32, 4); break;
     case SND_PCM_FORMAT_FLOAT_LE: memcpy(to, &real, 4); break;
     default: break;

@@ -19,7 +19,7 @@ from .machine import Missing
 HERE = Path(__file__).parent
 PLUGIN_SOURCE = HERE / "virtual_microphone.c"
 PLUGIN_NAME = "libasound_module_pcm_virtual_microphone.so"
-ALSA_FORMATS = {"int16": "S16_LE", "int24": "S24_3LE", "int32": "S32_LE", "float32": "FLOAT_LE"}
+ALSA_FORMATS = {"int16": "S16_LE", "int24": "S24_3LE", "int32": "S32_LE", "float32": "FLOAT_LE", "padded": "S24_LE"}
 
 
 @dataclass(frozen=True)

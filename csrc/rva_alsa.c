@@ -26,13 +26,15 @@ struct rva_alsa_stream {
     int stop_pipe[2]; /* closing the second end stops the thread */
     uint32_t block_samples, stride_bytes;
     uint32_t priority;
+    bool has_24_in_32; /* opened as RVA_FORMAT_S32, which it has only with 24 bits in the lower three bytes */
     unsigned char *block;
     struct pollfd descriptors[DESCRIPTORS_MAX + 1]; /* the device's, then the stop pipe's */
     unsigned descriptor_count;
 };
 
 /* Rate, channels, format and sizes; or which of them the device does not have. */
-static int set_hardware(const rva_alsa *alsa, snd_pcm *pcm, const rva_alsa_config *config, uint32_t *block_samples) {
+static int set_hardware(const rva_alsa *alsa, snd_pcm *pcm, const rva_alsa_config *config, uint32_t *block_samples,
+                        bool *has_24_in_32) {
     snd_pcm_hw_params *params;
     snd_uframes period = config->block_samples, buffer = config->buffer_samples;
     int code = alsa->hw_params_malloc(&params);
@@ -43,6 +45,8 @@ static int set_hardware(const rva_alsa *alsa, snd_pcm *pcm, const rva_alsa_confi
     if (code >= 0) {
         alsa->hw_params_set_rate_resample(pcm, params, 0); /* ALSA's own resampler is not to stand in for the device */
         code = alsa->hw_params_set_format(pcm, params, rva_alsa_format(config->format));
+        *has_24_in_32 = code < 0 && config->format == RVA_FORMAT_S32;
+        if (*has_24_in_32) code = alsa->hw_params_set_format(pcm, params, rva_alsa_format_24_in_32());
         refused = RVA_ERROR_FORMAT;
     }
     if (code >= 0) {
@@ -105,7 +109,7 @@ int rva_alsa_open(const rva_alsa *alsa, rva_chain *chain, const rva_alsa_config 
         stream->pcm = NULL;
         code = RVA_ERROR_SYSTEM + code;
     } else {
-        code = set_hardware(alsa, stream->pcm, config, &stream->block_samples);
+        code = set_hardware(alsa, stream->pcm, config, &stream->block_samples, &stream->has_24_in_32);
     }
     if (code == RVA_OK) code = set_software(alsa, stream->pcm, stream->block_samples);
     if (code == RVA_OK && pipe(stream->stop_pipe)) code = RVA_ERROR_SYSTEM - errno;
@@ -147,6 +151,15 @@ RVA_REALTIME static double age_of_newest_s(const rva_alsa_stream *stream, int64_
     return (double)(now_ns - stamp_ns) * 1e-9 + (double)unread / stream->base.rate_hz;
 }
 
+/* 24 bits in the lower three bytes become 32, full scale staying full scale. The highest byte may hold anything. */
+RVA_REALTIME static void widen(void *block, size_t values) {
+    uint32_t *value = block;
+    for (size_t i = 0; i < values; i++) {
+        const uint32_t low = value[i] & 0xffffff;
+        value[i] = low << 8 | (low == 0x7fffff ? 0xff : 0);
+    }
+}
+
 /* Reads all whole blocks that are there. How many, or a negative errno. */
 RVA_REALTIME static int read_blocks(rva_alsa_stream *stream, bool *has_overrun) {
     for (int blocks = 0;; blocks++) {
@@ -156,6 +169,7 @@ RVA_REALTIME static int read_blocks(rva_alsa_stream *stream, bool *has_overrun) 
         snd_sframes got = stream->alsa->readi(stream->pcm, stream->block, stream->block_samples);
         if (got == -EAGAIN) return blocks;
         if (got < 0) return (int)got;
+        if (stream->has_24_in_32) widen(stream->block, (size_t)got * (stream->stride_bytes / 4));
         int64_t now_ns = rva_clock_ns();
         rva_stream_block(&stream->base, stream->block, (size_t)got, now_ns, age_of_newest_s(stream, now_ns), *has_overrun);
         *has_overrun = false;

@@ -22,7 +22,7 @@ typedef struct {
     uint32_t channels_max;
     uint32_t rate_min_hz;
     uint32_t rate_max_hz;
-    uint32_t formats;              /* bit RVA_FORMAT_... set: has it */
+    uint32_t formats;              /* bit RVA_FORMAT_... set: has it; S32 also for 24 bits in 32 (ALSA's S24_LE) */
     uint32_t is_hardware;          /* the kernel's device itself, not a plugin or a sound server behind it */
     uint32_t rates_hz[13];         /* those of the usual rates that it has, ascending; 0 behind them */
 } rva_alsa_abilities;

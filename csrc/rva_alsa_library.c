@@ -35,12 +35,15 @@ int rva_alsa_bind(rva_alsa **out) {
 
 void rva_alsa_unbind(rva_alsa *alsa) { free(alsa); }
 
-int rva_alsa_format(unsigned format) {
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    const int big = 1; /* each big-endian format follows its little-endian one */
+static const int big = 1; /* each big-endian format follows its little-endian one */
 #else
-    const int big = 0;
+static const int big = 0;
 #endif
+
+int rva_alsa_format_24_in_32(void) { return 6 + big; }
+
+int rva_alsa_format(unsigned format) {
     switch (format) {
     case RVA_FORMAT_S16: return 2 + big;
     case RVA_FORMAT_S24: return 32 + big; /* S24_3LE */
@@ -69,6 +72,8 @@ int rva_alsa_probe(const rva_alsa *alsa, const char *name, rva_alsa_abilities *a
         alsa->hw_params_get_rate_max(params, &abilities->rate_max_hz, NULL);
         for (unsigned format = RVA_FORMAT_S16; format <= RVA_FORMAT_U8; format++)
             if (alsa->hw_params_test_format(pcm, params, rva_alsa_format(format)) == 0) abilities->formats |= 1u << format;
+        if (alsa->hw_params_test_format(pcm, params, rva_alsa_format_24_in_32()) == 0)
+            abilities->formats |= 1u << RVA_FORMAT_S32;
         for (unsigned i = 0, found = 0; i < RVA_ALSA_RATES; i++)
             if (alsa->hw_params_test_rate(pcm, params, usual_hz[i], 0) == 0) abilities->rates_hz[found++] = usual_hz[i];
     }

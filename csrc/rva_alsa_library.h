@@ -69,4 +69,8 @@ struct rva_alsa {
 /* ALSA's number for one of our formats, in this machine's byte order; -1 for none. */
 int rva_alsa_format(unsigned format);
 
+/* ALSA's number for 24 bits in the lower three bytes of 32 (S24_LE), in this machine's byte order. The highest byte may
+ * hold anything. Shifted up, the samples are RVA_FORMAT_S32. */
+int rva_alsa_format_24_in_32(void);
+
 #endif

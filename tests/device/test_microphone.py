@@ -75,6 +75,16 @@ def test_no_sample_is_lost_or_repeated_in_any_rate_format_and_number_of_channels
         assert plain == ramp(len(plain) // 2, 1, "int16"), "what comes in at 16 kHz goes out as it is"
 
 
+def test_24_bits_in_32_are_taken_without_what_pads_them(usb_microphone: MakeMicrophones, tmp_path: Path) -> None:
+    streams = [{"name": "padded", "device": "alsa:padded"}]
+    microphones = usb_microphone(Pcm("padded", channels=(2, 2), formats=("padded",)))
+    answer = run_child(microphones, CHILD, {"folder": str(tmp_path), "seconds": 1.0, "streams": streams}, limit_s=60)
+    heard = answer["streams"]["padded"]
+    assert (heard["backend"], heard["format"]) == ("alsa", "int32")
+    assert heard["clipped"] == 0
+    assert_nothing_lost(heard, (tmp_path / "padded.pcm").read_bytes(), 1.0)
+
+
 def test_listing_the_devices_again_and_again_does_not_disturb_a_running_stream(
     usb_microphone: MakeMicrophones, tmp_path: Path
 ) -> None:
