@@ -208,10 +208,10 @@ def measure(report: Report, name: str, make: Callable[[], Detector], voices: tup
             report.at_most(f"{label}: joined of {count}", result.joined, "")
             report.at_most(f"{label}: false starts", result.false_starts, "")
             report.at_most(f"{label}: pauses taken for speech", result.heard * 100, "%")
-            report.at_most(f"{label}: onset error, median", on50, "ms")
-            report.at_most(f"{label}: onset error, 95 % of magnitudes", on95, "ms")
-            report.at_most(f"{label}: offset error, median", off50, "ms")
-            report.at_most(f"{label}: offset error, 95 % of magnitudes", off95, "ms")
+            report.at_most(f"{label}: onset error, median", on50 if onset else None, "ms")
+            report.at_most(f"{label}: onset error, 95 % of magnitudes", on95 if onset else None, "ms")
+            report.at_most(f"{label}: offset error, median", off50 if offset else None, "ms")
+            report.at_most(f"{label}: offset error, 95 % of magnitudes", off95 if offset else None, "ms")
     minute = 60 * speech.RATE_HZ
     rng = np.random.default_rng(1)
     backgrounds = {
