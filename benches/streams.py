@@ -5,7 +5,8 @@ process. One task is the clock of all: it wakes each millisecond at most, and se
 lateness is how long after its due time its message had been written to the socket: waiting for the processor, encoding,
 TLS and the system call. Client and server have a core each, and real-time priority where the system grants it, so that
 what else the machine does counts less. Beside ours (link, watchdog and all) runs the usual pipeline: json.dumps,
-binascii, trio-websocket.
+binascii, trio-websocket; and `sessions` are whole live sessions, each with a source and tasks of its own, where a frame
+costs a task's wake-up besides.
 """
 
 import argparse
@@ -16,16 +17,22 @@ import resource
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 from array import array
 from collections.abc import Awaitable, Callable
+from typing import Self
 
 import trio
 import trio_websocket
 
 from ravatar_audio.api.audio import AudioEncoder
+from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import LinkLimits, open_link
-from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
+from ravatar_audio.api.results import Connection, LiveStart
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
+from ravatar_audio.session import LiveSession
+from ravatar_audio.settings import Settings
 
 from .harness import Report, arguments, percentile, this_module
 from .message import ENVELOPE, PCM, by_json, cpu_s
@@ -38,7 +45,8 @@ SETTLE_S = 3.0
 """Between the last handshake and the first frame."""
 
 
-Send = Callable[[], Awaitable[object]]
+Send = Callable[[float], Awaitable[None]]
+"""Sends one frame that was due at a time, and has the clockwork note when it was written."""
 
 
 class Clockwork:
@@ -51,7 +59,7 @@ class Clockwork:
         self.limiter = trio.CapacityLimiter(CONNECTS_AT_A_TIME)
         self.cpu_s = 0.0
         self._senders: list[Send] = []
-        self._connected, self._end = trio.Event(), trio.Event()
+        self._connected, self._written, self._end = trio.Event(), trio.Event(), trio.Event()
 
     async def run(self, send: Send) -> None:
         """Be one of the streams, until all of them have ended."""
@@ -59,6 +67,12 @@ class Clockwork:
         if len(self._senders) == self.streams:
             self._connected.set()
         await self._end.wait()
+
+    def note(self, due_s: float) -> None:
+        """A frame has been written."""
+        self.lateness_s.append(trio.current_time() - due_s)
+        if len(self.lateness_s) == self.frames * self.streams:
+            self._written.set()
 
     async def tick(self) -> None:
         """The clock of all streams."""
@@ -72,8 +86,8 @@ class Clockwork:
             due_s = began_s + number * step_s
             if trio.current_time() < due_s:
                 await trio.sleep_until(max(due_s, trio.current_time() + TICK_S))
-            await self._senders[number % self.streams]()
-            self.lateness_s.append(trio.current_time() - due_s)
+            await self._senders[number % self.streams](due_s)
+        await self._written.wait()
         self.cpu_s = cpu_s() - self.cpu_s
         self._end.set()
 
@@ -91,9 +105,13 @@ async def ours(clockwork: Clockwork, url: str, context: ssl.SSLContext) -> None:
                 while True:
                     await link.receive()
 
+            async def send(due_s: float) -> None:
+                await encoder.send(link, PCM)
+                clockwork.note(due_s)
+
             nursery.start_soon(drain)
             nursery.start_soon(link.watch)
-            await clockwork.run(lambda: encoder.send(link, PCM))
+            await clockwork.run(send)
             nursery.cancel_scope.cancel()
     finally:
         await manager.__aexit__(None, None, None)
@@ -105,21 +123,98 @@ async def usual(clockwork: Clockwork, url: str, context: ssl.SSLContext) -> None
         manager = trio_websocket.open_websocket_url(url + "?token=token", ssl_context=context)
         socket = await manager.__aenter__()
     try:
-        await clockwork.run(lambda: socket.send_message(by_json()))
+
+        async def send(due_s: float) -> None:
+            await socket.send_message(by_json())
+            clockwork.note(due_s)
+
+        await clockwork.run(send)
     finally:
         await manager.__aexit__(None, None, None)
+
+
+class Offered(Platform):
+    """The platform's HTTP side, without HTTP: what a session is told before it connects."""
+
+    async def request_token(self) -> str:
+        return "token"
+
+    async def connection(self) -> Connection:
+        avatar = {"_id": ENVELOPE.avatar_id, "name": "Ava", "hasLiveMode": True}
+        language = {"name": "English", "language_code": ENVELOPE.language}
+        return Connection.parse({"session": ENVELOPE.session, "avatars_info": [avatar], "languages": [language]})
+
+    async def start_live(self, *_: object, **__: object) -> LiveStart:
+        return LiveStart(ENVELOPE.license_id or "", "")
+
+    async def end_live(self, license_id: str) -> None:
+        pass
+
+
+class Fed:
+    """A source that gives a frame when it is told to, as a microphone's wake-up does."""
+
+    is_real_time = True
+
+    def __init__(self) -> None:
+        self.due_s = 0.0
+        self._waiting: trio.lowlevel.Task | None = None
+        self._seq = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        self._waiting = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+        now_s = time.monotonic()
+        self._seq += 1
+        return Frame(
+            PCM, self._seq, self._seq * FRAME_SAMPLES, FRAME_SAMPLES, now_s, now_s, 0, 0, False, False, 0, 1, b""
+        )
+
+    async def give(self, due_s: float) -> None:
+        """The next frame."""
+        assert self._waiting is not None, "the frame before has not been taken for 256 ms"
+        self.due_s = due_s
+        trio.lowlevel.reschedule(self._waiting)
+        self._waiting = None
+
+
+async def session(clockwork: Clockwork, platform: Platform) -> None:
+    """One whole live session."""
+    source = Fed()
+    limits = LinkLimits(connect_s=60)
+    live = LiveSession(
+        platform.settings, source, platform=platform, limits=limits, on_sent=lambda _: clockwork.note(source.due_s)
+    )
+    async with clockwork.limiter:
+        await live.__aenter__()
+    try:
+        await clockwork.run(source.give)
+    finally:
+        await live.__aexit__(None, None, None)
 
 
 async def run_streams(pipeline: str, streams: int, seconds: float, url: str, authority: str) -> dict[str, float]:
     """All streams in this process; the figures of one run."""
     clockwork = Clockwork(streams, seconds)
     context = ssl.create_default_context(cafile=authority)
-    stream = {"ours": ours, "usual": usual}[pipeline]
     began_s = time.monotonic()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(clockwork.tick)
-        for _ in range(streams):
-            nursery.start_soon(stream, clockwork, url, context)
+    with tempfile.TemporaryDirectory() as state_dir:
+        settings = Settings(api_url="https://localhost", ws_url=url, ca_file=authority, state_dir=state_dir)
+        async with Offered(settings, ENVELOPE.user_id) as platform, trio.open_nursery() as nursery:
+            nursery.start_soon(clockwork.tick)
+            for _ in range(streams):
+                if pipeline == "sessions":
+                    nursery.start_soon(session, clockwork, platform)
+                else:
+                    nursery.start_soon({"ours": ours, "usual": usual}[pipeline], clockwork, url, context)
     late_ms = [value * 1000 for value in clockwork.lateness_s]
     return {
         "frames": len(late_ms),
@@ -161,7 +256,8 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2 * options.streams + 200)), hard))
     core = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
     report = Report("streams")
-    runs = [("ours", options.streams), ("usual", options.streams // 2), ("usual", options.streams * 3 // 4)]
+    half, more = options.streams // 2, options.streams * 3 // 4
+    runs = [("ours", options.streams), ("sessions", more), ("usual", half), ("usual", more)]
     for pipeline, streams in runs:
         figures = in_own_process(pipeline, streams, seconds, core)
         name = f"{pipeline}_{streams}"

@@ -165,6 +165,23 @@ def test_a_pipe_that_stalls_is_told_and_then_given_up(environment: dict[str, str
     assert "Traceback" not in said
 
 
+@pytest.mark.row("meet the debug switch")
+def test_the_debug_switches_tell_of_everything_but_secrets(environment: dict[str, str], tmp_path: Path) -> None:
+    arguments = ["--source", "synthetic:tone", "--seconds", "0.3", "--linger", "0"]
+    with emulator(environment, tmp_path / "heard") as (url, process):
+        for switch in ("RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS"):
+            result = run(environment | {switch: "true"}, "live", "--api-url", url, *arguments)
+            assert result.returncode == 0
+            for told in ("/jwt -> 200", "/connection -> 200", "/startLiveSession -> 200", "/endLiveSession -> 200"):
+                assert told in result.stderr
+            assert "link 1 is up after" in result.stderr
+            assert "sent frame 0: 4096 samples" in result.stderr
+            assert "eyJ" not in result.stderr, "a token is shown"
+        quiet = run(environment, "live", "--api-url", url, *arguments)
+        ended(process)
+    assert "/jwt" not in quiet.stderr
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupted_session_is_ended_on_the_platform(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals, code: int

@@ -172,6 +172,23 @@ async def test_chat_mode_text_voice_replies_and_history(settings_for: MakeSettin
             assert emulator.statistics().live == ()
 
 
+@pytest.mark.row("hear inline audio", "observed spelling")
+async def test_chat_mode_hears_sound_that_comes_inside_a_message(settings_for: MakeSettings) -> None:
+    with trio.fail_after(20):
+        async with (
+            Emulator(EmulatorSettings(observed_names=True)) as emulator,
+            ChatSession(settings_for(emulator, avatar_id="clara")) as chat,
+        ):
+            await chat.send_voice(wav())
+            async for event in chat.events():
+                if isinstance(event, Reply):
+                    assert event.file_url is None
+                    assert event.audio is not None
+                    assert event.audio.data.startswith(b"RIFF")
+                    assert event.time_s is not None
+                    break
+
+
 async def test_chat_mode_mends_its_link(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator, ChatSession(settings_for(emulator)) as chat:

@@ -76,3 +76,17 @@ async def test_a_full_faulty_run_shows_no_secret(
     for text in (ours, out, err, *shown):
         for secret in secrets:
             assert secret not in text, text[:2_000]
+
+
+async def test_looking_at_a_streaming_page_shows_no_token(
+    settings_for: MakeSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, logger="httpx2")
+    with trio.fail_after(20):
+        async with Emulator() as emulator, LiveSession(settings_for(emulator), Frames()) as live:
+            status, _ = await live.platform.look_at(live.streaming_url)
+            token = live.platform.tokens.current
+            assert status == 200
+            assert token is not None
+            assert "/stream/" in caplog.text
+            assert token not in caplog.text

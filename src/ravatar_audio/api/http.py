@@ -18,6 +18,7 @@ could not go through them.
 """
 
 import json
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -45,11 +46,13 @@ from ravatar_audio.errors import (
     SettingsError,
     UnreachableError,
 )
-from ravatar_audio.observe.log import Log
+from ravatar_audio.observe.log import HidingFilter, Log
 from ravatar_audio.settings import PROJECT_ID, USER_ID, Settings
 
 TRIES = 4
 """Of a call that fails for a passing reason: the first, and as many again as the platform's own demo makes."""
+
+logging.getLogger("httpx2").addFilter(HidingFilter())
 
 _LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 _PASSING = frozenset({408, 429, 502, 504})

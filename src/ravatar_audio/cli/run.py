@@ -118,7 +118,7 @@ def log_to_stderr(level: int = logging.INFO) -> None:
         return
     logging.basicConfig(
         stream=sys.stderr,
-        level=logging.INFO,
+        level=logging.WARNING,  # of other packages; the HTTP library would tell addresses, tokens and all
         format="%(asctime)s.%(msecs)03d %(name)s %(message)s",
         datefmt="%H:%M:%S",
     )

@@ -15,6 +15,22 @@ _PATTERNS = [
 ]
 
 
+def hide_patterns(text: str) -> str:
+    """The text with whatever looks like a secret hidden."""
+    for pattern in _PATTERNS:
+        text = pattern.sub(HIDDEN, text)
+    return text
+
+
+class HidingFilter(logging.Filter):
+    """For the loggers of libraries that log addresses, which may have a token in their query."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record passes, with its secrets hidden."""
+        record.msg, record.args = hide_patterns(record.getMessage()), ()
+        return True
+
+
 class Log:
     """Writes to the logger "ravatar_audio", with known secrets and whatever looks like one hidden.
 
@@ -33,9 +49,7 @@ class Log:
         """The text with secrets hidden."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
-        for pattern in _PATTERNS:
-            text = pattern.sub(HIDDEN, text)
-        return text
+        return hide_patterns(text)
 
     @property
     def is_debugging(self) -> bool:
