@@ -118,6 +118,7 @@ class Microphone(Source):
         self._opener = Opener(self._system, wanted, stand_in, is_strict=strict, chain_options=chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
         self._stall_s = max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0)
+        self._look_again_in_s = self._stall_s / 2
         self._reopen_s, self._recover_s = max(reopen_s, self._stall_s), recover_s
         self._stand_in_after_s = stand_in_after_s
         self._locks_memory = lock_memory
@@ -283,9 +284,9 @@ class Microphone(Source):
     def _patience(self) -> tuple[float, Arrivals | None]:
         waiting = self._recovery or self._lookout
         if waiting is None:
-            return self._stall_s / 2, None
+            return self._look_again_in_s, None
         patience_s = waiting.patience_s
-        return (patience_s if self._recovery else min(patience_s, self._stall_s / 2)), self._arrivals
+        return (patience_s if self._recovery else min(patience_s, self._look_again_in_s)), self._arrivals
 
     async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
         """See whether the stream is well, or get on with opening it again; raises when that is not to be."""
@@ -350,14 +351,19 @@ class Microphone(Source):
             )
         if stream.last_block_s is None:
             if since_s < FIRST_BLOCK_TIMEOUT_S:
+                self._look_again_in_s = self._stall_s / 2
                 return None
             return RecorderError(f"the microphone {self.name!r} sent nothing for {FIRST_BLOCK_TIMEOUT_S:g} s")
+        # No sooner than a stall could begin: with nothing to see, each look would cost more than a frame's way out.
+        self._look_again_in_s = max(self._stall_s - since_s, 0.0) + self._stall_s / 50
         if since_s > self._stall_s and not self._is_stalled:
             self._is_stalled = True
             self._tell("stalled", f"nothing has come for {since_s:.2f} s")
         elif since_s <= self._stall_s and self._is_stalled:
             self._is_stalled = False
             self._tell("recovered", "sound comes again")
+        if self._is_stalled:
+            self._look_again_in_s = self._stall_s / 2
         if since_s > self._reopen_s:
             return MediaAbortedError(f"the microphone {self.name!r} has sent nothing for {since_s:.2f} s")
         return None
