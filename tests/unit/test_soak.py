@@ -1,0 +1,15 @@
+"""The soak's own promise, for a quarter of an hour: what it counts is exact, and nothing grows."""
+
+import pytest
+
+from benches import soak
+from benches.harness import Report
+
+
+def test_a_quarter_of_an_hour_with_an_unplug_reaches_every_goal() -> None:
+    hours = 0.25
+    report = Report("soak", "", True)
+    soak.tell(report, soak.virtual(hours, 0.032), soak.DRIFT_PPM, soak.expected_gaps(hours))
+    missed = [row for row in report.rows if row.reached is False]
+    assert not missed
+    assert {row.figure: row.value for row in report.rows}["captured"] == pytest.approx(hours, rel=0.01)
