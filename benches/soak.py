@@ -9,6 +9,7 @@ fast, one unplug in each ten minutes), or `--device NAME` on hardware, left alon
 import argparse
 import itertools
 import json
+import logging
 import os
 import resource
 import subprocess
@@ -208,6 +209,7 @@ def main() -> None:
         parser.add_argument("--device", help="real hours on this microphone")
         parser.add_argument("--block-ms", type=float, default=32.0, help="virtual: length of a block")
 
+    logging.getLogger("ravatar_audio").setLevel(logging.ERROR)  # the faults are ours
     with running("soak", __doc__, extend) as (report, options):
         begun_s = time.monotonic()
         if options.device:

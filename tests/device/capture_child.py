@@ -82,6 +82,12 @@ async def enumerate_devices(counts: list[int]) -> None:
         counts.append(len(json.loads(done.stdout)))
 
 
+def locked_kib() -> int:
+    """Memory of this process that is locked, or will be when it is used."""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    return next((int(line.split()[1]) for line in status.splitlines() if line.startswith("VmLck:")), 0)
+
+
 async def main(request: dict[str, Any]) -> None:
     answer: dict[str, Any] = {}
     holds: list[float] = []
@@ -98,7 +104,7 @@ async def main(request: dict[str, Any]) -> None:
             for stream in request["streams"]:
                 nursery.start_soon(capture, stream, Path(request["folder"]), request["seconds"], answer)
         background.cancel_scope.cancel()
-    print(json.dumps({"streams": answer, "holds_s": holds, "listed": counts}))
+    print(json.dumps({"streams": answer, "holds_s": holds, "locked_kib": locked_kib(), "listed": counts}))
 
 
 if __name__ == "__main__":

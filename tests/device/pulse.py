@@ -71,6 +71,16 @@ class PulseServer:
             ["pactl", *words], env=self.environment, capture_output=True, text=True, timeout=_LIMIT_S, check=False
         )
 
+    def modules(self, name: str) -> list[str]:
+        """Numbers of the loaded modules of this name."""
+        lines = self.command("list", "short", "modules").stdout.splitlines()
+        return [fields[0] for fields in (line.split("\t") for line in lines) if fields[1] == name]
+
+    def module(self, name: str) -> str:
+        """The number of the only one."""
+        (number,) = self.modules(name)
+        return number
+
     def play(self, wav: Path) -> None:
         """Play a file to the microphone, in the background."""
         self._players.append(subprocess.Popen(["paplay", "--latency-msec=50", str(wav)], env=self.environment))

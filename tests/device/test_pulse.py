@@ -134,3 +134,54 @@ def test_a_source_that_the_server_lost_and_a_server_that_is_gone_are_told_apart(
     assert "no sound server answers" in gone["message"]
     assert "pulseaudio --start" in gone["advice"]
     assert "ECONNREFUSED" in gone["details"]
+
+
+def test_a_stream_that_the_server_moves_is_told_once(pulse_server: PulseServer) -> None:
+    with Watched(pulse_server, device="usbmic") as watched:
+        watched.until("frames")
+        output = next(
+            line.split("\t")[0]
+            for line in pulse_server.command("list", "short", "source-outputs").stdout.splitlines()
+            if "ALSA" in line or ("\t" in line and line.split("\t")[2] != "-")
+        )
+        assert pulse_server.command("move-source-output", output, "speaker.monitor").returncode == 0
+        told = watched.until("event", "source_changed")
+        assert told["message"].endswith("from 'usbmic' to 'speaker.monitor'")
+        watched.until("frames")
+        assert pulse_server.command("move-source-output", output, "usbmic").returncode == 0
+        assert watched.until("event", "source_changed")["message"].endswith("from 'speaker.monitor' to 'usbmic'")
+        watched.until("frames")
+        watched.finish()
+    assert [line["event"] for line in watched.seen if "event" in line].count("source_changed") == 2
+
+
+def test_a_source_that_goes_while_another_is_there_is_told_and_sound_goes_on(pulse_server: PulseServer) -> None:
+    module = pulse_server.module("module-remap-source")
+    with Watched(pulse_server, device="usbmic") as watched:
+        watched.until("frames")
+        assert pulse_server.command("unload-module", module).returncode == 0
+        assert "speaker.monitor" in watched.until("event", "source_changed")["message"]
+        watched.until("frames")
+        last = watched.finish()
+    captured, delivered, dropped, pending = last["counts"]
+    assert captured == delivered + dropped + pending
+
+
+def test_the_only_source_going_is_an_unplug_and_its_return_is_recovered_from(pulse_server: PulseServer) -> None:
+    assert pulse_server.command("load-module", "module-null-sink", "sink_name=other").returncode == 0
+    with Watched(pulse_server, device="usbmic", reopen_s=0.5) as watched:
+        watched.until("frames")
+        modules = [pulse_server.module("module-remap-source"), *pulse_server.modules("module-null-sink")]
+        for module in modules:
+            assert pulse_server.command("unload-module", module).returncode == 0
+        watched.until("event", "reopening")
+        sink = ("module-null-sink", "sink_name=speaker", "norewinds=1", "rate=48000", "channels=2", "format=s16le")
+        assert pulse_server.command("load-module", *sink).returncode == 0
+        remap = ("module-remap-source", "master=speaker.monitor", "source_name=usbmic")
+        assert pulse_server.command("load-module", *remap).returncode == 0
+        watched.until("event", "reopened")
+        watched.until("frames")
+        last = watched.finish()
+    captured, delivered, dropped, pending = last["counts"]
+    assert captured == delivered + dropped + pending
+    assert last["lost"] > 1_000

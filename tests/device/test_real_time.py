@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from ravatar_audio.capture.memory import why_memory_cannot_be_locked
 from tests.device.microphones import MakeMicrophones, Pcm, build_shared, run_child
 from tests.device.test_microphone import CHILD, assert_nothing_lost
 
@@ -54,3 +55,13 @@ def test_the_callback_neither_allocates_nor_locks(usb_microphone: MakeMicrophone
         usual, urgent = max(answer["priorities"]), min(answer["priorities"])
         assert answer["priorities"].count(urgent) == 1, "PortAudio's thread, and no other, goes first"
         assert urgent <= -11 < usual
+
+
+def test_memory_is_locked_when_that_is_asked_for(usb_microphone: MakeMicrophones, tmp_path: Path) -> None:
+    if why := why_memory_cannot_be_locked():
+        pytest.skip(why)
+    stream = {"name": "locked", "device": "alsa:usbmic", "lock_memory": True}
+    request = {"folder": str(tmp_path), "seconds": 1.0, "streams": [stream]}
+    heard = run_child(usb_microphone(), CHILD, request, limit_s=60)
+    assert heard["locked_kib"] > 10_000
+    assert_nothing_lost(heard["streams"]["locked"], (tmp_path / "locked.pcm").read_bytes(), 1.0)

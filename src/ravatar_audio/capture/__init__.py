@@ -6,7 +6,7 @@ opener          its device or the stand-in, opened into a chain
 recovery        attempts to open it again
 system          the machine below it: time, devices, threads; a test has another
 watchdog, drift what can go wrong without an error; the device's clock (pure)
-arrivals        devices that come and go
+arrivals, moves devices that come and go; a sound server that moves a stream
 sources, pipe   files and synthetic sound; raw PCM or WAV from another program
 opening         which source the user means by "mic", "-", a path, "synthetic:speech"
 devices         devices as data, and how one is chosen (pure)

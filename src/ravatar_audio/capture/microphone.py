@@ -14,6 +14,7 @@ from ravatar_audio.capture.devices import Device
 from ravatar_audio.capture.drift import Drift
 from ravatar_audio.capture.line import BACKENDS, Line, Wanted
 from ravatar_audio.capture.memory import lock_memory
+from ravatar_audio.capture.moves import MoveWatch
 from ravatar_audio.capture.opener import Opened, Opener
 from ravatar_audio.capture.recovery import Recovery
 from ravatar_audio.capture.source import Source, ring_capacity
@@ -131,6 +132,7 @@ class Microphone(Source):
         self._gone: ChainStatistics | None = None  # of chains before those
         self._recovery: Recovery[Opened] | None = None
         self._lookout: Recovery[bool] | None = None  # for the device, while the stand-in runs
+        self._moves: MoveWatch | None = None
         self._line_lock = trio.Lock()
         self._last_frame: Frame | None = None  # given out, and not looked at yet
         self._watchdog, self._drift = Watchdog(), Drift()
@@ -233,6 +235,7 @@ class Microphone(Source):
             self.format,
             self.backend,
         )
+        self._moves = self._system.watch_moves(_stream_of(line), _wake_of(self._wake).set)
         if opened.is_stand_in:
             self._tell("stand_in", f"the microphone is not there: {line.device} stands in for it")
             self._lookout = Recovery(
@@ -300,6 +303,8 @@ class Microphone(Source):
             if self._recover_s <= 0:
                 raise reason
             await self._begin_recovery(reason, chain, wake)
+        elif self._moves is not None and (moved := self._moves.step()):
+            self._tell("source_changed", moved)
         elif self._lookout is not None and self._has_returned(self._lookout):
             back = MediaAbortedError("the microphone that was missing is back")
             await self._begin_recovery(back, chain, wake)
@@ -374,9 +379,16 @@ class Microphone(Source):
         if line is None:
             return not self._is_left_behind
         self.statistics()
+        moves, self._moves = self._moves, None
+
+        def close() -> None:
+            if moves is not None:
+                moves.close()
+            line.close()
+
         try:
             with trio.CancelScope(shield=True):
-                await self._system.call(line.close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
+                await self._system.call(close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
         except (trio.TooSlowError, MediaError) as error:
             self._is_left_behind = True
             log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400

@@ -1,6 +1,7 @@
 """What a microphone needs of the machine: time, devices, threads for calls that may block."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -9,6 +10,8 @@ import trio
 
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.line import Line, Wanted
+from ravatar_audio.capture.moves import MoveWatch
+from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import Errand, call_in_thread
 
@@ -29,6 +32,10 @@ class System:
     def arrivals(self) -> Arrivals:
         """Tells when devices come or go."""
         return Arrivals()
+
+    def watch_moves(self, stream: Stream, wake: Callable[[], None]) -> MoveWatch | None:
+        """Tells when a sound server moves the stream; None where none can be behind it."""
+        return MoveWatch(wake) if sys.platform == "linux" and stream.backend != "alsa" else None
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
         """See call_in_thread."""

@@ -18,9 +18,10 @@ class CaptureEvent:
     """Something happened to the microphone.
 
     `kind` is "stalled" (no block comes) or "recovered", "reopening" (it is closed and looked for again) or "reopened",
-    "digital_silence" or "sound", "overruns", "clipping"; once after opening "no_constraints" (rate, channels and format
-    were left to the device) or "invalid_media_constraints" (it does not have them, and its own were taken). `at_s` is
-    of the monotonic clock.
+    "stand_in" (another microphone is used meanwhile), "digital_silence" or "sound", "overruns", "clipping",
+    "source_changed" (a sound server moved the stream to another source); at opening "no_constraints" (rate, channels
+    and format were left to the device), "invalid_media_constraints" (it does not have them, and its own were taken) or
+    "memory_not_locked". `at_s` is of the monotonic clock.
     """
 
     kind: str

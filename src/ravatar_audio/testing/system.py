@@ -11,7 +11,7 @@ import trio
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.devices import choose_device
 from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.stream import StreamRequest
+from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import Errand
@@ -46,6 +46,9 @@ class FakeSystem(System):
 
     def arrivals(self) -> Arrivals:
         return cast(Arrivals, FakeArrivals(self.devices))
+
+    def watch_moves(self, stream: Stream, wake: Callable[[], None]) -> None:
+        """There is no sound server."""
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
         await trio.lowlevel.checkpoint()
