@@ -175,7 +175,7 @@ def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
         listening.judge_losses(replace(GOOD, overruns=3, lost_samples=2_400)),
         listening.judge_drift(replace(GOOD, drift_ppm=-2_400.0)),
         machine.check_priority("Operation not permitted", 0),
-        machine.check_memory(8 << 20, ""),
+        machine.check_memory("the limit of locked memory (RLIMIT_MEMLOCK) is 8388608 bytes", is_asked_for=True),
         power.finding(),
     ]
     assert_golden("doctor-problems", "\n".join(map(shown, findings)))

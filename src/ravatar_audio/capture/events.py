@@ -25,9 +25,9 @@ class Events:
         self.put(source, CaptureEvent(kind, time.monotonic(), message))
 
     def put(self, source: str, event: CaptureEvent) -> None:
-        """An event of the source with this name."""
+        """An event; `source` is how the log names where it comes from."""
         level = logging.INFO if event.kind in _GOOD_NEWS else logging.WARNING
-        log.log(level, "%r: %s: %s", source, event.kind, event.message)
+        log.log(level, "%s: %s: %s", source, event.kind, event.message)
         try:
             self._sender.send_nowait(event)
         except trio.WouldBlock:

@@ -10,8 +10,9 @@ from typing import Any, Self
 import trio
 
 from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.devices import Device, layout_text
 from ravatar_audio.capture.drift import Drift
+from ravatar_audio.capture.events import Events
 from ravatar_audio.capture.line import BACKENDS, Line, Wanted
 from ravatar_audio.capture.memory import lock_memory
 from ravatar_audio.capture.moves import MoveWatch
@@ -37,8 +38,6 @@ FIRST_BLOCK_TIMEOUT_S = 5.0
 """A device may take longer to deliver its first block than any other."""
 LOOK_BACK_S = 5.0
 """How long after its opening, or after a failed return, a stand-in is kept before the device is looked for again."""
-EVENTS_MAX = 256
-"""Events that are kept for whoever asks; the oldest go first."""
 
 
 class Microphone(Source):
@@ -136,7 +135,7 @@ class Microphone(Source):
         self._line_lock = trio.Lock()
         self._last_frame: Frame | None = None  # given out, and not looked at yet
         self._watchdog, self._drift = Watchdog(), Drift()
-        self._event_sender, self._event_receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
+        self._events = Events()
         self.name = "microphone"
         self.reopenings = 0
 
@@ -173,19 +172,13 @@ class Microphone(Source):
 
         Events come about while frames are taken, by whichever task does that.
         """
-        return self._event_receiver.clone()
+        return self._events.receiver()
 
     def _tell(self, kind: str, message: str) -> None:
         self._put(CaptureEvent(kind, self._system.now_s(), message))
 
     def _put(self, event: CaptureEvent) -> None:
-        level = logging.INFO if event.kind == "no_constraints" else logging.WARNING
-        log.log(level, "microphone %r: %s: %s", self.name, event.kind, event.message)
-        try:
-            self._event_sender.send_nowait(event)
-        except trio.WouldBlock:
-            self._event_receiver.receive_nowait()
-            self._event_sender.send_nowait(event)
+        self._events.put(f"microphone {self.name!r}", event)
 
     async def _open(self) -> None:
         if self._is_used:
@@ -213,7 +206,7 @@ class Microphone(Source):
             raise RecorderError(f"the microphone did not open within {OPEN_TIMEOUT_S:g} s") from None
         self._wake = wake
         self._take_over(opened)
-        taken = f"{self.rate_hz} Hz, {self.channels} channels, {self.format}"
+        taken = layout_text(*opened.line.request.sample_layout)
         if opened.refusal is not None:
             self._tell(opened.refusal.code, f"{opened.refusal.message}; taken instead: {taken}")
         elif not self._opener.has_constraints:
@@ -459,7 +452,7 @@ class Microphone(Source):
                     wake.close()
             if self._arrivals is not None:
                 self._arrivals.close()
-            self._event_sender.close()
+            self._events.close()
 
 
 def _stream_of(line: Line) -> Stream:

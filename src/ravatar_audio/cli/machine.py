@@ -12,10 +12,9 @@ from pathlib import Path
 
 from ravatar_audio.capture.alsa import PRIORITY
 from ravatar_audio.capture.cards import read_text
+from ravatar_audio.capture.memory import why_memory_cannot_be_locked
 from ravatar_audio.capture.servers import ask_program
 from ravatar_audio.cli.checks import Finding
-
-_CAP_IPC_LOCK = 14  # linux/capability.h
 
 THROTTLED_BITS = {
     0: "under-voltage",
@@ -72,12 +71,12 @@ def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding 
 
 
 def why_no_priority() -> str | None:
-    """Why a thread of this process may not have the audio thread's real-time priority; None when it may.
+    """Why a thread of this process may not have the audio thread's real-time priority; None when it may, or need not.
 
     It is tried, in a thread that ends with it, as limits, capabilities and control groups all have a say.
     """
-    if sys.platform != "linux":
-        return f"the audio thread's priority is the sound system's affair on {sys.platform}"
+    if sys.platform != "linux":  # the sound system's own thread captures
+        return None
     results: list[str | None] = []
 
     def attempt() -> None:
@@ -95,42 +94,43 @@ def why_no_priority() -> str | None:
 
 def check_priority(refusal: str | None, limit: int | None) -> Finding:
     """Pure: `refusal` is why_no_priority()'s, `limit` RLIMIT_RTPRIO's soft value."""
+    if limit is None:
+        return Finding("priority", "skipped", f"is the sound system's affair on {sys.platform}")
     if refusal is None:
         return Finding("priority", "fine", f"the audio thread may run at real-time priority {PRIORITY}")
-    said = "" if limit is None else f"; RLIMIT_RTPRIO is {limit}"
     return Finding(
         "priority",
         "warning",
-        f"no real-time priority for the audio thread: {refusal}{said}",
+        f"no real-time priority for the audio thread: {refusal}; RLIMIT_RTPRIO is {limit}",
         f"Allow it: LimitRTPRIO=20 in a systemd service, or '@audio - rtprio 20' in /etc/security/limits.d/audio.conf "
         f"and a new login; at least {PRIORITY} is needed. Without it a busy machine may lose sound.",
     )
 
 
-def check_memory(limit: int | None, status: str) -> Finding:
-    """Pure: `limit` is RLIMIT_MEMLOCK's soft value, None for no limit; `status` the text of /proc/self/status."""
-    found = re.search(r"^CapEff:\s*([0-9a-f]+)", status, re.MULTILINE)
-    if limit is None or (found and int(found[1], 16) >> _CAP_IPC_LOCK & 1):
-        return Finding("memory", "fine", "memory may be locked")
+def check_memory(refusal: str | None, *, is_asked_for: bool) -> Finding:
+    """Pure: `refusal` is why_memory_cannot_be_locked()'s."""
+    if refusal is None:
+        return Finding("memory", "fine", "is locked, as asked" if is_asked_for else "may be locked; not asked for")
+    why = refusal.partition(";")[0]  # without what to do, which follows
+    if not is_asked_for:
+        return Finding("memory", "fine", f"is not locked, as not asked for; if it were: {why}")
     return Finding(
         "memory",
         "warning",
-        f"memory cannot be locked: RLIMIT_MEMLOCK is {limit // 1024} KiB",
-        "Allow it where the machine swaps: LimitMEMLOCK=infinity in a systemd service, or '@audio - memlock unlimited' "
-        "in /etc/security/limits.d/audio.conf and a new login.",
+        f"cannot be locked: {why}",
+        "Allow it: LimitMEMLOCK=infinity in a systemd service, or '@audio - memlock unlimited' in "
+        "/etc/security/limits.d/audio.conf and a new login.",
     )
 
 
-def check_limits() -> list[Finding]:
-    """Of this process, where there are such limits."""
-    if sys.platform != "linux":
-        return [Finding(name, "skipped", f"is the sound system's affair on {sys.platform}") for name in ("priority",)]
-    import resource
+def check_limits(*, locks_memory: bool) -> list[Finding]:
+    """Of this process; `locks_memory` is the setting."""
+    limit = None
+    if sys.platform == "linux":
+        import resource
 
-    memory_limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+        limit = resource.getrlimit(resource.RLIMIT_RTPRIO)[0]
     return [
-        check_priority(why_no_priority(), resource.getrlimit(resource.RLIMIT_RTPRIO)[0]),
-        check_memory(
-            None if memory_limit == resource.RLIM_INFINITY else memory_limit, read_text(Path("/proc/self/status"))
-        ),
+        check_priority(why_no_priority(), limit),
+        check_memory(why_memory_cannot_be_locked(), is_asked_for=locks_memory),
     ]

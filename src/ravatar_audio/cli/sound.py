@@ -31,7 +31,7 @@ async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIter
         yield check_servers(servers, source)
     async for finding in device_checks(settings, listen_s):
         yield finding
-    for finding in check_limits():
+    for finding in check_limits(locks_memory=settings.lock_memory):
         yield finding
     if power := await trio.to_thread.run_sync(check_power):
         yield power
