@@ -13,6 +13,7 @@ import soundfile
 import trio
 from numpy.typing import NDArray
 
+from ravatar_audio.api.link import LinkLimits
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import NetworkError, SettingsError
@@ -34,8 +35,8 @@ def voice(samples: int, rate_hz: int = 16_000) -> NDArray[np.int16]:
     return np.asarray(tones * np.sin(2 * np.pi * 1.3 * time_s) ** 2 * 6_000).astype("<i2")
 
 
-def recording_of(sound: NDArray[np.int16], **arguments: bool) -> Recording:
-    recording = Recording(**arguments)
+def recording_of(sound: NDArray[np.int16], *, is_push_to_talk: bool = False) -> Recording:
+    recording = Recording(600.0, is_push_to_talk=is_push_to_talk)
     recording.add_pcm(sound.tobytes())
     return recording
 
@@ -138,6 +139,21 @@ async def test_a_message_that_is_too_large_is_refused_and_the_conversation_goes_
                 await chat.send_voice(recording_of(voice(100)), format="mp3")
             await chat.send_text("still here")
             assert "still here" in await reply_to(chat)
+
+
+async def test_a_long_message_over_a_slow_line_is_no_dead_peer(settings_for: MakeSettings) -> None:
+    """1.5 s for 4 MB, where a send that gets nothing away is noticed within 0.4 s."""
+    limits = LinkLimits(ping_interval_s=0.1, deaf_ping_s=0.2, silence_s=5.0, deaf_s=5.0, stuck_send_s=0.4)
+    rate_bytes = 4 * 1024 * 1024 * 2 // 3
+    with trio.fail_after(30):
+        async with Emulator() as emulator, ChatSession(settings_for(emulator), limits=limits) as chat:
+            await until(lambda: emulator.statistics().connections, "the link")
+            await emulator.strike(Fault(at="message", do="slow", bytes_per_s=rate_bytes))
+            began_s = trio.current_time()
+            await chat.send_voice(recording_of(voice(1_572_864 - 22), is_push_to_talk=True))
+            assert "push-to-talk message" in await reply_to(chat)
+            assert trio.current_time() - began_s > 1.0
+            assert len(emulator.statistics().connections) == 1, "one connection from first to last"
 
 
 async def test_turns_become_recordings_without_those_that_were_called_off() -> None:

@@ -33,6 +33,9 @@ from ravatar_audio.errors import CertificateError, ProtocolError
 LARGEST_MESSAGE_CHARS = 16 * 1024 * 1024
 """Of a message from the server; a larger one ends the link."""
 
+SLOWEST_BYTES_PER_S = 32 * 1024
+"""A line slower than this cannot carry live sound, which takes 43 KB a second; a long recording gets its time."""
+
 _QUEUED_MESSAGES = 64
 
 
@@ -51,7 +54,7 @@ class LinkLimits:
     deaf_s: float = 8.0
     """No answer to a ping, and nothing else received for so long, though sending goes on: the peer is stuck."""
     stuck_send_s: float = 3.0
-    """A send that takes longer ends the link."""
+    """A send that gets no byte away for so long ends the link, and one that takes longer, plus 1 s for each 32 KiB."""
     user_timeout_s: float = 5.0
     """TCP_USER_TIMEOUT, where the system has it."""
     leave_s: float = 0.2
@@ -147,7 +150,10 @@ class Link:
     def _next_ping(self, hurry: float) -> float:
         received_s = self.wire.last_received_s
         moved_s = max(received_s, self.wire.last_sent_s)
-        return min(moved_s + hurry * self.limits.ping_interval_s, received_s + hurry * self.limits.deaf_ping_s)
+        quiet_due_s = moved_s + hurry * self.limits.ping_interval_s
+        if self.wire.send_started_s is not None:
+            return quiet_due_s  # behind a long message a ping is answered late; its bytes, as they go, show life enough
+        return min(quiet_due_s, received_s + hurry * self.limits.deaf_ping_s)
 
     def _ping(self) -> None:
         """Send a ping past the library: it would keep a task waiting for the pong, here any sign of life will do."""
@@ -162,8 +168,10 @@ class Link:
         limits, wire = self.limits, self.wire
         verdicts = []
         if wire.send_started_s is not None:
-            why = f"a message could not be written in {limits.stuck_send_s:g} s"
-            verdicts.append((wire.send_started_s + limits.stuck_send_s, why))
+            longest_s = limits.stuck_send_s + wire.send_bytes / SLOWEST_BYTES_PER_S
+            moved_s = max(wire.send_started_s, wire.last_sent_s)
+            due_s = min(wire.send_started_s + longest_s, moved_s + limits.stuck_send_s)
+            verdicts.append((due_s, f"a message could not be written in {due_s - wire.send_started_s:.1f} s"))
         if self._ping_sent_s is not None:
             heard_s = max(self._ping_sent_s, wire.last_received_s)
             moved_s = max(heard_s, wire.last_sent_s)

@@ -44,6 +44,8 @@ class WireStream(trio.abc.Stream):
         self.is_ended_by_peer = False
         self.send_started_s: float | None = None
         """`time.monotonic()` when the send that is under way began, or None."""
+        self.send_bytes = 0
+        """Of that send, or the one before."""
         self.last_received_s = time.monotonic()
         self.last_sent_s = self.last_received_s
         self.head = b""
@@ -97,7 +99,7 @@ class WireStream(trio.abc.Stream):
         sent = self._send_some(view)
         if sent < len(view):
             self.is_busy = True
-            self.send_started_s = time.monotonic()
+            self.send_started_s, self.send_bytes = time.monotonic(), len(view)
             # OpenSSL may have written a part of its record when it asks to wait, and must see the same bytes again.
             self._is_begun = sent > 0 or self._is_tls
         return view[sent:]
