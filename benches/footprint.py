@@ -49,6 +49,8 @@ class Footprint:
     threads: float
     files: float
     first: float
+    threads_cpu: tuple[float, ...]
+    """CPU of each thread, the main thread's first."""
 
 
 def main() -> None:
@@ -80,7 +82,16 @@ def add_streams(report: Report, footprints: Mapping[str, Footprint]) -> None:
             goal = GOALS.get(field) if name == "ours, wss" else None
             report.at_most(f"{WORDS[field]}, {name}", value, UNITS[field], goal)
         ours = tuple(name for name in values if name.startswith("ours"))
-        report.comparison(WORDS[field].capitalize(), values, UNITS[field], ours=ours, limit=GOALS.get(field))
+        title = WORDS[field][0].upper() + WORDS[field][1:]
+        report.comparison(title, values, UNITS[field], ours=ours, limit=GOALS.get(field))
+    split = {}
+    for name, footprint in footprints.items():
+        python, *others = footprint.threads_cpu
+        split[name] = {"main thread": python, "other threads: audio": sum(others)}
+        for thread, cpu in split[name].items():
+            report.at_most(f"CPU of {thread}, {name}", cpu, "% of a core")
+    report.stages("CPU by thread", split, "% of a core")
+    report.note("the audio thread's CPU holds what the virtual microphone costs, which runs in it")
 
 
 def measure(folder: Path, settle_s: float, seconds: float) -> dict[str, Footprint]:
@@ -130,6 +141,7 @@ class _Program:
         with log.open("w") as file:
             self._process = psutil.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=file, text=True)
         self._begun_s = self._cpu_s = 0.0
+        self._threads_s: dict[int, float] = {}
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"{' '.join(map(str, command[2:4]))} ended:\n{log.read_text()}")
@@ -144,7 +156,10 @@ class _Program:
         self._process.stdout.close()
 
     def begin(self) -> None:
-        self._begun_s, self._cpu_s = time.monotonic(), self._cpu()
+        self._begun_s, self._cpu_s, self._threads_s = time.monotonic(), self._cpu(), self._by_thread()
+
+    def _by_thread(self) -> dict[int, float]:
+        return {thread.id: thread.user_time + thread.system_time for thread in self._process.threads()}
 
     def _cpu(self) -> float:
         times = self._process.cpu_times()
@@ -152,8 +167,12 @@ class _Program:
 
     def footprint(self) -> Footprint:
         process = self._process
+        seconds = time.monotonic() - self._begun_s
+        spent_s = {number: spent - self._threads_s.get(number, 0.0) for number, spent in self._by_thread().items()}
+        main_s = spent_s.pop(process.pid, 0.0)
         return Footprint(
-            cpu=100 * (self._cpu() - self._cpu_s) / (time.monotonic() - self._begun_s),
+            threads_cpu=tuple(100 * value_s / seconds for value_s in (main_s, *spent_s.values())),
+            cpu=100 * (self._cpu() - self._cpu_s) / seconds,
             resident=process.memory_info().rss / 2**20,
             threads=process.num_threads(),
             files=process.num_fds(),

@@ -37,6 +37,7 @@ from ravatar_audio.settings import Settings
 from .harness import Report, arguments, percentile, this_module
 from .message import ENVELOPE, PCM, by_json, cpu_s
 from .sink import running_sink, take_core
+from .sweep import sweep
 
 PERIOD_S = FRAME_SAMPLES / RATE_HZ
 CONNECTS_AT_A_TIME = 32
@@ -242,6 +243,9 @@ def in_own_process(pipeline: str, streams: int, seconds: float, core: bool) -> d
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", type=int, default=2_000, help="streams of our own pipeline")
     parser.add_argument("--seconds", type=float, default=20.0, help="how long each run streams")
+    parser.add_argument(
+        "--sweep", action="store_true", help="more and more streams until they are late, some ten minutes; see sweep.py"
+    )
 
 
 def main() -> None:
@@ -253,9 +257,17 @@ def main() -> None:
     options = arguments("streams", __doc__, add_options)
     seconds = min(5.0, options.seconds) if options.quick else options.seconds
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2 * options.streams + 200)), hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 2 * options.streams + 200, 8_400)), hard))
     core = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
     report = Report("streams")
+    if options.sweep:
+
+        def run(pipeline: str, streams: int, is_alone: bool) -> dict[str, float]:
+            return in_own_process(pipeline, streams, min(seconds, 6.0), core and is_alone)
+
+        sweep(report, run, quick=options.quick)
+        report.finish(options)
+        return
     half, more = options.streams // 2, options.streams * 3 // 4
     runs = [("ours", options.streams), ("sessions", more), ("usual", half), ("usual", more)]
     for pipeline, streams in runs:

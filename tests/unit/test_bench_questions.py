@@ -1,5 +1,6 @@
 """The benches that answer a question by themselves: each does what it says, in small."""
 
+import os
 import time
 from pathlib import Path
 
@@ -7,9 +8,10 @@ import pytest
 import trio
 from websockets.sync.client import connect
 
-from benches import callback, latency, reconnect, wakeup
+from benches import callback, latency, reconnect, sweep, wakeup
 from benches.arrivals import running_arrivals
 from benches.baselines.ticket import tls_context
+from benches.harness import Report
 from benches.pusher import Pusher
 from benches.ticker import Ticker
 from ravatar_audio.errors import SettingsError
@@ -90,3 +92,20 @@ def test_a_kernel_is_used_for_a_while_and_then_no_more(monkeypatch: pytest.Monke
         Chain(rate_hz=48_000)
     with Chain(rate_hz=48_000) as chain:
         assert chain.kernel == "portable"
+
+
+def test_the_sweep_ends_where_streams_come_late_and_tells_the_most_that_did_not() -> None:
+    ran = []
+
+    def run(pipeline: str, streams: int, is_alone: bool) -> dict[str, float]:
+        ran.append((pipeline, streams, is_alone))
+        is_late = streams > {"ours": 2_000, "sessions": 100, "usual": 750}[pipeline] or (not is_alone and streams > 750)
+        return {"p99_ms": 9.0 if is_late else 1.0, "late_frames": 0, "cpu_us": 50.0}
+
+    report = Report("streams")
+    sweep.sweep(report, run, quick=False)
+    most = {row.figure: row.value for row in report.rows if row.figure.startswith("most streams")}
+    assert list(most.values())[:3] == [2_000, 0, 750]
+    assert list(most.values())[3] == 750 * (os.cpu_count() or 1)
+    assert ("ours", 2_500, True) in ran
+    assert ("ours", 3_000, True) not in ran
