@@ -64,7 +64,7 @@ def arguments(
     """Parse the options that every bench has, and what `extend` adds."""
     parser = argparse.ArgumentParser(prog=f"python -m benches.{bench}", description=description)
     parser.add_argument("--json", metavar="FILE", help="write all that was found as JSON")
-    parser.add_argument("--plot", metavar="DIR", help="draw it, as SVG files BENCH-N.svg in this folder")
+    parser.add_argument("--plot", metavar="DIR", help="draw it, as SVG files in this folder")
     parser.add_argument("--quick", action="store_true", help="seconds instead of minutes; figures are rougher")
     if extend:
         extend(parser)

@@ -53,13 +53,18 @@ STYLE: Any = {
 
 
 def draw_all(data: dict[str, Any], folder: Path) -> list[Path]:
-    """Write BENCH-1.svg, BENCH-2.svg and so on into the folder, and give their names."""
+    """Write each picture as BENCH-TITLE.svg into the folder, and give the files."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
-    for number, (_, svg) in enumerate(pictures(data), 1):
-        files.append(folder / f"{data['bench']}-{number}.svg")
+    for title, svg in pictures(data):
+        files.append(folder / file_name(data["bench"], title))
         files[-1].write_text(svg, encoding="utf-8")
     return files
+
+
+def file_name(bench: str, title: str) -> str:
+    """What a picture's file is called: latency-ready-to-written-idle.svg."""
+    return f"{bench}-{re.sub(r'[^a-z0-9]+', '-', title.lower()).strip('-')}.svg"
 
 
 def pictures(data: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,204 @@
+"""Brings the figures of README.md and docs/ up to date from a run: python -m benches.readme RUN_DIR
+
+Without RUN_DIR from what is kept in docs/figures. That folder keeps of a run what the tables show, as JSON, and the
+pictures that docs/*.md refer to, as SVG. A region between two marks is written anew:
+
+    <!-- figures: goals -->  …  <!-- /figures -->
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import plots
+from .results import read_all, write
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "docs/latency.md")
+MARKS = re.compile(r"(?P<begin><!-- figures: (?P<region>\w+) -->\n).*?(?P<end><!-- /figures -->)", re.DOTALL)
+PICTURE = re.compile(r"\(figures/([\w-]+)\.svg\)")
+
+Run = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the README's table: one bench's figures, shown with a slash between them."""
+
+    what: str
+    bench: str
+    figures: tuple[str, ...]
+
+
+LINES = (
+    Line(
+        "ready → written, one wss stream, p50 / p99",
+        "latency",
+        tuple(f"ready to written, idle, wss, ours, {p}" for p in ("p50", "p99")),
+    ),
+    Line(
+        "ready → written, over the usual trio pipeline's, p50 / p99",
+        "latency",
+        tuple(f"ready to written, idle, wss, ours to usual, {p}" for p in ("p50", "p99")),
+    ),
+    Line("wake-up of a trio task by the audio thread, p50", "wakeup", ("eventfd, idle, p50",)),
+    Line("wake-up, over that by trio's own thread entry, p50", "wakeup", ("eventfd to from_thread, idle, p50",)),
+    Line(
+        "age of the newest sample at send, idle, p99",
+        "latency",
+        ("age of the newest sample at send, idle, wss, ours, p99",),
+    ),
+    Line(
+        "age of the newest sample at send, interpreter held 50 ms at a time, p99",
+        "latency",
+        ("age of the newest sample at send, held, wss, ours, p99",),
+    ),
+    Line(
+        "samples lost while it is held: ours / the usual pipeline",
+        "latency",
+        ("lost, held, wss, ours", "lost, held, wss, usual"),
+    ),
+    Line("CPU per message, wss", "message", ("wss_ours",)),
+    Line("CPU per message, wss, over the usual pipeline's", "message", ("wss_ours_to_usual",)),
+    Line("2,000 wss streams on one core: lateness, p99 / max", "streams", ("ours_2000_p99", "ours_2000_max")),
+    Line("1,500 of the usual pipeline: lateness, p99 / max", "streams", ("usual_1500_p99", "usual_1500_max")),
+    Line("one live wss stream: CPU", "footprint", ("CPU, ours, wss",)),
+    Line("one live wss stream: resident memory", "footprint", ("resident memory, ours, wss",)),
+    Line("one live wss stream: threads", "footprint", ("threads, ours, wss",)),
+    Line("start to first frame captured", "footprint", ("start to first frame captured, ours, wss",)),
+    Line(
+        "button released → last message ready, beyond the tail, most",
+        "turn",
+        ("ptt, flush_at: end known after the tail, most",),
+    ),
+    Line("one 10 ms block, 48 kHz stereo: share of its time", "callback", ("core_idle_share_percent",)),
+    Line("a Python callback's time over the core's", "callback", ("python_over_core_idle_p50",)),
+    Line(
+        "resampling speed over soxr HQ's, int16 48 kHz",
+        "resample",
+        ("int16 48 kHz, balanced: times the speed of soxr HQ",),
+    ),
+)
+
+
+def goals(run: Run) -> Iterator[str]:
+    """The README's table, and what it was measured on."""
+    yield "| figure | measured | goal | | command |\n| --- | --- | --- | --- | --- |\n"
+    for line in LINES:
+        rows = [
+            row for row in map(_rows(run, line.bench).get, line.figures) if row is not None and row["value"] is not None
+        ]
+        if len(rows) == len(line.figures):
+            verdict = {None: "", True: "reached", False: "**not reached**"}[_reached(rows)]
+            cells = [line.what, _values(rows), _goal(rows), verdict, f"`python -m benches.{line.bench}`"]
+            yield f"| {' | '.join(cells)} |\n"
+    machines = {(data["machine"]["cpu"], data["machine"]["cores"], data["machine"]["python"]) for data in run.values()}
+    for cpu, cores, python in sorted(machines):
+        yield f"\nMeasured on {cpu}, {cores} cores, Python {python}"
+    yield ", quick: rough figures.\n" if any(data["quick"] for data in run.values()) else ".\n"
+
+
+def stages(run: Run) -> Iterator[str]:
+    """What each stage of a message's way takes."""
+    for made in run.get("latency", {}).get("stages", []):
+        cases = list(made["cases"])
+        names = dict.fromkeys(stage for case in cases for stage in made["cases"][case])
+        yield f"**{made['title']}** ({_unit(made['unit'])})\n\n"
+        yield f"| stage | {' | '.join(cases)} |\n| --- |{' --- |' * len(cases)}\n"
+        for name in names:
+            values = (made["cases"][case].get(name) for case in cases)
+            shown = " | ".join("" if value is None else _number(value) for value in values)
+            yield f"| {name.replace('_', ' ')} | {shown} |\n"
+        yield "\n"
+
+
+REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {"goals": goals, "stages": stages}
+
+
+def rendered(text: str, run: Run) -> str:
+    """A document with its regions written anew; raises KeyError for a region that there is not."""
+    return MARKS.sub(lambda match: match["begin"] + "".join(REGIONS[match["region"]](run)) + match["end"], text)
+
+
+def lacking(run: Run) -> list[str]:
+    """What the README's table should show and the run has not."""
+    found = {bench: _rows(run, bench) for bench in {line.bench for line in LINES}}
+    return [
+        f"{line.bench}: {figure}"
+        for line in LINES
+        for figure in line.figures
+        if found[line.bench].get(figure, {}).get("value") is None
+    ]
+
+
+def slim(data: dict[str, Any]) -> dict[str, Any]:
+    """What documents show of one bench: its goals, the figures that are named, and stages."""
+    named = {figure for line in LINES if line.bench == data["bench"] for figure in line.figures}
+    rows = [row | {"repeats": []} for row in data["rows"] if row["goal"] is not None or row["figure"] in named]
+    return data | {"rows": rows, "distributions": [], "series": [], "comparisons": []}
+
+
+def keep(run: dict[str, dict[str, Any]], root: Path) -> None:
+    """Put the run's small JSON and the pictures that documents refer to into docs/figures."""
+    folder = root / "docs" / "figures"
+    wanted = {
+        name for page in (root / "docs").glob("*.md") for name in PICTURE.findall(page.read_text(encoding="utf-8"))
+    }
+    for bench, data in run.items():
+        write(slim(data), folder / f"{bench}.json")
+        for title, svg in plots.pictures(data):
+            name = plots.file_name(bench, title)
+            if name.removesuffix(".svg") in wanted:
+                (folder / name).write_text(svg, encoding="utf-8")
+
+
+def _rows(run: Run, bench: str) -> dict[str, dict[str, Any]]:
+    return {row["figure"]: row for row in run.get(bench, {}).get("rows", [])}
+
+
+def _reached(rows: list[dict[str, Any]]) -> bool | None:
+    verdicts = [row["reached"] for row in rows if row["reached"] is not None]
+    return all(verdicts) if verdicts else None
+
+
+def _values(rows: list[dict[str, Any]]) -> str:
+    return f"{' / '.join(_number(row['value']) for row in rows)} {_unit(rows[0]['unit'])}".strip()
+
+
+def _goal(rows: list[dict[str, Any]]) -> str:
+    held = [row for row in rows if row["goal"] is not None]
+    if not held:
+        return ""
+    sign = "≤" if held[0]["goal_is"] == "at_most" else "≥"
+    return f"{sign} {' / '.join(_number(row['goal']) for row in held)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _unit(unit: str) -> str:
+    """As in print: µs for us, and nothing for a ratio; what comes after "of" is in the line's name."""
+    unit = unit.split(" of lateness")[0].split(" of CPU")[0]
+    return {"us": "µs", "ratio": "", "x": "times"}.get(unit, unit)
+
+
+def main() -> None:
+    """Keep the run that is named, and write all regions; exit code 1 where the run lacks a figure."""
+    if len(sys.argv) > 1:
+        keep(read_all(Path(sys.argv[1])), ROOT)
+    run = read_all(ROOT / "docs" / "figures")
+    for name in DOCUMENTS:
+        document = ROOT / name
+        document.write_text(rendered(document.read_text(encoding="utf-8"), run), encoding="utf-8")
+    gaps = lacking(run)
+    for gap in gaps:
+        print(f"not in the run, so not in the table: {gap}", file=sys.stderr)
+    sys.exit(bool(gaps))
+
+
+if __name__ == "__main__":
+    main()
