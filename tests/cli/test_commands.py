@@ -249,7 +249,7 @@ def test_a_session_that_could_not_be_ended_is_ended_at_the_next_start(
         assert ended(process)["live_sessions"] == 2
 
 
-@pytest.mark.parametrize("name", ["demo", "live", "emulator", "devices"])
+@pytest.mark.parametrize("name", ["demo", "live", "emulator", "devices", "record", "say"])
 def test_every_command_has_help(environment: dict[str, str], name: str) -> None:
     result = run(environment, name, "--help")
     assert result.returncode == 0
