@@ -66,6 +66,7 @@ class Settings:
     heard: str = _setting("all", "Channels to average: 'all', or numbers from 0 with commas, as '0' or '0,2'.")
     profile: str = _setting("balanced", "Resampling profile.", one_of=("balanced", "low_latency", "high"))
     gain_db: float = _setting(0.0, "Gain before quantisation, in dB.", low=-60, high=60)
+    dc_block: bool = _setting(False, "Take out a constant offset, as cheap USB microphones have one.")
     ring_ms: int = _setting(2_048, "Sound that the ring holds for a busy program.", low=256, high=600_000)
     lock_memory: bool = _setting(False, "Keep the whole process in memory, so that sound never waits for a disk.")
     outbox_ms: int = _setting(2_048, "Sound that waits for a slow or broken network.", low=256, high=600_000)

@@ -1,6 +1,7 @@
 """The doctor: each thing that can be wrong is found, named, and answered with what to do."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,7 +77,9 @@ def test_the_microphone_is_listened_to(usb_microphone: MakeMicrophones, tmp_path
     microphones = usb_microphone(Pcm("usbmic"), Pcm("busymic"))
     microphones.control("busymic", "ebusy")
     configured = microphones.environment | {"RAVATAR_STATE_DIR": str(tmp_path)}
-    _, found = examine(configured, "--no-platform", "--device", "usbmic")
+    _, found = examine(configured, "--no-platform", "--device", "usbmic", "--rate", "96000")
+    assert found["constraints"]["state"] == "warning"
+    assert "it has 48000 Hz" in found["constraints"]["text"]
     assert "usbmic: 48000 Hz" in found["capture"]["text"]
     assert found["losses"]["text"] == "no overrun, nothing lost in 2 s"
     assert found["DC offset"]["state"] == "warning", "a ramp is never below zero"
@@ -85,6 +88,38 @@ def test_the_microphone_is_listened_to(usb_microphone: MakeMicrophones, tmp_path
     assert (code, found["microphone"]["state"]) == (3, "problem")
     assert found["microphone"]["text"].startswith("media_in_use")
     assert found["capture"]["state"] == "skipped"
+
+
+FORBID = """\
+set -e
+mount -t tmpfs none "$1"
+mknod -m 666 "$1/null" c 1 3
+mknod -m 666 "$1/urandom" c 1 9
+mkdir -m 1777 "$1/shm"
+mkdir "$1/snd"
+mknod -m 660 "$1/snd/pcmC1D0c" c 116 24
+chgrp audio "$1/snd/pcmC1D0c"
+mount --bind "$1" /dev
+echo ready
+exec setpriv --reuid=65534 --regid=65534 --clear-groups "$2" -m ravatar_audio doctor --no-platform --json
+"""
+
+
+def test_a_user_who_may_not_open_the_microphones_is_told_which_group_may(tmp_path: Path) -> None:
+    """With the real kernel's permissions: a /dev of the test's own, and a user who is in no group."""
+    (tmp_path / "dev").mkdir()
+    bare = {"PATH": os.environ["PATH"], "RAVATAR_STATE_DIR": "/dev/shm/state", "HOME": "/dev/shm"}
+    command = ["unshare", "-m", "sh", "-c", FORBID, "sh", str(tmp_path / "dev"), sys.executable]
+    result = subprocess.run(command, env=bare, cwd="/", capture_output=True, text=True, timeout=60, check=False)
+    if not result.stdout.startswith("ready") or "Permission denied" in result.stderr:
+        pytest.skip(f"this user cannot make a /dev of its own, or nobody cannot run this Python: {result.stderr}")
+    answer = json.loads(result.stdout.removeprefix("ready\n"))
+    found = {item["name"]: item for item in answer["findings"]}
+    assert result.returncode == answer["exit_code"] == 3
+    assert found["permission"]["state"] == found["devices"]["state"] == "problem"
+    assert found["permission"]["text"].startswith("permission_denied: nobody may not open pcmC1D0c")
+    assert "usermod -aG audio nobody" in found["permission"]["advice"]
+    assert found["priority"]["state"] == "warning", "nor may it take a real-time priority"
 
 
 @pytest.mark.parametrize(

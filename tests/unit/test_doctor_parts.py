@@ -84,6 +84,7 @@ def test_priority_and_memory_say_what_to_allow() -> None:
 GOOD = listening.Heard(
     name="Array",
     device="48000 Hz, 2 channels, int16",
+    refusal="",
     backend="alsa",
     seconds=2.0,
     samples=2 * RATE_HZ,
@@ -120,7 +121,8 @@ def test_a_good_microphone_is_fine_throughout_with_its_figures() -> None:
         ({"peak": 0, "energy": 0}, "level", "digital silence", "muted"),
         ({"peak": 5, "energy": 32_000}, "level", "hardly anything", "gain"),
         ({"clipped": 7}, "clipping", "7 samples", "Lower"),
-        ({"total": 32_000 * 1_000}, "DC offset", "+3.05 %", "headroom"),
+        ({"refusal": "it has no 96000 Hz"}, "constraints", "invalid_media_constraints: it has no 96000", "Leave rate"),
+        ({"total": 32_000 * 1_000}, "DC offset", "+3.05 %", "--dc-block"),
         ({"total": -32_000 * 1_000}, "DC offset", "-3.05 %", "headroom"),
         ({"overruns": 2, "lost_samples": 1_600}, "losses", "2 overruns, 100 ms", "busy"),
         ({"ring_dropped_samples": 4_096}, "losses", "256 ms", "busy"),

@@ -215,3 +215,12 @@ async def test_a_spec_names_its_source(tmp_path: Path) -> None:
     assert isinstance(open_source(settings, str(tmp_path / "a.wav")), FileSource)
     with pytest.raises(SettingsError, match="hum"):
         open_source(settings, "synthetic:hum")
+
+
+async def test_an_offset_is_taken_out_where_the_settings_say_so(tmp_path: Path) -> None:
+    file = tmp_path / "offset.wav"
+    file.write_bytes(wav(np.full(20 * FRAME_SAMPLES, 3_000, "<i2").tobytes()))
+    for dc_block, left in ((False, 3_000), (True, 0)):
+        source = open_source(Settings(dc_block=dc_block), str(file), pace="full")
+        last = np.frombuffer((await frames_of(source))[-2].pcm, "<i2")
+        assert abs(last.mean() - left) < 2

@@ -51,9 +51,10 @@ class Microphone(Source):
     system's default. `rate_hz` (8,000 to 192,000), `channels` (1 to 32) and `format` ("int16", "int24", "int32",
     "float32", "uint8") are the device's own unless given. Where it does not have one of them its own are taken for all
     three, and the event "invalid_media_constraints" says so; with `strict` that is a ConstraintsError. `heard` are the
-    channels to average (None: all), counted from 0. `profile` and `gain_db` are the core's (see Chain). The ring holds
-    `ring_s` seconds for a busy program. Every `block_s` seconds the device delivers a block, or as nearly so as it can;
-    its buffer of `buffer_s`, or four blocks if that is longer, is how late the audio thread may be without a loss.
+    channels to average (None: all), counted from 0. `profile`, `gain_db` and `dc_block` are the core's (see Chain). The
+    ring holds `ring_s` seconds for a busy program. Every `block_s` seconds the device delivers a block, or as nearly so
+    as it can; its buffer of `buffer_s`, or four blocks if that is longer, is how late the audio thread may be without a
+    loss.
 
     `backend` is "alsa" (our own thread, Linux hardware), "portaudio" (C on PortAudio's thread), "pyaudio" (its Python
     callback, which loses sound when the interpreter is busy) or "auto": "alsa" for hardware that ALSA serves, as
@@ -83,6 +84,7 @@ class Microphone(Source):
         heard: Iterable[int] | None = None,
         profile: str = "balanced",
         gain_db: float = 0.0,
+        dc_block: bool = False,
         ring_s: float = 2.048,
         block_s: float = 0.010,
         buffer_s: float = 0.100,
@@ -111,6 +113,7 @@ class Microphone(Source):
             "heard": None if heard is None else tuple(heard),
             "profile": profile,
             "gain_db": gain_db,
+            "dc_block": dc_block,
             "capacity_frames": ring_capacity(ring_s),
         }
         self._system = self._make_system()
@@ -154,6 +157,7 @@ class Microphone(Source):
             heard=settings.heard_channels,
             profile=settings.profile,
             gain_db=settings.gain_db,
+            dc_block=settings.dc_block,
             ring_s=settings.ring_ms / 1000,
             block_s=settings.latency_ms / 1000,
             backend=settings.backend,

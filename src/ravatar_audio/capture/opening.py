@@ -22,6 +22,7 @@ def open_source(
         "heard": settings.heard_channels,
         "profile": settings.profile,
         "gain_db": settings.gain_db,
+        "dc_block": settings.dc_block,
         "ring_s": settings.ring_ms / 1000,
     }
     if spec == "mic":

@@ -41,7 +41,7 @@ class PipeSource(Source):
 
     A stream that begins as a WAV (as arecord's does) says rate, channels and format itself. The descriptor stays the
     caller's and is not changed. It is read when the program asks for a frame, so nothing is lost here: a slow program
-    makes the writer wait. `heard`, `profile`, `gain_db` and `ring_s` are the microphone's.
+    makes the writer wait. `heard`, `profile`, `gain_db`, `dc_block` and `ring_s` are the microphone's.
 
     When nothing has come for `stall_s` the event "stalled" says so, and "recovered" when it goes on; after `give_up_s`
     (None: never) iterating raises MediaAbortedError, as opening does when nothing comes at first. The end of the pipe
@@ -65,6 +65,7 @@ class PipeSource(Source):
         heard: Iterable[int] | None = None,
         profile: str = "balanced",
         gain_db: float = 0.0,
+        dc_block: bool = False,
         ring_s: float = 2.048,
     ) -> None:
         super().__init__()
@@ -72,7 +73,7 @@ class PipeSource(Source):
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
         self._fd, self._stall_s, self._give_up_s, self._is_endless = fd, stall_s, give_up_s, is_endless
         self._heard = None if heard is None else tuple(heard)
-        self._profile, self._gain_db, self._ring_s = profile, gain_db, ring_s
+        self._profile, self._gain_db, self._dc_block, self._ring_s = profile, gain_db, dc_block, ring_s
         self._events = Events()
         self._is_pollable = True
         self._rest = b""
@@ -101,6 +102,7 @@ class PipeSource(Source):
             heard=self._heard,
             profile=self._profile,
             gain_db=self._gain_db,
+            dc_block=self._dc_block,
             capacity_frames=max(2, ring_capacity(self._ring_s)),
         )
         self._push(self._chain)

@@ -32,8 +32,8 @@ _BLOCK_S = 0.010
 class PacedSource(Source):
     """Base of the sources that make their own sound. `_read` gives the next samples.
 
-    `pace` is "real_time" or "full" (as fast as the program takes the frames). `heard`, `profile`, `gain_db` and
-    `ring_s` are the microphone's.
+    `pace` is "real_time" or "full" (as fast as the program takes the frames). `heard`, `profile`, `gain_db`,
+    `dc_block` and `ring_s` are the microphone's.
     """
 
     def __init__(
@@ -43,6 +43,7 @@ class PacedSource(Source):
         heard: Iterable[int] | None = None,
         profile: str = "balanced",
         gain_db: float = 0.0,
+        dc_block: bool = False,
         ring_s: float = 2.048,
     ) -> None:
         super().__init__()
@@ -53,6 +54,7 @@ class PacedSource(Source):
             "heard": None if heard is None else tuple(heard),
             "profile": profile,
             "gain_db": gain_db,
+            "dc_block": dc_block,
             "capacity_frames": max(2, ring_capacity(ring_s)),  # two: the end may finish a frame and flush another
         }
         self._start_s = 0.0

@@ -1,5 +1,6 @@
 """Two seconds of the microphone, and what they say about it. `judge` is pure."""
 
+import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import trio
 from ravatar_audio.capture import Microphone
 from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.cli.checks import Finding
+from ravatar_audio.errors import ConstraintsError
 from ravatar_audio.frames import RATE_HZ, Frame, dbfs
 from ravatar_audio.settings import Settings
 
@@ -31,6 +33,8 @@ class Heard:
     name: str
     device: str
     """Rate, channels and format."""
+    refusal: str
+    """Why the device's own are taken in place of what was asked for; empty when that was not so."""
     backend: str
     seconds: float
     samples: int
@@ -61,12 +65,14 @@ async def listen(settings: Settings, seconds: float) -> Heard:
                 if sum(item.length_samples for item in frames) >= seconds * RATE_HZ:
                     break
         counts = microphone.statistics()
+        refusal = refusal_of(microphone)
         device = layout_text(microphone.rate_hz, microphone.channels, microphone.format)
         name, backend = microphone.name, microphone.backend
     drift_ppm, drift_error_ppm = clock_drift_ppm(frames, 0.0 if backend == "alsa" else STAMP_ERROR_S)
     return Heard(
         name=name,
         device=device,
+        refusal=refusal,
         backend=backend,
         seconds=seconds,
         samples=sum(frame.length_samples for frame in frames),
@@ -80,6 +86,15 @@ async def listen(settings: Settings, seconds: float) -> Heard:
         drift_ppm=drift_ppm,
         drift_error_ppm=drift_error_ppm,
     )
+
+
+def refusal_of(microphone: Microphone) -> str:
+    """What the microphone's event says about constraints that were not met; empty without one."""
+    with microphone.events() as events, contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+        while (event := events.receive_nowait()).kind != ConstraintsError.code:
+            pass
+        return event.message
+    return ""
 
 
 def clock_drift_ppm(frames: Sequence[Frame], stamp_error_s: float = 0.0) -> tuple[float, float]:
@@ -119,6 +134,9 @@ def judge(heard: Heard) -> Iterator[Finding]:
         )
         return
     yield Finding("capture", "fine", what)
+    if heard.refusal:
+        advice = ConstraintsError.default_advice
+        yield Finding("constraints", "warning", f"{ConstraintsError.code}: {heard.refusal}", advice)
     yield judge_level(heard)
     yield judge_clipping(heard)
     yield judge_offset(heard)
@@ -166,8 +184,8 @@ def judge_offset(heard: Heard) -> Finding:
             "DC offset",
             "warning",
             said,
-            "A fault of cheap microphones: it takes headroom, and disturbs detectors of level. Use another one, or a "
-            "USB sound card with a better input.",
+            "A fault of cheap microphones: it takes headroom, and disturbs detectors of level. --dc-block takes it out "
+            "(dc_block = true in the settings).",
         )
     return Finding("DC offset", "fine", said)
 
