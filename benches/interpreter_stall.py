@@ -10,6 +10,7 @@ nobody got, of all that it made. Lateness is from the moment when the newest sam
 when the program had it, over the blocks (ours: frames) that did come.
 """
 
+import argparse
 import contextlib
 import importlib.util
 import itertools
@@ -93,7 +94,13 @@ async def ours(backend: str, period_s: float, seconds: float) -> dict[str, Any]:
         await microphone.stop()
     counts = microphone.statistics()
     lost = counts.device_lost_samples + counts.ring_dropped_samples
-    return {"made": counts.captured_samples + counts.device_lost_samples, "lost": lost, "late_s": late_s}
+    return {
+        "made": counts.captured_samples + counts.device_lost_samples,
+        "lost": lost,
+        "late_s": late_s,
+        "why": f"{counts.device_lost_samples} samples lost in {counts.device_overruns} overruns of the device, "
+        f"as the audio thread got no processor; {counts.ring_dropped_samples} by the ring",
+    }
 
 
 def pyaudio_stream(period_s: float, on_block: Callable[..., Any] | None) -> tuple[Any, Any]:
@@ -194,6 +201,8 @@ def measure(report: Report, microphones: VirtualMicrophones, seconds: float) -> 
         name = f"{contender}_{load}_{period_ms}ms"
         lost = 100 * answer["lost"] / answer["made"]
         report.at_most(f"{name}_lost_percent", lost, "% of samples", 0.0 if contender in OURS else None)
+        if lost and "why" in answer:
+            report.note(f"{name}: {answer['why']}")
         for percent in (50, 99, 100):
             label = "max" if percent == 100 else f"p{percent}"
             report.at_most(f"{name}_late_{label}_ms", percentile(answer["late_s"], percent) * 1e3, "ms")
@@ -206,8 +215,12 @@ def main() -> None:
         child(contender, load, float(period_s), float(seconds))
         return
     usb = Pcm("usbmic", (RATE_HZ,), (CHANNELS, CHANNELS))
-    with running("interpreter_stall", __doc__) as (report, options), virtual_microphones(usb) as microphones:
-        measure(report, microphones, 4.0 if options.quick else 30.0)
+
+    def extend(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("--seconds", type=float, help="of each run (default: 30, with --quick 4); there are 20")
+
+    with running("interpreter_stall", __doc__, extend) as (report, options), virtual_microphones(usb) as microphones:
+        measure(report, microphones, options.seconds or (4.0 if options.quick else 30.0))
 
 
 if __name__ == "__main__":

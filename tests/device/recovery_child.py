@@ -1,17 +1,23 @@
-"""A microphone that goes away and comes back, again and again, while its frames are taken. Its argument is JSON.
+"""A microphone that goes away and comes back, again and again, while a live session streams it. Its argument is JSON.
 
-"microphone": Microphone's arguments; "control": its control file; "fault": the word for going away; "rounds".
+"microphone": Microphone's arguments; "control": its control file; "fault": the word for going away; "rounds"; "folder"
+for the session's state.
 """
 
 import itertools
 import json
 import os
+import resource
 import sys
 import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import trio
 
+from ravatar_audio import Emulator, EmulatorSettings, Frame, LiveSession, Settings
 from ravatar_audio.capture import Microphone
 
 
@@ -22,21 +28,27 @@ async def control(path: str, word: str) -> None:
 
 
 def held() -> list[int]:
-    """File descriptors and threads of this process."""
-    return [len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))]
+    """File descriptors, threads and KiB of memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return [
+        len(os.listdir("/proc/self/fd")),
+        len(os.listdir("/proc/self/task")),
+        pages * resource.getpagesize() // 1024,
+    ]
 
 
 async def main(request: dict[str, Any]) -> None:
     answer: dict[str, Any] = {"held": [], "noticed_s": [], "gaps": [], "kinds": []}
-    frames: list[Any] = []
+    frames: list[Frame] = []  # without their sound, which would look like a leak
     path = request["control"]
 
     news = trio.Condition()
 
-    async def take(microphone: Microphone) -> None:
+    async def noted(microphone: Microphone) -> AsyncIterator[Frame]:
         async for frame in microphone:
+            yield frame
             async with news:
-                frames.append(frame)
+                frames.append(replace(frame, pcm=b"", hop_data=b""))
                 news.notify_all()
 
     async def two_more() -> None:
@@ -68,9 +80,15 @@ async def main(request: dict[str, Any]) -> None:
         scope.cancel()
 
     with trio.fail_after(request["limit_s"]):
-        async with Microphone(**request["microphone"]) as microphone, trio.open_nursery() as nursery:
-            nursery.start_soon(take, microphone)
-            nursery.start_soon(misbehave, microphone, nursery.cancel_scope)
+        async with Emulator(EmulatorSettings()) as emulator, Microphone(**request["microphone"]) as microphone:
+            settings = Settings(api_url=emulator.api_url, state_dir=request["folder"])
+            async with LiveSession(settings, noted(microphone)) as live, trio.open_nursery() as nursery:
+                nursery.start_soon(misbehave, microphone, nursery.cancel_scope)
+            sent = live.statistics()
+        answer["reconnects"] = sent.reconnects
+        answer["unsent"] = sent.taken_samples - sent.sent_samples - sent.pending_samples
+        answer["session_lost"] = sent.source_lost_samples
+        answer["violations"] = emulator.statistics().violation_count
     for before, after in itertools.pairwise(frames):
         if after.device_lost_samples:
             # What the clock says: between the ends of two frames lie the second's samples and the gap.
@@ -81,6 +99,7 @@ async def main(request: dict[str, Any]) -> None:
     answer["unaccounted"] = (
         counts.captured_samples - counts.delivered_samples - counts.ring_dropped_samples - counts.pending_samples
     )
+    answer["lost"] = counts.device_lost_samples
     answer["cpu_s"] = time.process_time()
     print(json.dumps(answer), flush=True)
 

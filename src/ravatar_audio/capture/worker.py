@@ -2,11 +2,19 @@
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+
+_stuck: set["Errand[Any]"] = set()
+
+
+def stuck_calls() -> int:
+    """Calls that were given up and have not returned: while there are any, only os._exit is sure to end the process."""
+    return len(_stuck)
 
 
 class Errand(Generic[T]):
@@ -31,7 +39,8 @@ class Errand(Generic[T]):
             result = self._call()
         except BaseException as error:  # raised where the result is taken
             self._error = error
-            self._ended.set()
+            with self._lock:
+                self._ended.set()
         else:
             with self._lock:
                 self._results.append(result)
@@ -39,6 +48,7 @@ class Errand(Generic[T]):
                 is_abandoned = self._is_abandoned
             if is_abandoned:
                 self._undo(self._results.pop())
+        _stuck.discard(self)
         self._on_end()
 
     @property
@@ -59,6 +69,8 @@ class Errand(Generic[T]):
         """Nobody will take the result: undo it, now or when the call ends."""
         with self._lock:
             is_late, self._is_abandoned = self.has_ended, True
+            if not is_late:
+                _stuck.add(self)
         if is_late and self._results:
             threading.Thread(target=self._undo, args=(self._results.pop(),), daemon=True).start()
 

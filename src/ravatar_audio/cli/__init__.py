@@ -28,7 +28,10 @@ Exit codes:
   3    microphone (missing, busy, refused, failed)
   4    network (unreachable, time-out, connection lost)
   5    platform refused (token, payment, busy, protocol)
+  6    the sound library hangs: ended by force, after the session was ended; start again
   130  interrupted (143: terminated); the session was ended"""
+
+STUCK_EXIT_CODE = 6
 
 
 class LazyGroup(click.Group):
@@ -61,18 +64,30 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point: an expected failure becomes one line, advice, and its family's exit code; never a traceback."""
+    code = _run(arguments)
+    worker = sys.modules.get("ravatar_audio.capture.worker")
+    if worker is not None and worker.stuck_calls():
+        # Its threads may keep the interpreter from ending. Whoever supervises the program starts it again.
+        click.echo("ravatar-audio: the sound library hangs; the process is ended by force (6)", err=True)
+        sys.stdout.flush()
+        os._exit(STUCK_EXIT_CODE)
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int | str | None:
     try:
         cli.main(arguments, prog_name="ravatar-audio", standalone_mode=False)
     except RavatarError as error:
         click.echo(f"ravatar-audio: {error.message}", err=True)
         click.echo(f"  {error.advice}", err=True)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        sys.exit(130)
+        return 130
     except BrokenPipeError:  # the reader of our output has gone, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    sys.exit(0)
+    except SystemExit as exit:
+        return exit.code
+    return 0
