@@ -1,4 +1,4 @@
-/* rva_host - memory locking and watched folders (rva_host.h). */
+/* rva_host - memory locking, watched folders and timers (rva_host.h). */
 #include <errno.h>
 
 #include "rva_host.h"
@@ -6,6 +6,7 @@
 #ifdef __linux__
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 int rva_host_lock_memory(void) {
@@ -26,6 +27,16 @@ int rva_host_watch(const char *folder, const char *parent) {
     return code;
 }
 
+int rva_host_timer(void) {
+    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int rva_host_timer_set(int timer, int64_t after_ns) {
+    struct itimerspec when = {.it_value = {.tv_sec = after_ns / 1000000000, .tv_nsec = after_ns % 1000000000}};
+    return timerfd_settime(timer, 0, &when, NULL) ? -errno : 0;
+}
+
 #else
 
 int rva_host_lock_memory(void) { return -ENOSYS; }
@@ -33,6 +44,14 @@ int rva_host_lock_memory(void) { return -ENOSYS; }
 int rva_host_watch(const char *folder, const char *parent) {
     (void)folder;
     (void)parent;
+    return -ENOSYS;
+}
+
+int rva_host_timer(void) { return -ENOSYS; }
+
+int rva_host_timer_set(int timer, int64_t after_ns) {
+    (void)timer;
+    (void)after_ns;
     return -ENOSYS;
 }
 

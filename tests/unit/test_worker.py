@@ -1,11 +1,13 @@
 """Blocking calls in threads: the task leaves on time, and nothing that a late call opened stays open."""
 
+import math
 import os
 import threading
 from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import call_in_thread, stuck_calls
@@ -68,3 +70,25 @@ def test_a_wake_up_after_the_end_writes_to_no_other_file(tmp_path: Path) -> None
         os.close(number)
         if other != number:
             os.close(other)
+
+
+async def test_waiting_for_a_wake_up_ends_in_time_and_can_begin_again() -> None:
+    wake = Wake()
+    with trio.fail_after(5):
+        for timeout_s in (0.0, 0.01, 0.02):
+            began_s = trio.current_time()
+            await wake.wait_for(timeout_s)
+            assert trio.current_time() - began_s >= timeout_s * 0.9
+        wake.set()
+        await wake.wait_for(math.inf)
+        wake.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_let_go, wake)
+            with pytest.raises(trio.ClosedResourceError):
+                await wake.wait_for(math.inf)
+    wake.close()
+
+
+async def _let_go(wake: Wake) -> None:
+    await trio.testing.wait_all_tasks_blocked()
+    wake.let_go()

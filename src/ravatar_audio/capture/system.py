@@ -51,10 +51,11 @@ class System:
 
     async def wait(self, wake: Wake, patience_s: float, arrivals: Arrivals | None = None) -> None:
         """Until the audio thread has something, a device has come, or so long."""
-        with trio.move_on_after(patience_s), contextlib.suppress(trio.ClosedResourceError):
-            if arrivals is None:
-                await wake.wait()
-                return
+        if arrivals is None:
+            with contextlib.suppress(trio.ClosedResourceError):
+                await wake.wait_for(patience_s)
+            return
+        with trio.move_on_after(patience_s):
             async with trio.open_nursery() as nursery:
 
                 async def until_arrival() -> None:

@@ -1,10 +1,16 @@
 """The file descriptor by which the audio thread wakes trio: an eventfd on Linux, a pipe elsewhere."""
 
 import contextlib
+import math
 import os
+import select
 import threading
 
 import trio
+
+from ravatar_audio._core import lib
+
+_LONGEST_S = 1e6
 
 
 class Wake:
@@ -19,14 +25,32 @@ class Wake:
             self._read_fd, self.write_fd = os.pipe()
             os.set_blocking(self._read_fd, False)
             os.set_blocking(self.write_fd, False)
+        self._timer_fd = int(lib.rva_host_timer())
+        if self._timer_fd >= 0:
+            self._either = select.epoll()
+            self._either.register(self._read_fd, select.EPOLLIN)
+            self._either.register(self._timer_fd, select.EPOLLIN)
 
     async def wait(self) -> None:
         """Until it has been written since the last clear(). Raises trio.ClosedResourceError when it is let go of."""
         await trio.lowlevel.wait_readable(self._read_fd)
 
+    async def wait_for(self, timeout_s: float) -> None:
+        """As wait(), but for so long at most. Where a frame comes, it comes sooner than out of a cancel scope."""
+        if self._timer_fd < 0:
+            with trio.move_on_after(timeout_s):
+                await self.wait()
+            return
+        # 0 would mean never.
+        after_ns = 0 if timeout_s == math.inf else max(1, int(min(timeout_s, _LONGEST_S) * 1e9))
+        lib.rva_host_timer_set(self._timer_fd, after_ns)
+        await trio.lowlevel.wait_readable(self._either)
+
     def let_go(self) -> None:
         """Wake whoever waits, before close(). In trio only."""
         trio.lowlevel.notify_closing(self._read_fd)
+        if self._timer_fd >= 0:
+            trio.lowlevel.notify_closing(self._either)
 
     def clear(self) -> None:
         """Forget the writes so far. Look for frames after this, never before, or a wake-up is lost."""
@@ -43,5 +67,8 @@ class Wake:
         """Only when the audio thread writes no more: the number may belong to another file next."""
         with self._lock:
             self._is_closed = True
+            if self._timer_fd >= 0:
+                self._either.close()
+                os.close(self._timer_fd)
             for fd in {self._read_fd, self.write_fd}:
                 os.close(fd)
