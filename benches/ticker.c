@@ -53,14 +53,15 @@ void ticker_push(void *context, int64_t now_ns) {
 
 static void *run(void *argument) {
     ticker *self = argument;
-    int64_t due_ns = now();
+    int64_t due_ns = now(), returned_ns = 0;
     while (!atomic_load(&self->ends)) {
         due_ns += self->period_ns;
         const struct timespec due = {.tv_sec = due_ns / 1000000000, .tv_nsec = due_ns % 1000000000};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &due, NULL);
         int64_t now_ns = now();
-        if (now_ns - due_ns > self->period_ns) due_ns = now_ns; /* it was held up: no burst */
-        self->fire(self->context, now_ns);
+        /* What fell due while the call before it waited has been waiting as well: it counts from when it was due. */
+        self->fire(self->context, returned_ns > due_ns ? due_ns : now_ns);
+        returned_ns = now();
     }
     return NULL;
 }

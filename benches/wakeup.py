@@ -5,7 +5,7 @@ until the task runs. `eventfd` is this package's own way: the thread pushes into
 frame, stamps it, commits it and writes the eventfd; the task waits as a Microphone does. `poll_5_ms` and `poll_10_ms`
 look for a frame with trio.sleep in between. `run_sync_soon` and `from_thread` are trio's
 entries for threads, called from a Python callback of the C thread, as the sound libraries make them; the time before
-the callback has the interpreter counts, as the sound has to wait for it.
+the callback has the interpreter counts, as the sound has to wait for it, and so does what falls due meanwhile.
 
 Loads: idle; a thread that computes all the time; the garbage collector going through 200,000 objects again and again.
 All ways run by turns in one process for each load. The floor is an empty eventfd with nothing but a wait behind it, at
