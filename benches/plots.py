@@ -20,7 +20,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8
 OURS, OTHERS, LIMIT = "#0072b2", "#a9b4bf", "#c0392b"
 INK = "#808488"
 """Of axes and words: readable on white and on black, as a page may be either."""
-WIDTH_IN = 7.0
+WIDTH_IN, WIDE_IN = 7.4, 9.0
 BESIDE: Any = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.02)}
 """Where a legend hides no line."""
 STYLE: Any = {
@@ -70,7 +70,7 @@ def file_name(bench: str, title: str) -> str:
 def pictures(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Title and SVG of each picture of one bench, in a fixed order."""
     for stages in data["stages"]:
-        yield stages["title"], _svg(partial(draw_stages, stages=stages), 0.9 + 0.42 * len(stages["cases"]))
+        yield stages["title"], _svg(partial(draw_stages, stages=stages), 0.9 + 0.42 * len(stages["cases"]), WIDE_IN)
     groups: dict[tuple[str, str], list[Distribution]] = {}
     for made in map(Distribution.from_dict, data["distributions"]):
         if made.count:
@@ -81,7 +81,7 @@ def pictures(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield series["title"], _svg(partial(draw_series, series=series), 2.9)
     for comparison in data["comparisons"]:
         height = 0.8 + 0.26 * len(comparison["values"])
-        yield comparison["title"], _svg(partial(draw_comparison, comparison=comparison), height)
+        yield comparison["title"], _svg(partial(draw_comparison, comparison=comparison), height, WIDE_IN)
 
 
 def draw_percentiles(axes: Axes, group: Sequence[Distribution]) -> None:
@@ -97,7 +97,7 @@ def draw_percentiles(axes: Axes, group: Sequence[Distribution]) -> None:
     shown = {at: text for at, text in ticks.items() if at <= most_nines + 0.01}
     axes.set_xticks(list(shown), list(shown.values()))
     axes.set_xlabel("percentile; the dot is the maximum")
-    axes.set_ylabel(group[0].unit)
+    axes.set_ylabel(unit_in_print(group[0].unit))
     _scale(axes, [value for made in group for value in (made.percentile(50), made.max)])
     axes.legend(**BESIDE)
 
@@ -124,13 +124,12 @@ def draw_stages(axes: Axes, stages: dict[str, Any]) -> None:
     left = [0.0] * len(cases)
     for name in names:
         widths = [stages["cases"][case].get(name, 0.0) for case in cases]
-        axes.barh(
-            cases, widths, left=left, height=0.6, label=f"{name}: {' · '.join(_short(value) for value in widths)}"
-        )
+        label = f"{name.replace('_', ' ')}: {' · '.join(map(_short, widths))}"
+        axes.barh(cases, widths, left=left, height=0.6, label=label)
         left = [begin + width for begin, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(stages["unit"])
+    axes.set_xlabel(unit_in_print(stages["unit"]))
     axes.legend(loc="upper left", bbox_to_anchor=(0, -0.42 / max(1, len(cases)) - 0.25), ncols=2)
 
 
@@ -145,14 +144,19 @@ def draw_comparison(axes: Axes, comparison: dict[str, Any]) -> None:
     )
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set_xlabel(comparison["unit"])
+    axes.set_xlabel(unit_in_print(comparison["unit"]))
     _limit(axes.axvline, comparison["limit"])
     axes.margins(x=0.12)
 
 
-def _svg(draw: Callable[[Axes], None], height_in: float) -> str:
+def unit_in_print(unit: str) -> str:
+    """A unit as it is printed: µs for us."""
+    return re.sub(r"\bus\b", "µs", unit)
+
+
+def _svg(draw: Callable[[Axes], None], height_in: float, width_in: float = WIDTH_IN) -> str:
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH_IN, height_in))
+        figure = Figure(figsize=(width_in, height_in))
         draw(figure.subplots())
         target = io.StringIO()
         figure.savefig(target, format="svg", bbox_inches="tight", pad_inches=0.05, metadata={"Date": None})

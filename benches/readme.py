@@ -182,8 +182,8 @@ def _number(value: float) -> str:
 
 def _unit(unit: str) -> str:
     """As in print: µs for us, and nothing for a ratio; what comes after "of" is in the line's name."""
-    unit = unit.split(" of lateness")[0].split(" of CPU")[0]
-    return {"us": "µs", "ratio": "", "x": "times"}.get(unit, unit)
+    unit = plots.unit_in_print(unit.split(" of lateness")[0].split(" of CPU")[0])
+    return {"ratio": "", "x": "times"}.get(unit, unit)
 
 
 def main() -> None:

@@ -10,6 +10,7 @@ import markupsafe
 
 from . import plots
 from .results import read_all
+from .suite import BY_NAME, SUITE
 
 PAGE = "report.html"
 UNFOLDED_ROWS = 12
@@ -47,7 +48,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"number": number, "signed": signed}
+    environment.filters |= {"number": number, "signed": signed, "unit": plots.unit_in_print}
     return environment.get_template("page.html").render(
         benches=benches,
         goals=goals,
@@ -78,14 +79,13 @@ def signed(row: dict[str, Any]) -> str:
 
 
 def _inline(svg: str) -> markupsafe.Markup:
-    """An SVG that takes the page's colour for axes and words. It is of our own making: nothing in it needs escaping."""
-    return markupsafe.Markup(svg.replace(plots.INK, "currentColor"))
+    """An SVG in the page's colours, light or dark. It is of our own making: nothing in it needs escaping."""
+    return markupsafe.Markup(svg.replace(plots.INK, "currentColor").replace(plots.OURS, "var(--bar)"))
 
 
 def _rank(bench: str) -> int:
-    from .suite import SUITE
-
-    return SUITE.index(bench) if bench in SUITE else len(SUITE)
+    order = (*SUITE, *BY_NAME)
+    return order.index(bench) if bench in order else len(order)
 
 
 def main() -> None:

@@ -31,17 +31,15 @@ SUITE = (
     "streams",
     "reconnect",
     "footprint",
-    "interpreter_stall",
-    "detectors",
-    "chaos",
-    "soak",
 )
-"""In the order in which sound goes; those that ask about whole machines and long times come last."""
+"""What runs unless something else is asked for, in the order in which sound goes: a quarter of an hour."""
+BY_NAME = ("interpreter_stall", "detectors", "chaos", "soak")
+"""Longer ones, or about a part that not everybody uses."""
 
 
 def available() -> list[str]:
     """The benches that there are."""
-    return [name for name in SUITE if (HERE / f"{name}.py").exists()]
+    return [name for name in (*SUITE, *BY_NAME) if (HERE / f"{name}.py").exists()]
 
 
 def listing() -> str:
@@ -49,7 +47,8 @@ def listing() -> str:
     lines = []
     for name in available():
         docstring = ast.get_docstring(ast.parse((HERE / f"{name}.py").read_text(encoding="utf-8")))
-        lines.append(f"{name:<18} {question(docstring)}")
+        mark = "  [only by name]" if name in BY_NAME else ""
+        lines.append(f"{name:<18} {question(docstring)}{mark}")
     return "\n".join(lines)
 
 
@@ -64,7 +63,7 @@ def command(names: Sequence[str], quick: bool, json_dir: Path | None, plot_dir: 
 
 
 def run(names: Sequence[str], *, quick: bool, json_dir: Path | None, plot_dir: Path | None) -> None:
-    """Run the benches (default: all), show their progress, end with a table. A bench that breaks down exits with 1."""
+    """Run the benches (default: SUITE), show their progress, end with a table. Exits with 1 when one broke down."""
     known = available()
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -74,7 +73,7 @@ def run(names: Sequence[str], *, quick: bool, json_dir: Path | None, plot_dir: P
     with tempfile.TemporaryDirectory() as scratch:
         folder = json_dir or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        for name in names or known:
+        for name in names or SUITE:
             words = [*(["--quick"] if quick else []), *(["--plot", str(plot_dir)] if plot_dir else [])]
             file = folder / f"{name}.json"
             file.unlink(missing_ok=True)
