@@ -87,11 +87,11 @@ def pictures(data: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def draw_percentiles(axes: Axes, group: Sequence[Distribution]) -> None:
     """Value over percentile, the percentiles spread by their nines, as tails are what counts."""
     most_nines = 1.0
-    for made in group:
+    for made, label in zip(group, _without_common_start([made.name for made in group]), strict=True):
         curve = made.curve()
         xs = [-math.log10(1 - percent / 100) for percent, _ in curve]
         most_nines = max(most_nines, xs[-1])
-        (line,) = axes.plot(xs, [value for _, value in curve], label=made.name)
+        (line,) = axes.plot(xs, [value for _, value in curve], label=label)
         axes.plot([xs[-1]], [made.max], marker="o", markersize=3.5, color=line.get_color())
     ticks = {0.0: "0", -math.log10(0.5): "50", 1.0: "90", 2.0: "99", 3.0: "99.9", 4.0: "99.99", 5.0: "99.999"}
     shown = {at: text for at, text in ticks.items() if at <= most_nines + 0.01}
@@ -147,6 +147,17 @@ def draw_comparison(axes: Axes, comparison: dict[str, Any]) -> None:
     axes.set_xlabel(unit_in_print(comparison["unit"]))
     _limit(axes.axvline, comparison["limit"])
     axes.margins(x=0.12)
+
+
+def _without_common_start(names: Sequence[str]) -> list[str]:
+    """Names without the words, up to a comma, that all of them begin with."""
+    parts = [name.split(", ") for name in names]
+    if len(names) < 2:
+        return list(names)
+    common = next(
+        (at for at, words in enumerate(zip(*parts, strict=False)) if len(set(words)) > 1), min(map(len, parts))
+    )
+    return [", ".join(words[min(common, len(words) - 1) :]) for words in parts]
 
 
 def unit_in_print(unit: str) -> str:

@@ -70,12 +70,16 @@ LINES = (
     Line("one live wss stream: threads", "footprint", ("threads, ours, wss",)),
     Line("start to first frame captured", "footprint", ("start to first frame captured, ours, wss",)),
     Line(
-        "button released → last message ready, beyond the tail, most",
+        "button released → last message at the server, beyond the tail, worst",
         "turn",
-        ("ptt, flush_at: end known after the tail, most",),
+        ("ptt on the real path, alsa, flush_at: last message at the server after the tail, max",),
     ),
-    Line("one 10 ms block, 48 kHz stereo: share of its time", "callback", ("core_idle_share_percent",)),
-    Line("a Python callback's time over the core's", "callback", ("python_over_core_idle_p50",)),
+    Line("one 10 ms block, 48 kHz stereo: share of its time", "callback", ("share of 10 ms, core, idle",)),
+    Line(
+        "the block in Python, over that: PyAudio / sounddevice",
+        "callback",
+        ("pyaudio to core, idle, p50", "sounddevice to core, idle, p50"),
+    ),
     Line(
         "resampling speed over soxr HQ's, int16 48 kHz",
         "resample",
