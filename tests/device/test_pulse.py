@@ -185,3 +185,24 @@ def test_the_only_source_going_is_an_unplug_and_its_return_is_recovered_from(pul
     captured, delivered, dropped, pending = last["counts"]
     assert captured == delivered + dropped + pending
     assert last["lost"] > 1_000
+
+
+def test_the_doctor_tells_a_muted_source_of_a_running_server(pulse_server: PulseServer, tmp_path: Path) -> None:
+    assert pulse_server.command("set-source-mute", "@DEFAULT_SOURCE@", "1").returncode == 0
+    done = subprocess.run(
+        [sys.executable, "-m", "ravatar_audio", "doctor", "--no-platform", "--json"],
+        env={**pulse_server.environment, "RAVATAR_STATE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    found = {item["name"]: item for item in json.loads(done.stdout)["findings"]}
+    server, level = found["sound server"], found["level"]
+    assert (server["state"], level["state"]) == ("warning", "warning")
+    assert f"PulseAudio at {pulse_server.folder}/pulse/native answers" in server["text"]
+    assert "default source usbmic" in server["text"]
+    assert server["text"].endswith("muted")
+    assert "set-source-mute" in server["advice"]
+    assert level["text"].startswith("digital silence")
+    assert found["microphone"]["text"].startswith("the system's default is default; backend portaudio")
