@@ -45,9 +45,9 @@ class PipeWireServer(PulseServer):
             self._until(made)
         self.process = self._processes[1]
         until_s = time.monotonic() + _LIMIT_S
-        while "usbmic" not in self.command("list", "short", "sources").stdout:
+        # Nodes come one by one, and the default can be set only when wireplumber has made its place for it.
+        while self.command("set-default-source", "usbmic").returncode != 0:
             assert time.monotonic() < until_s, (self.folder / "log").read_text(encoding="utf-8", errors="replace")
-        assert self.command("set-default-source", "usbmic").returncode == 0
 
     def _until(self, made: str | None) -> None:
         until_s = time.monotonic() + _LIMIT_S
