@@ -107,7 +107,8 @@ async def ours(clockwork: Clockwork, url: str, context: ssl.SSLContext) -> None:
                     await link.receive()
 
             async def send(due_s: float) -> None:
-                await encoder.send(link, PCM)
+                if not encoder.send_now(link, PCM):
+                    await encoder.send(link, PCM)
                 clockwork.note(due_s)
 
             nursery.start_soon(drain)
