@@ -35,14 +35,16 @@ LIMIT_S = {CLEAN: 0.1, BLACK_HOLE: 6.0}
 """Until the link is up again, the handshake itself not counted."""
 
 STABLE_S = Backoff().stable_s
+DEAD_S = 8.0
+"""Longer than it takes to notice. Not for ever: dead connections would keep what the emulator has for them."""
 
 # What strikes an open connection, and the kind of recovery that it asks for; None: the link need not break.
 STRIKES: list[tuple[str, dict[str, Any], str | None]] = [
     *(("close", {"code": code}, CLEAN) for code in (1000, 1001, 1011, 1012, 1013)),
     ("reset", {}, CLEAN),
     ("hang_up", {}, CLEAN),
-    ("black_hole", {}, BLACK_HOLE),
-    ("stop_reading", {}, None),
+    ("black_hole", {"duration_s": DEAD_S}, BLACK_HOLE),
+    ("stop_reading", {"duration_s": DEAD_S}, None),
     ("slow", {"bytes_per_s": 8_000, "duration_s": 3.0}, None),
     ("garbage", {}, None),
     ("binary", {}, None),

@@ -389,6 +389,16 @@ async def test_a_fault_can_strike_now_on_every_open_socket() -> None:
             assert reason.code == 1012
 
 
+async def test_two_black_holes_on_one_socket_end_and_the_emulator_lives_on() -> None:
+    async with open_emulator() as (emulator, client), client.socket() as socket:
+        await socket.get_message()  # the greeting
+        for duration_s in (0.05, 0.1):
+            await emulator.strike(Fault(at="message", do="black_hole", duration_s=duration_s))
+        await trio.sleep(0.2)  # both have to end, and nothing tells when
+        emulator.send({"type": "system", "message": "there again"})
+        assert "there again" in await socket.get_message()
+
+
 # -- connections --
 
 
