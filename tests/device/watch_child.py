@@ -1,6 +1,6 @@
 """Takes a microphone's frames and tells what happens, a JSON line each, until standard input ends.
 
-Its argument is JSON, Microphone's arguments. Lines: {"frames": n} for each tenth frame, {"event": kind, ...} for
+Its argument is JSON, Microphone's arguments. Lines: {"frames": n} for each fourth frame, {"event": kind, ...} for
 events, {"error": code, ...}, and at the end {"counts": [captured, delivered, ring dropped, pending], "lost": ...}.
 """
 
@@ -24,7 +24,7 @@ async def main(arguments: dict[str, Any]) -> None:
         count = 0
         async for _ in microphone:
             count += 1
-            if count % 10 == 0:
+            if count % 4 == 0:
                 tell(frames=count)
 
     async def hear_events(microphone: Microphone) -> None:
