@@ -74,6 +74,16 @@ LINES = (
         "turn",
         ("ptt on the real path, alsa, flush_at: last message at the server after the tail, max",),
     ),
+    Line(
+        "connection reset → link up again, worst: ours / the usual asyncio pipeline",
+        "reconnect",
+        ("link back, reset, ours, worst", "link back, reset, usual, asyncio, worst"),
+    ),
+    Line(
+        "samples lost by that, median: ours / the usual asyncio pipeline",
+        "reconnect",
+        ("lost, reset, ours, p50", "lost, reset, usual, asyncio, p50"),
+    ),
     Line("one 10 ms block, 48 kHz stereo: share of its time", "callback", ("share of 10 ms, core, idle",)),
     Line(
         "the block in Python, over that: PyAudio / sounddevice",
@@ -102,6 +112,9 @@ def goals(run: Run) -> Iterator[str]:
     machines = {(data["machine"]["cpu"], data["machine"]["cores"], data["machine"]["python"]) for data in run.values()}
     for cpu, cores, python in sorted(machines):
         yield f"\nMeasured on {cpu}, {cores} cores, Python {python}"
+    loads = [data["machine"]["load"] for data in run.values() if data["machine"]["load"] is not None]
+    if loads:
+        yield f", load {min(loads):.1f} to {max(loads):.1f}"
     yield ", quick: rough figures.\n" if any(data["quick"] for data in run.values()) else ".\n"
 
 
