@@ -12,7 +12,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from tests.device.microphones import run_child
+from tests.device.microphones import HasEnvironment, run_child
 from tests.device.pulse import PulseServer
 from tests.device.test_microphone import CHILD, spectrum_dbfs
 
@@ -39,11 +39,11 @@ def test_a_tone_comes_through_a_sound_server(pulse_server: PulseServer, tmp_path
 class Watched:
     """A running watch_child, whose lines are waited for."""
 
-    def __init__(self, pulse_server: PulseServer, **microphone: Any) -> None:
+    def __init__(self, system: HasEnvironment, **microphone: Any) -> None:
         command = [sys.executable, "-m", "tests.device.watch_child", json.dumps(microphone)]
         self.process = subprocess.Popen(
             command,
-            env=pulse_server.environment,
+            env=system.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -1,0 +1,26 @@
+"""A stand-in takes over from a real stream's device, and hands back, although it has another rate and format."""
+
+import pytest
+
+from tests.device.microphones import MakeMicrophones, Pcm
+from tests.device.test_pulse import Watched
+
+pytestmark = pytest.mark.device
+
+
+def test_a_stand_in_of_another_kind_takes_over_and_hands_back(usb_microphone: MakeMicrophones) -> None:
+    other = Pcm("spare", (44_100,), (2, 2), ("float32",), description="Spare")
+    microphones = usb_microphone(Pcm("desk"), other)
+    with Watched(microphones, device="alsa:desk", stand_in="alsa:spare", stand_in_after_s=0.5) as watched:
+        watched.until("frames")
+        microphones.control("desk", "unplug")
+        assert "spare" in watched.until("event", "stand_in")["message"]
+        watched.until("frames")
+        microphones.control("desk", "ok")
+        watched.until("event", "reopening")
+        assert "desk" in watched.until("event", "reopened")["message"]
+        watched.until("frames")
+        last = watched.finish()
+    captured, delivered, dropped, pending = last["counts"]
+    assert captured == delivered + dropped + pending
+    assert last["lost"] > 1_000
