@@ -3,6 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O2") /* loops are in the kernels; here less code is less to fetch when a callback finds its caches cold */
+#endif
+
 /* Counts of samples are small: dividing them in 32 bits takes a fraction of the time. */
 #define DIVIDE(a, b) ((size_t)((uint32_t)(a) / (uint32_t)(b)))
 

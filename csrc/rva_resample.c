@@ -7,6 +7,10 @@
 #include "rva_kernel.h"
 #include "rva_polyphase.h"
 
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("O2") /* loops are in the kernels; here less code is less to fetch when a callback finds its caches cold */
+#endif
+
 /* Kernels read and write up to this many floats beyond what counts. */
 #define SLACK (2 * RVA_KERNEL_LANES_MAX)
 /* Half a chunk, what a half band looks around for, and what it has before its beginning. */
