@@ -9,6 +9,7 @@ import time
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -147,22 +148,32 @@ def test_a_pipe_that_ends_or_is_wrong_says_so_with_its_code(environment: dict[st
 
 def test_a_pipe_that_stalls_is_told_and_then_given_up(environment: dict[str, str], tmp_path: Path) -> None:
     with emulator(environment, tmp_path / "heard") as (url, _):
-        arguments = ["live", "--api-url", url, "--source", "-", "--mode", "open", "--pipe-timeout-ms", "1500"]
-        process = subprocess.Popen(
-            [*COMMAND, *arguments], env=environment, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stdin is not None
-        process.stdin.write("\0" * 16_384)
-        process.stdin.flush()  # and no more, without an end
-        process.wait(LIMIT_S)
-        process.stdin.close()
-        assert process.stderr is not None
-        said = process.stderr.read()
-        process.stderr.close()
+        arguments = ["live", "--api-url", url, "--source", "-", "--pipe-timeout-ms", "1500", "--json"]
+        with subprocess.Popen(
+            [*COMMAND, *arguments],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdin.write("\0" * 16_384)
+            process.stdin.flush()  # and no more, without an end
+            process.wait(LIMIT_S)
+            said = process.stderr.read()
+            told = [json.loads(line) for line in process.stdout]
     assert process.returncode == 3
     assert "stalled: nothing has come for 0.5 s" in said
     assert "nothing has come from standard input for 1.5 s" in said
     assert "Traceback" not in said
+    (stalled,) = [line for line in told if line["event"] == "CaptureEvent"]
+    assert (stalled["kind"], stalled["position_samples"]) == ("stalled", 8_192)
+    error = told[-1]
+    assert (error["event"], error["code"]) == ("error", "media_aborted")
+    assert datetime.fromisoformat(stalled["time"]) < datetime.fromisoformat(error["time"])
 
 
 @pytest.mark.row("meet the debug switch")
@@ -180,6 +191,7 @@ def test_the_debug_switches_tell_of_everything_but_secrets(environment: dict[str
         quiet = run(environment, "live", "--api-url", url, *arguments)
         ended(process)
     assert "/jwt" not in quiet.stderr
+    assert "HTTP" not in quiet.stderr, "the library's own log"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

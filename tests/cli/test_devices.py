@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_commands import emulator
 from tests.device.microphones import MakeMicrophones, Pcm
 
 pytestmark = pytest.mark.device
@@ -64,6 +65,52 @@ def test_the_demo_takes_the_microphone(environment: dict[str, str], tmp_path: Pa
     summary = json.loads(result.stdout.splitlines()[-1])
     assert summary["samples_lost"] == 0
     assert 31_000 < summary["samples_captured"] == summary["samples_received"] < 48_000
+
+
+def test_what_happens_to_the_microphone_is_in_the_json_lines(usb_microphone: MakeMicrophones, tmp_path: Path) -> None:
+    microphones = usb_microphone(Pcm("usbmic", (48_000,)))
+    environment = microphones.environment | {"RAVATAR_STATE_DIR": str(tmp_path / "state")}
+    with emulator(environment, tmp_path / "heard") as (url, _):
+        arguments = [
+            "live",
+            "--api-url",
+            url,
+            "--backend",
+            "alsa",
+            "--device",
+            "alsa:usbmic",
+            "--mode",
+            "open",
+            "--json",
+        ]
+        with subprocess.Popen(
+            [sys.executable, "-m", "ravatar_audio", *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        ) as live:
+            assert live.stdout is not None
+
+            def until(kind: str) -> dict[str, object]:
+                assert live.stdout is not None
+                for text in live.stdout:
+                    line: dict[str, object] = json.loads(text)
+                    if line.get("kind") == kind:
+                        return line
+                pytest.fail(f"no {kind}")
+
+            try:
+                assert until("no_constraints")["position_samples"] == 0
+                until("started")
+                microphones.control("usbmic", "unplug")
+                assert "ended the stream" in str(until("reopening")["message"])
+                microphones.control("usbmic", "ok")
+                assert until("reopened")["event"] == "CaptureEvent"
+            finally:
+                live.terminate()
+            assert live.wait(60) == 143
 
 
 def test_without_portaudio_the_command_says_what_to_install(environment: dict[str, str], tmp_path: Path) -> None:

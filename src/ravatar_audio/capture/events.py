@@ -1,7 +1,6 @@
 """What a source tells besides frames: kept for whoever asks, and logged."""
 
 import logging
-import time
 
 import trio
 
@@ -20,14 +19,10 @@ class Events:
     def __init__(self) -> None:
         self._sender, self._receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
 
-    def tell(self, source: str, kind: str, message: str) -> None:
-        """Something happened now."""
-        self.put(source, CaptureEvent(kind, time.monotonic(), message))
-
     def put(self, source: str, event: CaptureEvent) -> None:
         """An event; `source` is how the log names where it comes from."""
         level = logging.INFO if event.kind in _GOOD_NEWS else logging.WARNING
-        log.log(level, "%s: %s: %s", source, event.kind, event.message)
+        log.log(level, "source %r: %s: %s", source, event.kind, event.message)
         try:
             self._sender.send_nowait(event)
         except trio.WouldBlock:

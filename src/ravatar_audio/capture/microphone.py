@@ -12,7 +12,6 @@ import trio
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.devices import Device, layout_text
 from ravatar_audio.capture.drift import Drift
-from ravatar_audio.capture.events import Events
 from ravatar_audio.capture.line import BACKENDS, Line, Wanted
 from ravatar_audio.capture.memory import lock_memory
 from ravatar_audio.capture.moves import MoveWatch
@@ -22,7 +21,7 @@ from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
-from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
+from ravatar_audio.capture.watchdog import Watchdog
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics
@@ -138,7 +137,6 @@ class Microphone(Source):
         self._line_lock = trio.Lock()
         self._last_frame: Frame | None = None  # given out, and not looked at yet
         self._watchdog, self._drift = Watchdog(), Drift()
-        self._events = Events()
         self.name = "microphone"
         self.reopenings = 0
 
@@ -171,18 +169,8 @@ class Microphone(Source):
         """The device that is open now; None while there is none."""
         return self._line.device if self._line else None
 
-    def events(self) -> trio.MemoryReceiveChannel[CaptureEvent]:
-        """What happened besides frames, for `async for`; ends when the microphone is closed.
-
-        Events come about while frames are taken, by whichever task does that.
-        """
-        return self._events.receiver()
-
-    def _tell(self, kind: str, message: str) -> None:
-        self._put(CaptureEvent(kind, self._system.now_s(), message))
-
-    def _put(self, event: CaptureEvent) -> None:
-        self._events.put(f"microphone {self.name!r}", event)
+    def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
+        super()._tell(kind, message, self._system.now_s() if at_s is None else at_s)
 
     async def _open(self) -> None:
         if self._is_used:
@@ -271,7 +259,7 @@ class Microphone(Source):
         if frame is not None:
             self._drift.add(frame)
             for event in self._watchdog.look_at(frame):
-                self._put(event)
+                self._events.put(self.name, event)
 
     def _take(self) -> Frame | None:
         while self._earlier:

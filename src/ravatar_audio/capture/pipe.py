@@ -9,9 +9,7 @@ from collections.abc import Iterable
 import trio
 
 from ravatar_audio.capture.devices import layout_text
-from ravatar_audio.capture.events import Events
 from ravatar_audio.capture.source import Source, ring_capacity
-from ravatar_audio.capture.watchdog import CaptureEvent
 from ravatar_audio.capture.wav import WavHeader, parse_wav_header
 from ravatar_audio.errors import MediaAbortedError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
@@ -74,15 +72,10 @@ class PipeSource(Source):
         self._fd, self._stall_s, self._give_up_s, self._is_endless = fd, stall_s, give_up_s, is_endless
         self._heard = None if heard is None else tuple(heard)
         self._profile, self._gain_db, self._dc_block, self._ring_s = profile, gain_db, dc_block, ring_s
-        self._events = Events()
         self._is_pollable = True
         self._rest = b""
         self._unread_bytes: int | None = None  # of a WAV that says how long it is
         self._is_at_end = self._is_over = False
-
-    def events(self) -> trio.MemoryReceiveChannel[CaptureEvent]:
-        """What happened besides frames, for `async for`; ends when the source is closed."""
-        return self._events.receiver()
 
     async def _open(self) -> None:
         if os.isatty(self._fd):
@@ -153,7 +146,7 @@ class PipeSource(Source):
                 if patience.cancelled_caught:
                     # The first sound may take its time; when it is too much, that is an error all the same.
                     if has_stalled := self._chain is not None:
-                        self._events.tell(self.name, "stalled", f"nothing has come for {self._stall_s:g} s")
+                        self._tell("stalled", f"nothing has come for {self._stall_s:g} s")
                     await trio.lowlevel.wait_readable(self._fd)
         except trio.TooSlowError:
             raise MediaAbortedError(
@@ -168,7 +161,7 @@ class PipeSource(Source):
                 errno=errno.errorcode.get(error.errno or 0),
             ) from error
         if has_stalled:
-            self._events.tell(self.name, "recovered", "sound comes again")
+            self._tell("recovered", "sound comes again")
 
     async def _next(self) -> Frame | None:
         while (chain := self._chain) is not None:
@@ -214,7 +207,7 @@ class PipeSource(Source):
             raise RecorderError(f"{self.name} has ended before any sound came", advice=_WRITER_ADVICE)
         if self._is_endless:
             raise MediaAbortedError(said, advice=_WRITER_ADVICE)
-        self._events.tell(self.name, "ended", said)
+        self._tell("ended", said)
         if self._rest or self._unread_bytes:
             log.warning("%s", said)
 

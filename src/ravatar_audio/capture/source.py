@@ -1,6 +1,7 @@
 """What every source of frames is: an async context manager and iterator over one chain, with statistics."""
 
 import math
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
@@ -8,7 +9,9 @@ from typing import Self
 
 import trio
 
+from ravatar_audio.capture.events import Events
 from ravatar_audio.capture.stream import StreamStatistics
+from ravatar_audio.capture.watchdog import CaptureEvent
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.native import Chain, ChainStatistics
 
@@ -69,7 +72,8 @@ class Source(ABC):
 
     def __init__(self) -> None:
         self._chain: Chain | None = None
-        self._delivered_frames = self._delivered_samples = 0
+        self._events = Events()
+        self._delivered_frames = self._delivered_samples = self._position_samples = 0
         self._last_statistics = CaptureStatistics(*(0,) * 14)
 
     async def __aenter__(self) -> Self:
@@ -92,7 +96,20 @@ class Source(ABC):
             raise StopAsyncIteration
         self._delivered_frames += 1
         self._delivered_samples += frame.length_samples
+        self._position_samples = frame.position_samples + frame.length_samples
         return frame
+
+    def events(self) -> trio.MemoryReceiveChannel[CaptureEvent]:
+        """What happened besides frames, for `async for`; ends when the source is closed. Each event has one reader.
+
+        Events come about while frames are taken, by whichever task does that.
+        """
+        return self._events.receiver()
+
+    def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
+        """Something happened, now or at `at_s`."""
+        now_s = time.monotonic() if at_s is None else at_s
+        self._events.put(self.name, CaptureEvent(kind, now_s, message, self._position_samples))
 
     @abstractmethod
     async def _open(self) -> None:

@@ -109,6 +109,7 @@ class PacedSource(Source):
     async def aclose(self) -> None:
         await self.stop()
         self._close_chain()
+        self._events.close()
 
 
 class FileSource(PacedSource):

@@ -27,6 +27,8 @@ class CaptureEvent:
     kind: str
     at_s: float
     message: str
+    position_samples: int = 0
+    """Where in the sound, at 16 kHz as Frame counts: the end of the newest frame by then."""
 
 
 class Watchdog:
@@ -38,6 +40,7 @@ class Watchdog:
 
     def look_at(self, frame: Frame) -> Iterator[CaptureEvent]:
         """The events that begin or end with this frame."""
+        end_samples = frame.position_samples + frame.length_samples
         zeros = max((hop.zero_run_samples for hop in frame.hops), default=0)
         if not self._is_silent and zeros >= DIGITAL_SILENCE_S * RATE_HZ:
             self._is_silent = True
@@ -45,16 +48,20 @@ class Watchdog:
                 "digital_silence",
                 frame.captured_s,
                 f"nothing but zeros for {zeros / RATE_HZ:.1f} s: the microphone is muted, or dead",
+                end_samples,
             )
         elif self._is_silent and frame.peak > 0:
             self._is_silent = False
-            yield CaptureEvent("sound", frame.captured_s, "the microphone is heard again")
+            yield CaptureEvent("sound", frame.captured_s, "the microphone is heard again", end_samples)
         lost = frame.ring_lost_samples + frame.device_lost_samples
         if self._begins("overruns", frame, frame.discontinuity):
-            yield CaptureEvent("overruns", frame.captured_s, f"{lost} samples were lost")
+            yield CaptureEvent("overruns", frame.captured_s, f"{lost} samples were lost", end_samples)
         if self._begins("clipping", frame, frame.clipped >= CLIPPING_SHARE * FRAME_SAMPLES):
             yield CaptureEvent(
-                "clipping", frame.captured_s, f"{frame.clipped} samples at full scale: lower the microphone's gain"
+                "clipping",
+                frame.captured_s,
+                f"{frame.clipped} samples at full scale: lower the microphone's gain",
+                end_samples,
             )
 
     def _begins(self, kind: str, frame: Frame, happens: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -46,7 +47,7 @@ def command(
 
     For each it says what is fine, what is not, and what to do. The exit code is the first problem's.
     """
-    settings = load_settings(settings_file, given)
+    settings = load_settings(settings_file, given, log_level=logging.ERROR)  # warnings are findings
     findings: list[Finding] = []
 
     async def work() -> None:

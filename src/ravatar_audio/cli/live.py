@@ -2,15 +2,18 @@
 
 import dataclasses
 import json
+import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from ravatar_audio.api.messages import Reply
-from ravatar_audio.capture import open_source
-from ravatar_audio.cli.run import SectionedCommand, load_settings, log_to_stderr, run, settings_options
+from ravatar_audio.capture import CaptureEvent, open_source
+from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.cli.streaming import Streamed, stream
+from ravatar_audio.errors import RavatarError
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
 from ravatar_audio.turns import TurnEvent
 
@@ -55,7 +58,7 @@ REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "deb
     "--slot-wait", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds to wait while all are busy."
 )
 @click.option("--renew", is_flag=True, help="Begin a new session when the platform ends one.")
-@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary or the error last.")
 @settings_options(platform=PLATFORM, microphone=SOUND, pipe=PIPE, turns=TURNS, other=REST)
 def command(
     spec: str,
@@ -73,30 +76,34 @@ def command(
     goes up. In a terminal m mutes and unmutes, x cancels the turn. Without --mode the platform's vadEnabled decides
     between an open microphone and push-to-talk; any other --source than the microphone goes as it is.
 
+    With --json each line is an object with "time" and "event": Reply and the platform's other messages, LinkUp,
+    LinkLost, SessionRenewed; TurnEvent, and CaptureEvent for the microphone (stalled, recovered, reopening, reopened,
+    digital_silence, sound, overruns, clipping, source_changed, no_constraints, ...), both with "kind" and
+    "position_samples" at 16 kHz; last "summary", or "error" with code, message and advice.
+
     Every option can also be set in the environment (RAVATAR_API_URL, RAVATAR_DEVICE, ...) or in a TOML file.
     """
-    settings = load_settings(settings_file, given)
+    is_service = not (as_json or sys.stderr.isatty())
+    settings = load_settings(settings_file, given, log_level=logging.INFO if is_service else logging.WARNING)
     if settings.mode == "auto" and spec != "mic":
         settings = dataclasses.replace(settings, mode="open")
-    if not (sys.stderr.isatty() or as_json):
-        log_to_stderr()
+
+    def tell(line: dict[str, Any]) -> None:
+        if as_json:
+            click.echo(json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds")} | line))
 
     def show(event: LiveEvent) -> None:
-        if as_json:
-            click.echo(json.dumps(as_plain(event), default=str))
-        elif text := as_text(event):
+        tell(as_plain(event))
+        if not as_json and (text := as_text(event)):
             click.echo(f"\r\x1b[K{text}" if sys.stderr.isatty() and sys.stdout.isatty() else text)
-
-    def show_turn(event: TurnEvent) -> None:
-        if as_json:
-            click.echo(json.dumps(as_plain(event)))
 
     async def work() -> None:
         streamed = await stream(
             settings,
             open_source(settings, spec),
             on_event=show,
-            on_turn=show_turn,
+            on_turn=lambda event: tell(as_plain(event)),
+            on_capture=lambda event: tell(as_plain(event)),
             seconds=seconds,
             linger_s=linger,
             slot_wait_s=slot_wait,
@@ -104,9 +111,15 @@ def command(
             with_meter=sys.stderr.isatty(),
         )
         result = summary(streamed)
-        click.echo(json.dumps(result) if as_json else table(result), err=not as_json)
+        tell(result)
+        if not as_json:
+            click.echo(table(result), err=True)
 
-    run(work)
+    try:
+        run(work)
+    except RavatarError as error:
+        tell({"event": "error", "code": error.code, "message": error.message, "advice": error.advice})
+        raise
 
 
 def as_text(event: LiveEvent) -> str | None:
@@ -124,7 +137,7 @@ def as_text(event: LiveEvent) -> str | None:
             return None
 
 
-def as_plain(event: LiveEvent | TurnEvent) -> dict[str, Any]:
+def as_plain(event: LiveEvent | TurnEvent | CaptureEvent) -> dict[str, Any]:
     """An event as JSON: its kind and its fields."""
     fields = {item.name: getattr(event, item.name) for item in dataclasses.fields(event)}
     return {"event": type(event).__name__} | {name: value for name, value in fields.items() if _is_plain(value)}

@@ -103,26 +103,22 @@ def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]]
     return decorate
 
 
-def load_settings(settings_file: str | None, given: dict[str, Any]) -> Settings:
-    """Settings of a command, and the debug log switched on if they say so."""
+def load_settings(settings_file: str | None, given: dict[str, Any], *, log_level: int = logging.WARNING) -> Settings:
+    """Settings of a command; the log goes to standard error from `log_level` on, with debug = true all of it."""
     settings = Settings.load(settings_file, **given)
-    if settings.debug:
-        log_to_stderr(logging.DEBUG)
+    _log_to_stderr(logging.DEBUG if settings.debug else log_level)
     return settings
 
 
-def log_to_stderr(level: int = logging.INFO) -> None:
-    """Show the package's log from this level on; a level that was set before stays."""
-    package = logging.getLogger("ravatar_audio")
-    if package.level:
-        return
+def _log_to_stderr(level: int) -> None:
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.WARNING,  # of other packages; the HTTP library would tell addresses, tokens and all
-        format="%(asctime)s.%(msecs)03d %(name)s %(message)s",
+        # In a terminal a meter may stand in the line.
+        format=("\r\x1b[K" if sys.stderr.isatty() else "") + "%(asctime)s.%(msecs)03d %(name)s %(message)s",
         datefmt="%H:%M:%S",
     )
-    package.setLevel(level)
+    logging.getLogger("ravatar_audio").setLevel(level)
 
 
 def _click_type(annotation: Any) -> type:

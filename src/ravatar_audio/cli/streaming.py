@@ -1,5 +1,6 @@
 """What `live` and `demo` share: a source's turns streamed to a live session, with a meter, until the end."""
 
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import click
 import trio
 
-from ravatar_audio.capture import CaptureStatistics, Source
+from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Source
 from ravatar_audio.cli.controls import KEYS, SIGNALS, control
 from ravatar_audio.cli.meter import Meter, gate_state
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
@@ -52,6 +53,7 @@ async def stream(
     *,
     on_event: Callable[[LiveEvent], None],
     on_turn: Callable[[TurnEvent], None] = lambda event: None,
+    on_capture: Callable[[CaptureEvent], None] = lambda event: None,
     seconds: float | None = None,
     linger_s: float = 0.0,
     slot_wait_s: float = 0.0,
@@ -61,6 +63,7 @@ async def stream(
     """Stream `source` until its end, or for `seconds`; then wait `linger_s` for answers. Raises the session's error.
 
     Turns are taken as the settings say. Keys and signals control them, but for an open microphone without a terminal.
+    `on_capture` hears of all that happened to the source, also of what ended it.
     """
 
     def rest() -> str:
@@ -76,6 +79,7 @@ async def stream(
     meter = Meter(rest) if with_meter else None
     turns = TurnSource.from_settings(settings, source, on_event=note, on_frame=meter.show if meter else None)
     live = LiveSession(settings, turns, slot_wait_s=slot_wait_s, renew=renew)
+    source_events = source.events()
     try:
         async with turns, live, trio.open_nursery() as nursery:
 
@@ -83,12 +87,17 @@ async def stream(
                 async for event in live.events():
                     on_event(event)
 
+            async def report_source() -> None:
+                async for event in source_events:
+                    on_capture(event)
+
             async def stop_in_time() -> None:
                 if seconds is not None:
                     await trio.sleep(seconds)
                     await source.stop()
 
             nursery.start_soon(report)
+            nursery.start_soon(report_source)
             has_keyboard = await nursery.start(control, turns)
             log.info("mode %s; %s", turns.gate.mode, KEYS if has_keyboard else SIGNALS)
             if has_keyboard and turns.gate.mode is Mode.PTT:
@@ -100,6 +109,9 @@ async def stream(
     finally:
         if meter:
             meter.close()
+        with source_events, contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
+            while True:
+                on_capture(source_events.receive_nowait())
     return Streamed(source.statistics(), turns.gate.statistics(), live.statistics())
 
 
