@@ -113,7 +113,9 @@ def test_what_happens_to_the_microphone_is_in_the_json_lines(usb_microphone: Mak
             assert live.wait(60) == 143
 
 
-def test_without_portaudio_the_command_says_what_to_install(environment: dict[str, str], tmp_path: Path) -> None:
+def test_without_portaudio_and_hardware_the_command_says_what_to_install(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     (tmp_path / "pyaudio.py").write_text('raise ImportError("libportaudio.so.2: cannot open shared object file")\n')
     shadowed = environment | {"PYTHONPATH": f"{tmp_path}:{environment['PYTHONPATH']}"}
     for arguments in (["devices"], ["demo", "--mic"]):

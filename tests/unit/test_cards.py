@@ -1,13 +1,18 @@
 """Devices by identity: what the kernel says about its cards, and how that meets PortAudio's list."""
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from ravatar_audio.capture import Device, choose_device
+from ravatar_audio.capture import Device, alsa, choose_device
 from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices
 from ravatar_audio.capture.finding import merged
-from ravatar_audio.errors import DeviceNotFoundError
+from ravatar_audio.capture.line import Line, Wanted
+from ravatar_audio.cli.devices import command
+from ravatar_audio.errors import DeviceNotFoundError, RecorderError
 
 CARDS = """\
  0 [PCH            ]: HDA-Intel - HDA Intel PCH
@@ -116,6 +121,33 @@ def test_hardware_is_listed_once_and_by_the_kernel() -> None:
         ("ReSpeaker 4 Mic Array", "alsa", True),
         ("pulse", "portaudio", False),
     ]
+
+
+@pytest.fixture
+def _without_portaudio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyaudio", None)
+    monkeypatch.setattr(alsa, "list_hardware", lambda: [ARRAY])
+
+
+@pytest.mark.usefixtures("_without_portaudio")
+def test_without_portaudio_hardware_is_listed_and_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = CliRunner().invoke(command, ["--json"])
+    assert result.exit_code == 0
+    assert [item["card_id"] for item in json.loads(result.stdout)] == ["Array"]
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Only hardware is listed")
+    assert "libportaudio2" in line
+    monkeypatch.setattr(alsa, "list_hardware", list)
+    assert isinstance(CliRunner().invoke(command).exception, RecorderError), "nothing can be listed"
+
+
+@pytest.mark.usefixtures("_without_portaudio")
+def test_without_portaudio_the_only_hardware_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    abilities = alsa.Abilities(1, 2, (48_000,), ("int16",), is_hardware=True)
+    monkeypatch.setattr(alsa, "probe", lambda pcm: abilities)
+    assert Line(Wanted(None, None, None, None, 0.01, 0.1, "auto")).device == ARRAY
+    with pytest.raises(RecorderError, match="PyAudio cannot be loaded"):
+        Line(Wanted(None, None, None, None, 0.01, 0.1, "portaudio"))
 
 
 def test_a_sound_server_stays_the_default() -> None:

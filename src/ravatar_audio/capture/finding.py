@@ -5,6 +5,7 @@ servers and other systems; its own view of the hardware is left out, as it is a 
 """
 
 import dataclasses
+import logging
 import re
 from collections.abc import Mapping
 
@@ -12,7 +13,9 @@ from ravatar_audio.capture import alsa
 from ravatar_audio.capture.cards import list_capture_devices
 from ravatar_audio.capture.devices import Device, choose_device
 from ravatar_audio.capture.portaudio import PortAudio
-from ravatar_audio.errors import DeviceNotFoundError, MediaError
+from ravatar_audio.errors import DeviceNotFoundError, MediaError, RecorderError
+
+log = logging.getLogger(__name__)
 
 _HARDWARE_NAME = re.compile(r"\((hw:\d+,\d+)\)$")
 
@@ -20,11 +23,24 @@ _HARDWARE_NAME = re.compile(r"\((hw:\d+,\d+)\)$")
 def list_devices() -> list[Device]:
     """The input devices of this system. Blocks for a moment: in trio, call it through trio.to_thread.run_sync.
 
-    Raises RecorderError when PortAudio cannot be used.
+    Without PortAudio these are the kernel's own devices; the log says so. Raises RecorderError where there are none.
     """
-    with PortAudio() as portaudio:
-        listed = portaudio.devices()
-    return [_with_abilities(device) for device in with_hardware(listed)]
+    devices, missing = find_devices()
+    if missing is not None:
+        log.warning("only hardware is listed: %s", missing.message)
+    return devices
+
+
+def find_devices() -> tuple[list[Device], RecorderError | None]:
+    """As list_devices(), with the reason why PortAudio's share is missing."""
+    try:
+        with PortAudio() as portaudio:
+            listed = portaudio.devices()
+    except RecorderError as error:
+        if hardware := alsa.list_hardware():
+            return hardware, error
+        raise
+    return [_with_abilities(device) for device in with_hardware(listed)], None
 
 
 def _with_abilities(device: Device) -> Device:

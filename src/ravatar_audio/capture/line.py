@@ -78,7 +78,13 @@ class Line:
             return choose_device(alsa.list_hardware(), wanted.selector)
         if wanted.backend == "auto" and (found := find_without_portaudio(wanted.selector)):
             return found
-        self._portaudio = PortAudio()
+        try:
+            self._portaudio = PortAudio()
+        except RecorderError as error:
+            is_missing = isinstance(error.__cause__, ImportError)
+            if wanted.backend != "auto" or not is_missing or not (hardware := alsa.list_hardware()):
+                raise
+            return choose_device(hardware, wanted.selector)
         listed = self._portaudio.devices()
         if wanted.backend == "auto":
             listed = with_hardware(listed)

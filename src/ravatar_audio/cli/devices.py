@@ -7,7 +7,8 @@ import sys
 
 import click
 
-from ravatar_audio.capture import Device, list_devices
+from ravatar_audio.capture import Device
+from ravatar_audio.capture.finding import find_devices
 from ravatar_audio.errors import DeviceNotFoundError
 
 
@@ -19,7 +20,9 @@ def command(as_json: bool) -> None:
     --device takes a selector as listed (usb:VID:PID, card:ID), a name, or a part of a name that fits only one. These
     survive a reboot and replugging; a number (PortAudio's index) does not.
     """
-    devices = list_devices()
+    devices, missing = find_devices()
+    if missing is not None:
+        click.echo(f"Only hardware is listed, no sound server: {missing.message}. {missing.advice}", err=True)
     if as_json:
         click.echo(json.dumps([_as_dict(device) for device in devices]))
     elif devices:

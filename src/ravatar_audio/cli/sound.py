@@ -8,9 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 
 import trio
 
-from ravatar_audio.capture import Device, choose_device, list_devices
+from ravatar_audio.capture import Device, choose_device
 from ravatar_audio.capture.access import Access, look_at_access
 from ravatar_audio.capture.causes import true_cause
+from ravatar_audio.capture.finding import find_devices
 from ravatar_audio.capture.holders import Holder, holders_of
 from ravatar_audio.capture.servers import PROGRAMS, Servers, Source, ask_default_source, look_at_servers
 from ravatar_audio.cli.checks import Finding
@@ -40,11 +41,14 @@ async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIter
 async def device_checks(settings: Settings, listen_s: float) -> AsyncIterator[Finding]:
     """The devices, the one that the settings choose, and what it sends."""
     try:
-        devices = await trio.to_thread.run_sync(list_devices)
+        devices, missing = await trio.to_thread.run_sync(find_devices)
         if not devices:
             nothing = DeviceNotFoundError("no microphone was found")
             raise await trio.to_thread.run_sync(true_cause, nothing, settings.device)
         found = Finding("devices", "fine", "\n".join(map(in_a_line, devices)))
+        if missing is not None:
+            said = f"{found.text}\nonly hardware, no sound server: {missing.message}"
+            found = Finding("devices", "warning", said, missing.advice)
     except MediaError as error:
         found = failed("devices", error)
     yield found
