@@ -3,8 +3,9 @@
 The least program that streams a microphone with this package (over wss, in the clear too; and one that only listens to
 the microphone), beside the usual pipeline on asyncio and on trio (benches/baselines), each in a process of its own, all
 at the same time (each is started when the one before has its first frame), from one virtual USB microphone at 48 kHz to
-an emulator. Memory is what is resident, shared libraries included, as the system counts it after some seconds; CPU is
-user and system time of the whole process.
+an emulator. The floor beside them is a C program that reads the same microphone, 10 ms at a time, and no more.
+Memory is what is resident, shared libraries included, as the system counts it after some seconds; CPU is user and
+system time of the whole process.
 """
 
 import subprocess
@@ -21,7 +22,7 @@ import psutil
 import trustme
 
 from .harness import Report, interleave, median, progress, running, this_module
-from .virtual_microphone import PLUGIN_NAME, PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_shared
+from .virtual_microphone import HERE, PLUGIN_NAME, PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_program, build_shared
 
 GOALS = {"cpu": 0.5, "resident": 60.0, "threads": 4.0, "first": 1.0}
 UNITS = {"cpu": "% of a core", "resident": "MB", "threads": "threads", "files": "files", "first": "s"}
@@ -32,6 +33,7 @@ WORDS = {
     "files": "open files",
     "first": "start to first frame captured",
 }
+FLOOR = "a C program that only reads the microphone"
 IMPORTS = {
     "ours": "from ravatar_audio import LiveSession, Microphone, Settings; import trio",
     "usual, asyncio": "import asyncio, base64, json, numpy, pyaudio, soxr, websockets.asyncio.client",
@@ -91,7 +93,9 @@ def add_streams(report: Report, footprints: Mapping[str, Footprint]) -> None:
         for thread, cpu in split[name].items():
             report.at_most(f"CPU of {thread}, {name}", cpu, "% of a core")
     report.stages("CPU by thread", split, "% of a core")
-    report.note("the audio thread's CPU holds what the virtual microphone costs, which runs in it")
+    report.note(
+        f"the audio thread's CPU holds what the virtual microphone and its reading cost, which {FLOOR} costs as well"
+    )
 
 
 def measure(folder: Path, settle_s: float, seconds: float) -> dict[str, Footprint]:
@@ -121,6 +125,7 @@ def measure(folder: Path, settle_s: float, seconds: float) -> dict[str, Footprin
             "ours, only listening": this_module("footprint_child", "idle"),
             "usual, asyncio, wss": this_module("baselines", "asyncio", *usual),
             "usual, trio, wss": this_module("baselines", "trio", *usual),
+            FLOOR: [str(build_program(HERE / "reader.c", folder / "reader", "-lasound"))],
         }
         programs = {
             name: stack.enter_context(_Program(command, environment, folder / f"{number}.log"))

@@ -15,7 +15,7 @@
  *       hint { show on  description "..." }
  *   }
  *
- * The control file's first word is what the device does, looked at whenever it is opened or polled:
+ * The control file's first word is what the device does, looked at when it is opened or polled, once a millisecond:
  *   ok                         works
  *   eacces | ebusy | enodev    opening fails with that error
  *   unplug                     what a USB microphone does: an overrun first, then no such device
@@ -50,6 +50,7 @@ typedef struct {
     int timer_fd, lock_fd;
     char control[512];
     struct timespec control_changed;
+    int64_t look_again_ns; /* libasound asks some ten times a block, and a stat costs more than the rest */
     condition condition;
     bool unplug_was_overrun; /* the overrun that comes before an unplug has been reported */
     int64_t epoch_ns;        /* of the first start; 0 before it */
@@ -91,6 +92,9 @@ static void read_control(const char *path, char *word, size_t size, long *number
 
 static void look_at_control(microphone *mic) {
     struct stat status;
+    int64_t asked_ns = now_ns();
+    if (asked_ns < mic->look_again_ns) return;
+    mic->look_again_ns = asked_ns + 1000000;
     if (!*mic->control || stat(mic->control, &status)) return;
     if (!memcmp(&status.st_mtim, &mic->control_changed, sizeof status.st_mtim)) return;
     mic->control_changed = status.st_mtim;

@@ -82,11 +82,16 @@ class VirtualMicrophones:
 
 def build_shared(source: Path, target: Path, *libraries: str) -> Path:
     """A shared library from one C file; raises Missing where there is no compiler."""
+    return build_program(source, target, "-shared", "-fPIC", "-DPIC", *libraries)
+
+
+def build_program(source: Path, target: Path, *flags: str) -> Path:
+    """A program from one C file; raises Missing where there is no compiler."""
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler.split()[0]) is None:
         raise Missing("needs a C compiler: sudo apt-get install gcc libc6-dev")
-    flags = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-shared", "-fPIC", "-DPIC", "-Wall", "-Wextra", "-Werror"]
-    subprocess.run([*compiler.split(), *flags, str(source), "-o", str(target), *libraries], check=True)
+    always = ["-std=c11", "-D_GNU_SOURCE", "-O2", "-Wall", "-Wextra", "-Werror"]
+    subprocess.run([*compiler.split(), *always, str(source), "-o", str(target), *flags], check=True)
     return target
 
 
