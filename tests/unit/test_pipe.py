@@ -177,13 +177,19 @@ async def test_what_follows_the_sound_in_a_wav_stream_is_not_played(caplog: pyte
     assert "1000 bytes short" in caplog.text
 
 
-async def test_a_descriptor_that_is_not_open_or_a_terminal_is_refused() -> None:
+async def test_a_descriptor_that_is_not_open_is_refused() -> None:
     read_fd, write_fd = os.pipe()
     os.close(read_fd)
     os.close(write_fd)
     with pytest.raises((RecorderError, MediaAbortedError), match="cannot be read"):
         await PipeSource(read_fd).__aenter__()
-    terminal, other = os.openpty()
+
+
+async def test_a_terminal_is_refused() -> None:
+    try:
+        terminal, other = os.openpty()
+    except OSError as error:
+        pytest.skip(f"no terminals here: {error}")
     try:
         with pytest.raises(SettingsError, match="terminal") as caught:
             await PipeSource(other).__aenter__()
