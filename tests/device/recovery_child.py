@@ -11,7 +11,6 @@ import resource
 import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +47,7 @@ async def main(request: dict[str, Any]) -> None:
         async for frame in microphone:
             yield frame
             async with news:
-                frames.append(replace(frame, pcm=b"", hop_data=b""))
+                frames.append(frame._replace(pcm=b"", hop_data=b""))
                 news.notify_all()
 
     async def two_more() -> None:

@@ -203,7 +203,7 @@ def test_a_button_let_go_while_nothing_is_captured_ends_the_turn_with_the_first_
     outcomes = play(gate, sound_at(0, 20_480), [(10_000, Gate.press)])
     outcomes += gate.release(time_of(20_480) + 3.0)
     late = make_frame(sound_at(20_480, 4_096), 20_480)
-    late = Frame(**{name: getattr(late, name) for name in Frame.__slots__} | {"captured_s": late.captured_s + 5.0})
+    late = late._replace(captured_s=late.captured_s + 5.0)
     outcomes += gate.feed(late)
     assert spans(outcomes) == [(5_200, 20_480 + 3_200)]
 

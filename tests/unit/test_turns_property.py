@@ -1,7 +1,6 @@
 """Any sequence of controls, frames, gaps and flushes: positions monotonic, turns disjoint, conservation exact."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -117,7 +116,7 @@ class AnythingGoes(RuleBasedStateMachine):
             pcm += 16_384 - 1
         frame = make_frame(pcm, start, seq=self.seq, ring_lost=ring_lost, device_lost=device_lost)
         self.clock_s += device_lost / 16_000
-        frame = replace(frame, captured_s=frame.captured_s + self.clock_s)
+        frame = frame._replace(captured_s=frame.captured_s + self.clock_s)
         self.outcomes += self.gate.feed(frame)
         self.sound |= dict(zip(range(start + self.offset, start + self.offset + length), pcm.tolist(), strict=True))
         self.lost += ring_lost + device_lost

@@ -249,7 +249,7 @@ class Gate:
         if self._anchor is None and self._has_begun:
             self._offset = self._tape.end - (frame.position_samples - frame.ring_lost_samples)
         if self._offset:
-            frame = replace(frame, position_samples=frame.position_samples + self._offset)
+            frame = frame._replace(position_samples=frame.position_samples + self._offset)
         if frame.position_samples < self._tape.end and self._has_begun:
             raise ValueError(
                 f"frame {frame.seq} begins at sample {frame.position_samples - self._offset}, which was fed before; "
@@ -319,7 +319,7 @@ class Gate:
                 return
             frame = tape.read(stop, self._seq)
             if self._turn_samples == 0 and (frame.ring_lost_samples or frame.device_lost_samples):
-                frame = replace(frame, ring_lost_samples=0, device_lost_samples=0, discontinuity=False)
+                frame = frame._replace(ring_lost_samples=0, device_lost_samples=0, discontinuity=False)
             self._seq += 1
             self._turn_samples += frame.length_samples
             self._given += frame.length_samples

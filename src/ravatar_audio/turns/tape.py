@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame
@@ -60,7 +59,7 @@ class Tape:
         start, first = self.front, self._frames[0]
         assert start < to <= min(start + FRAME_SAMPLES, self.end)
         if start == first.position_samples and to == start + first.length_samples:
-            frame = first if first.seq == seq else replace(first, seq=seq)
+            frame = first if first.seq == seq else first._replace(seq=seq)
         else:
             frame = self._joined(start, to, seq)
         self._leave(to)
