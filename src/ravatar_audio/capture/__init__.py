@@ -5,7 +5,9 @@ microphone      a device as an async iterator of frames, watched and opened agai
 opener          its device or the stand-in, opened into a chain
 recovery        attempts to open it again
 system          the machine below it: time, devices, threads; a test has another
+liveness        stalls, and when a stream must be opened again (pure)
 watchdog, drift what can go wrong without an error; the device's clock (pure)
+chains          what is left of devices that were used before
 arrivals, moves devices that come and go; a sound server that moves a stream
 sources, pipe   files and synthetic sound; raw PCM or WAV from another program
 opening         which source the user means by "mic", "-", a path, "synthetic:speech"

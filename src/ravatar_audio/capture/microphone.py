@@ -1,18 +1,18 @@
 """The microphone: a device stream that pushes into a chain, as an async iterator of frames."""
 
-import errno
 import logging
 import math
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, Self
 
 import trio
 
 from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.chains import EarlierChains
 from ravatar_audio.capture.devices import Device, layout_text
 from ravatar_audio.capture.drift import Drift
 from ravatar_audio.capture.line import BACKENDS, Line, Wanted
+from ravatar_audio.capture.liveness import Liveness
 from ravatar_audio.capture.memory import lock_memory
 from ravatar_audio.capture.moves import MoveWatch
 from ravatar_audio.capture.opener import Opened, Opener
@@ -33,8 +33,6 @@ OPEN_TIMEOUT_S = 10.0
 """For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
 CLOSE_TIMEOUT_S = 5.0
 """For stopping; streams of one process wait for each other here, as PortAudio takes one call at a time."""
-FIRST_BLOCK_TIMEOUT_S = 5.0
-"""A device may take longer to deliver its first block than any other."""
 LOOK_BACK_S = 5.0
 """How long after its opening, or after a failed return, a stand-in is kept before the device is looked for again."""
 
@@ -119,18 +117,16 @@ class Microphone(Source):
         wanted = Wanted(device, rate_hz, channels, format, block_s, max(buffer_s, 4 * block_s), backend)
         self._opener = Opener(self._system, wanted, stand_in, is_strict=strict, chain_options=chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
-        self._stall_s = max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0)
-        self._look_again_in_s = self._stall_s / 2
-        self._reopen_s, self._recover_s = max(reopen_s, self._stall_s), recover_s
+        self._liveness = Liveness(max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
+        self._recover_s = recover_s
         self._stand_in_after_s = stand_in_after_s
         self._locks_memory = lock_memory
         self._line: Line | None = None
         self._wake: Wake | None = None
         self._arrivals: Arrivals | None = None
         self._is_used = self._is_stopped = self._is_at_end = False
-        self._is_stalled = self._is_left_behind = self._is_stand_in = False
-        self._earlier: deque[Chain] = deque()  # of other devices, with frames that are still to be taken
-        self._gone: ChainStatistics | None = None  # of chains before those
+        self._is_left_behind = self._is_stand_in = False
+        self._earlier = EarlierChains()
         self._recovery: Recovery[Opened] | None = None
         self._lookout: Recovery[bool] | None = None  # for the device, while the stand-in runs
         self._moves: MoveWatch | None = None
@@ -208,7 +204,7 @@ class Microphone(Source):
         line, request = opened.line, opened.line.request
         if self._chain not in (None, opened.chain):
             assert self._chain is not None
-            self._earlier.append(self._chain)
+            self._earlier.add(self._chain)
         self._line, self._chain, self._is_stand_in = line, opened.chain, opened.is_stand_in
         self.name, self.backend = line.device.name, _stream_of(line).backend
         self.rate_hz, self.channels, self.format = request.sample_layout
@@ -262,29 +258,25 @@ class Microphone(Source):
                 self._events.put(self.name, event)
 
     def _take(self) -> Frame | None:
-        while self._earlier:
-            if (frame := self._earlier[0].take()) is not None:
-                return frame
-            with self._earlier.popleft() as done:
-                self._gone = self._gone + done.statistics() if self._gone else done.statistics()
-        return self._chain.take() if self._chain else None
+        frame = self._earlier.take()
+        return self._chain.take() if frame is None and self._chain else frame
 
     def _patience(self) -> tuple[float, Arrivals | None]:
         waiting = self._recovery or self._lookout
         if waiting is None:
-            return self._look_again_in_s, None
+            return self._liveness.look_again_in_s, None
         patience_s = waiting.patience_s
-        return (patience_s if self._recovery else min(patience_s, self._look_again_in_s)), self._arrivals
+        return (patience_s if self._recovery else min(patience_s, self._liveness.look_again_in_s)), self._arrivals
 
     async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
         """See whether the stream is well, or get on with opening it again; raises when that is not to be."""
         if self._recovery is not None:
             if (opened := self._recovery.step()) is not None:
-                self._recovery, self._is_stalled = None, False
+                self._recovery, self._liveness.is_stalled = None, False
                 self._take_over(opened)
                 self.reopenings += 1
                 self._tell("reopened", f"{opened.line.device} is open again")
-        elif self._line is not None and (reason := self._reason_to_reopen(_stream_of(self._line).statistics())):
+        elif self._line is not None and (reason := self._reason_to_reopen(self._line)):
             if self._recover_s <= 0:
                 raise reason
             await self._begin_recovery(reason, chain, wake)
@@ -293,6 +285,12 @@ class Microphone(Source):
         elif self._lookout is not None and self._has_returned(self._lookout):
             back = MediaAbortedError("the microphone that was missing is back")
             await self._begin_recovery(back, chain, wake)
+
+    def _reason_to_reopen(self, line: Line) -> MediaError | None:
+        stream, now_s = _stream_of(line).statistics(), self._system.now_s()
+        for kind, message in self._liveness.look(stream, now_s):
+            self._tell(kind, message)
+        return self._liveness.reason_to_reopen(stream, now_s, self.name)
 
     def _has_returned(self, lookout: Recovery[bool]) -> bool:
         try:
@@ -312,7 +310,7 @@ class Microphone(Source):
                 raise reason
             # Coming from the stand-in, it is the first thing to go back to.
             stand_in_from_s = self._system.now_s() + (0.0 if self._is_stand_in else self._stand_in_after_s)
-            before = self._statistics_before()
+            before = self._earlier.statistics()
 
             def open_again() -> Opened:
                 or_stand_in = self._system.now_s() >= stand_in_from_s
@@ -329,34 +327,6 @@ class Microphone(Source):
                 system=self._system,
             )
         self._tell("reopening", reason.message)
-
-    def _reason_to_reopen(self, stream: StreamStatistics) -> MediaError | None:
-        """Why the stream cannot go on as it is, or None; tells stalls and their end."""
-        now_s = self._system.now_s()
-        since_s = now_s - (stream.last_block_s or stream.opened_s)
-        if stream.has_finished:
-            return MediaAbortedError(
-                f"the microphone {self.name!r} ended the stream after {stream.blocks} blocks",
-                errno=errno.errorcode.get(-stream.finish_code),
-            )
-        if stream.last_block_s is None:
-            if since_s < FIRST_BLOCK_TIMEOUT_S:
-                self._look_again_in_s = self._stall_s / 2
-                return None
-            return RecorderError(f"the microphone {self.name!r} sent nothing for {FIRST_BLOCK_TIMEOUT_S:g} s")
-        # No sooner than a stall could begin: with nothing to see, each look would cost more than a frame's way out.
-        self._look_again_in_s = max(self._stall_s - since_s, 0.0) + self._stall_s / 50
-        if since_s > self._stall_s and not self._is_stalled:
-            self._is_stalled = True
-            self._tell("stalled", f"nothing has come for {since_s:.2f} s")
-        elif since_s <= self._stall_s and self._is_stalled:
-            self._is_stalled = False
-            self._tell("recovered", "sound comes again")
-        if self._is_stalled:
-            self._look_again_in_s = self._stall_s / 2
-        if since_s > self._reopen_s:
-            return MediaAbortedError(f"the microphone {self.name!r} has sent nothing for {since_s:.2f} s")
-        return None
 
     async def _close_line(self) -> bool:
         """Whether the stream has ended: if not, its thread may push, and chain and wake-up must live on, unused."""
@@ -380,15 +350,8 @@ class Microphone(Source):
         self._line = None
         return not self._is_left_behind
 
-    def _statistics_before(self) -> ChainStatistics | None:
-        """Of all chains but the one that is fed."""
-        total = self._gone
-        for chain in self._earlier:
-            total = total + chain.statistics() if total else chain.statistics()
-        return total
-
     def _chain_statistics(self, chain: Chain) -> ChainStatistics:
-        before = self._statistics_before()
+        before = self._earlier.statistics()
         return before + chain.statistics() if before else chain.statistics()
 
     @property
@@ -432,8 +395,7 @@ class Microphone(Source):
             wake, self._wake = self._wake, None
             if wake is not None:
                 self.statistics()
-                chains, self._chain = [*self._earlier, self._chain], None
-                self._earlier.clear()
+                chains, self._chain = [*self._earlier.release(), self._chain], None
                 if self._is_left_behind:
                     _left_behind.append((chains, wake))
                 else:
