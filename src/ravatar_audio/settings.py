@@ -58,7 +58,9 @@ class Settings:
     strict: bool = _setting(
         False, "Refuse a rate, channels or a format that the device does not have, instead of taking its own."
     )
-    latency_ms: float = _setting(10.0, "Length of a device block in ms, as nearly as the device can.", low=1, high=100)
+    latency_ms: float | None = _setting(
+        None, "Length of a device block in ms, as nearly as the device can; default: 10.", low=1, high=100
+    )
     pipe_timeout_ms: int = _setting(
         10_000, "How long nothing may come from a pipe before that is an error; 0: any time.", low=0, high=86_400_000
     )

@@ -86,6 +86,7 @@ GOOD = listening.Heard(
     device="48000 Hz, 2 channels, int16",
     refusal="",
     backend="alsa",
+    block_s=0.01,
     seconds=2.0,
     samples=2 * RATE_HZ,
     peak=3_277,

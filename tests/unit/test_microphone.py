@@ -89,6 +89,22 @@ def fake_line(monkeypatch: pytest.MonkeyPatch) -> type[FakeLine]:
     return FakeLine
 
 
+@pytest.mark.parametrize(("asked_s", "is_told"), [(None, False), (0.02, False), (0.01, True), (0.1, True)])
+async def test_blocks_of_another_length_than_was_asked_for_are_told(asked_s: float | None, is_told: bool) -> None:
+    async with Microphone(block_s=asked_s) as microphone:
+        with microphone.events() as events:
+            for _ in range(16):
+                FakeLine.made[0].send(512)  # 32 ms
+            await anext(microphone)
+            await microphone.stop()
+            [frame async for frame in microphone]
+            assert microphone.statistics().block_s == pytest.approx(0.032, rel=0.01)
+            await microphone.aclose()
+            told = [event.message async for event in events if event.kind == "invalid_media_constraints"]
+    assert len(told) == is_told
+    assert all("the device's are 32.0 ms" in message for message in told)
+
+
 async def test_stopping_gives_out_what_there_is_and_ends_the_iteration() -> None:
     async with Microphone() as microphone:
         FakeLine.made[0].send(FRAME_SAMPLES + 100)

@@ -22,7 +22,7 @@ class Events:
     def put(self, source: str, event: CaptureEvent) -> None:
         """An event; `source` is how the log names where it comes from."""
         level = logging.INFO if event.kind in _GOOD_NEWS else logging.WARNING
-        log.log(level, "source %r: %s: %s", source, event.kind, event.message)
+        log.log(level, "%s: %s: %s", source, event.kind, event.message)
         try:
             self._sender.send_nowait(event)
         except trio.WouldBlock:

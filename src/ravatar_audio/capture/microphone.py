@@ -21,14 +21,16 @@ from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
-from ravatar_audio.capture.watchdog import Watchdog
-from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
+from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
+from ravatar_audio.errors import ConstraintsError, MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics
 from ravatar_audio.settings import Settings
 
 log = logging.getLogger(__name__)
 
+DEFAULT_BLOCK_S = 0.010
+"""A block's length where none is asked for."""
 OPEN_TIMEOUT_S = 10.0
 """For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
 CLOSE_TIMEOUT_S = 5.0
@@ -49,9 +51,12 @@ class Microphone(Source):
     "float32", "uint8") are the device's own unless given. Where it does not have one of them its own are taken for all
     three, and the event "invalid_media_constraints" says so; with `strict` that is a ConstraintsError. `heard` are the
     channels to average (None: all), counted from 0. `profile`, `gain_db` and `dc_block` are the core's (see Chain). The
-    ring holds `ring_s` seconds for a busy program. Every `block_s` seconds the device delivers a block, or as nearly so
-    as it can; its buffer of `buffer_s`, or four blocks if that is longer, is how late the audio thread may be without a
-    loss.
+    ring holds `ring_s` seconds for a busy program.
+
+    The device delivers a block every `block_s` seconds (0.001 to 0.1; None: 0.010), or as nearly so as it can: the
+    statistics tell. Where it is more than twice or less than half of what was asked for, "invalid_media_constraints"
+    says so. The device's buffer of `buffer_s`, or four blocks if that is longer, is how late the audio thread may be
+    without a loss.
 
     `backend` is "alsa" (our own thread, Linux hardware), "portaudio" (C on PortAudio's thread), "pyaudio" (its Python
     callback, which loses sound when the interpreter is busy) or "auto": "alsa" for hardware that ALSA serves, as
@@ -83,7 +88,7 @@ class Microphone(Source):
         gain_db: float = 0.0,
         dc_block: bool = False,
         ring_s: float = 2.048,
-        block_s: float = 0.010,
+        block_s: float | None = None,
         buffer_s: float = 0.100,
         stall_s: float = 0.1,
         reopen_s: float = 1.0,
@@ -94,6 +99,7 @@ class Microphone(Source):
         lock_memory: bool = False,
     ) -> None:
         super().__init__()
+        self._asked_block_s, block_s = block_s, DEFAULT_BLOCK_S if block_s is None else block_s
         if backend not in BACKENDS:
             raise SettingsError(f"backend {backend!r} is unknown; it is one of {', '.join(BACKENDS)}")
         for name, value, low, high in (
@@ -125,7 +131,7 @@ class Microphone(Source):
         self._wake: Wake | None = None
         self._arrivals: Arrivals | None = None
         self._is_used = self._is_stopped = self._is_at_end = False
-        self._is_left_behind = self._is_stand_in = False
+        self._is_left_behind = self._is_stand_in = self._has_judged_blocks = False
         self._earlier = EarlierChains()
         self._recovery: Recovery[Opened] | None = None
         self._lookout: Recovery[bool] | None = None  # for the device, while the stand-in runs
@@ -153,7 +159,7 @@ class Microphone(Source):
             gain_db=settings.gain_db,
             dc_block=settings.dc_block,
             ring_s=settings.ring_ms / 1000,
-            block_s=settings.latency_ms / 1000,
+            block_s=None if settings.latency_ms is None else settings.latency_ms / 1000,
             backend=settings.backend,
             stand_in=settings.stand_in,
             stand_in_after_s=settings.stand_in_after_ms / 1000,
@@ -167,6 +173,9 @@ class Microphone(Source):
 
     def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
         super()._tell(kind, message, self._system.now_s() if at_s is None else at_s)
+
+    def _put(self, event: CaptureEvent) -> None:
+        self._events.put(f"microphone {self.name!r}", event)
 
     async def _open(self) -> None:
         if self._is_used:
@@ -197,7 +206,7 @@ class Microphone(Source):
         taken = layout_text(*opened.line.request.sample_layout)
         if opened.refusal is not None:
             self._tell(opened.refusal.code, f"{opened.refusal.message}; taken instead: {taken}")
-        elif not self._opener.has_constraints:
+        elif not self._opener.has_constraints and self._asked_block_s is None:
             self._tell("no_constraints", f"none were given; the device's own are taken: {taken}")
 
     def _take_over(self, opened: Opened) -> None:
@@ -208,6 +217,7 @@ class Microphone(Source):
         self._line, self._chain, self._is_stand_in = line, opened.chain, opened.is_stand_in
         self.name, self.backend = line.device.name, _stream_of(line).backend
         self.rate_hz, self.channels, self.format = request.sample_layout
+        self._has_judged_blocks = False
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
             line.device,
@@ -254,8 +264,22 @@ class Microphone(Source):
         frame, self._last_frame = self._last_frame, None
         if frame is not None:
             self._drift.add(frame)
+            if not self._has_judged_blocks:
+                self._judge_blocks(self._block_s)
             for event in self._watchdog.look_at(frame):
-                self._events.put(self.name, event)
+                self._put(event)
+
+    def _judge_blocks(self, block_s: float) -> None:
+        """Of the device that has just been opened."""
+        self._has_judged_blocks = True
+        log.debug("microphone %r: blocks of %.1f ms", self.name, 1e3 * block_s)
+        self._liveness.expect_blocks_of(block_s)
+        asked_s = self._asked_block_s
+        if asked_s is not None and not asked_s / 2 <= block_s <= asked_s * 2:
+            self._tell(
+                ConstraintsError.code,
+                f"blocks of {1e3 * asked_s:g} ms were asked for; the device's are {1e3 * block_s:.1f} ms",
+            )
 
     def _take(self) -> Frame | None:
         frame = self._earlier.take()

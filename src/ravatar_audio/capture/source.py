@@ -52,6 +52,8 @@ class CaptureStatistics:
 
     Measured since the last gap: after 2 s good to some 50 ppm, after a minute to 2, after ten minutes to a tenth.
     """
+    block_s: float = 0.0
+    """Mean length of the blocks that the device delivers; 0: none yet. Of the device that is used now."""
 
 
 class Source(ABC):
@@ -109,7 +111,10 @@ class Source(ABC):
     def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
         """Something happened, now or at `at_s`."""
         now_s = time.monotonic() if at_s is None else at_s
-        self._events.put(self.name, CaptureEvent(kind, now_s, message, self._position_samples))
+        self._put(CaptureEvent(kind, now_s, message, self._position_samples))
+
+    def _put(self, event: CaptureEvent) -> None:
+        self._events.put(self.name, event)
 
     @abstractmethod
     async def _open(self) -> None:
@@ -158,6 +163,11 @@ class Source(ABC):
     def _drift_ppm(self) -> float | None:
         return None
 
+    @property
+    def _block_s(self) -> float:
+        counts = self._chain.statistics() if self._chain else None
+        return counts.device_samples / counts.blocks / self.rate_hz if counts and counts.blocks else 0.0
+
     def _stream_statistics(self) -> StreamStatistics | None:
         return None
 
@@ -184,6 +194,7 @@ class Source(ABC):
             untimed_blocks=stream.untimed_blocks if stream else 0,
             wake_failures=chain.wake_failures,
             drift_ppm=self._drift_ppm,
+            block_s=self._block_s,
         )
 
 

@@ -36,6 +36,7 @@ class Heard:
     refusal: str
     """Why the device's own are taken in place of what was asked for; empty when that was not so."""
     backend: str
+    block_s: float
     seconds: float
     samples: int
     peak: int
@@ -74,6 +75,7 @@ async def listen(settings: Settings, seconds: float) -> Heard:
         device=device,
         refusal=refusal,
         backend=backend,
+        block_s=counts.block_s,
         seconds=seconds,
         samples=sum(frame.length_samples for frame in frames),
         peak=max((frame.peak for frame in frames), default=0),
@@ -133,7 +135,7 @@ def judge(heard: Heard) -> Iterator[Finding]:
             3,
         )
         return
-    yield Finding("capture", "fine", what)
+    yield Finding("capture", "fine", f"{what} in blocks of {1e3 * heard.block_s:.1f} ms")
     if heard.refusal:
         advice = ConstraintsError.default_advice
         yield Finding("constraints", "warning", f"{ConstraintsError.code}: {heard.refusal}", advice)

@@ -111,11 +111,12 @@ def load_settings(settings_file: str | None, given: dict[str, Any], *, log_level
 
 
 def _log_to_stderr(level: int) -> None:
+    long = "%(asctime)s.%(msecs)03d %(name)s %(message)s"
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.WARNING,  # of other packages; the HTTP library would tell addresses, tokens and all
         # In a terminal a meter may stand in the line.
-        format=("\r\x1b[K" if sys.stderr.isatty() else "") + "%(asctime)s.%(msecs)03d %(name)s %(message)s",
+        format=("\r\x1b[K" if sys.stderr.isatty() else "") + (long if level < logging.WARNING else "%(message)s"),
         datefmt="%H:%M:%S",
     )
     logging.getLogger("ravatar_audio").setLevel(level)
