@@ -25,8 +25,10 @@ def test_a_tone_comes_through_a_sound_server(pulse_server: PulseServer, tmp_path
     streams = [
         {"name": "server", "device": "usbmic", "rate_hz": 48_000, "channels": 2, "heard": [0]},
         {"name": "default", "rate_hz": 44_100, "channels": 1, "format": "float32"},
+        {"name": "its own rate", "channels": 1},
     ]
     answer = run_child(pulse_server, CHILD, {"folder": str(tmp_path), "seconds": 5.0, "streams": streams}, limit_s=60)
+    assert answer["streams"]["its own rate"]["rate_hz"] == 48_000, "the source's, not PortAudio's default"
     for name, heard in answer["streams"].items():
         assert heard["backend"] == "portaudio", name
         assert heard["ring_dropped_samples"] == heard["pending_samples"] == heard["device_overruns"] == 0, name

@@ -9,7 +9,14 @@ from ravatar_audio.capture.access import look_at_access
 from ravatar_audio.capture.cards import list_capture_devices
 from ravatar_audio.capture.causes import explained, of_servers, with_holders
 from ravatar_audio.capture.holders import Holder, holders_of, list_holders
-from ravatar_audio.capture.servers import Server, Servers, look_at_servers, parse_source, socket_paths
+from ravatar_audio.capture.servers import (
+    Server,
+    Servers,
+    look_at_servers,
+    parse_source,
+    parse_source_rates,
+    socket_paths,
+)
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError, PermissionDeniedError
 
 ARRAY = "hw:CARD=Array,DEV=0"
@@ -143,4 +150,6 @@ def test_a_sound_servers_source_is_read_with_its_state_and_mute() -> None:
     rows = "1\tspeaker.monitor\tm\ts16le 2ch 48000Hz\tIDLE\n2\tusbmic\tm\ts16le 2ch 48000Hz\tSUSPENDED\n"
     source = parse_source(info, rows, "Mute: yes\n")
     assert (source.server, source.name, source.state, source.is_muted) == ("pulseaudio", "usbmic", "SUSPENDED", True)
+    assert parse_source_rates(rows.replace("2ch 48", "2ch 44")) == {"speaker.monitor": 44_000, "usbmic": 44_000}
+    assert parse_source_rates("no\ttabs") == {}
     assert parse_source("", "", "") == parse_source("nonsense", "no\ttabs", "Mute: no")

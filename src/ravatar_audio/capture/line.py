@@ -13,7 +13,9 @@ from ravatar_audio.capture.alsa import AlsaStream
 from ravatar_audio.capture.causes import explained, true_cause
 from ravatar_audio.capture.devices import Device, channels_text, choose_device
 from ravatar_audio.capture.finding import find_without_portaudio, with_hardware
+from ravatar_audio.capture.moves import is_client
 from ravatar_audio.capture.portaudio import PortAudio
+from ravatar_audio.capture.servers import ask_source_rate_hz
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
@@ -162,6 +164,10 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
             channels = max(abilities.channels_min, min(abilities.channels_max, channels or abilities.channels_max))
             format = alsa.preferred_format(abilities.formats)
             rate_hz = rate_hz or alsa.preferred_rate_hz(abilities.rates_hz)
+            if device.index is not None and wanted.rate_hz is None and is_client():
+                # PortAudio's default is 44,100 Hz, which the server would make of the source's own, for us to convert.
+                native_hz = ask_source_rate_hz(device.pcm)
+                rate_hz = native_hz if native_hz in abilities.rates_hz else rate_hz
     if channels > _MOST_CHANNELS_BY_DEFAULT:
         channels = 2
     return StreamRequest(

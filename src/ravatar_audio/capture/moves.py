@@ -49,7 +49,7 @@ class Moves:
         self._subscription: subprocess.Popen[bytes] | None = None
         self._output: str | None = None
         self._source = ""
-        if not _is_client() or shutil.which("pactl") is None:
+        if not is_client() or shutil.which("pactl") is None:
             return
         subscription = _start("subscribe")  # before the first look, so that no move falls between the two
         with _claiming:
@@ -130,7 +130,7 @@ class MoveWatch:
             self._moves.close()
 
 
-def _is_client() -> bool:
+def is_client() -> bool:
     """This process has a sound server's library in use; looking for one must not start it."""
     with contextlib.suppress(OSError):
         maps = Path("/proc/self/maps").read_bytes()

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -138,6 +139,20 @@ def ask_default_source() -> Source | None:
         return None
     sources = ask_program("pactl", "list", "short", "sources")
     return parse_source(info, sources, ask_program("pactl", "get-source-mute", "@DEFAULT_SOURCE@"))
+
+
+def ask_source_rate_hz(name: str) -> int:
+    """The native rate of the source of that name, else of the server's default; 0 where pactl does not tell."""
+    rates_hz = parse_source_rates(ask_program("pactl", "list", "short", "sources"))
+    if rates_hz and name not in rates_hz:
+        name = parse_source(ask_program("pactl", "info"), "", "").name
+    return rates_hz.get(name, 0)
+
+
+def parse_source_rates(sources: str) -> dict[str, int]:
+    """Each source's rate by its name, from `pactl list short sources`. Pure."""
+    found = re.finditer(r"^\d+\t([^\t]+)\t.*\b(\d+)Hz\b", sources, re.MULTILINE)
+    return {name: int(rate) for name, rate in (match.groups() for match in found)}
 
 
 def parse_source(info: str, sources: str, mute: str) -> Source:
