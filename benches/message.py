@@ -2,23 +2,25 @@
 
 The message is the protocol's: 8,192 bytes of sound, base64 in a JSON envelope, about 11.2 kB of text. Each contender
 sends as fast as its own flow control lets it to a server in another process that throws everything away; what counts is
-user and system time of the sending process (getrusage), taken over all messages of a run. Runs go by turns, and the
-median counts. Contenders: `ours` (the session's cheap path), `plain` (our plain path: splice, then trio-websocket),
-`usual` (json.dumps, binascii, trio-websocket), and websockets, aiohttp and picows on asyncio, each with json.dumps and
-with the envelope spliced around the base64 text, as an expert would do.
+user and system time of the sending process (getrusage), taken over all messages of a run. Each contender has a process
+of its own, which connects anew for each run; runs go by turns, and the median counts. Contenders: `ours` (the session's
+cheap path), `plain` (our plain path: splice, then trio-websocket), `usual` (json.dumps, binascii, trio-websocket), and
+websockets, aiohttp and picows on asyncio, each with json.dumps and with the envelope spliced around the base64 text, as
+an expert would do.
 """
 
-import argparse
 import asyncio
 import binascii
 import importlib
 import json
 import os
 import resource
+import signal
 import ssl
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import trio
@@ -29,7 +31,7 @@ from ravatar_audio.api.link import open_link
 from ravatar_audio.api.messages import Envelope
 from ravatar_audio.frames import FRAME_BYTES
 
-from .harness import Report, arguments, median, this_module
+from .harness import Report, interleave, median, running, this_module
 from .sink import running_sink, take_core
 
 ENVELOPE = Envelope(
@@ -46,7 +48,12 @@ PREFIX, SUFFIX = ENVELOPE.audio_affixes()
 OTHERS = ("websockets", "aiohttp", "picows")
 CONTENDERS = ("usual", "ours", "plain", *(f"{name}_{way}" for name in OTHERS for way in ("json", "splice")))
 
-Send = Callable[[str], Awaitable[Any]]
+RUN_LIMIT_S = 60
+GOAL_US = 25.0
+"""Of our message over wss."""
+
+Run = Callable[[], float | None]
+"""One contender's turn: its figure, or None where it has failed."""
 
 
 def by_json() -> str:
@@ -89,7 +96,8 @@ async def ours(url: str, authority: str, count: int, *, plain: bool) -> float:
                 await link.receive()
 
         async def send() -> None:
-            await encoder.send(link, PCM)
+            if not encoder.send_now(link, PCM):  # as a session does
+                await encoder.send(link, PCM)
 
         nursery.start_soon(drain)
         cost = await timed(count, send)
@@ -154,48 +162,88 @@ def measure(contender: str, url: str, authority: str, count: int) -> float:
     return asyncio.run(run(url, authority, count, by_json if way == "json" else by_splice))
 
 
-def in_own_process(contender: str, url: str, authority: str, count: int, core: int | None) -> float | str:
-    """The figure, or why there is none."""
-    command = this_module("message", "--run", contender, url, authority, count)
-    run = subprocess.run(
-        [*command, str(-1 if core is None else core)], capture_output=True, text=True, timeout=300, check=False
-    )
-    if run.returncode:
-        return (run.stderr.strip().splitlines() or ["no reason given"])[-1]
-    return float(run.stdout)
+@contextmanager
+def in_own_process(contender: str, url: str, authority: str, count: int, core: int) -> Iterator[tuple[Run, list[str]]]:
+    """A contender that has started and waits for its turns; the list has the reason once a turn has failed."""
+    command = this_module("message", "--run", contender, url, authority, count, core)
+    reasons: list[str] = []
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        start, answers, errors = process.stdin, process.stdout, process.stderr
+
+        def run() -> float | None:
+            if reasons:
+                return None
+            try:
+                start.write("run\n")
+                start.flush()
+            except BrokenPipeError:
+                answer = ""
+            else:
+                answer = answers.readline()
+            if not answer:
+                reasons.append((errors.read().strip().splitlines() or [f"no answer within {RUN_LIMIT_S} s"])[-1])
+                return None
+            return float(answer)
+
+        try:
+            yield run, reasons
+        finally:
+            process.kill()
+
+
+def serve_turns(contender: str, url: str, authority: str, count: int) -> None:
+    """Measure once for each line that comes; a run that hangs ends the process."""
+    for _ in sys.stdin:
+        signal.alarm(RUN_LIMIT_S)
+        cost = measure(contender, url, authority, count)
+        signal.alarm(0)
+        print(cost, flush=True)
+
+
+def add_rows(report: Report, scheme: str, costs: dict[str, list[float]]) -> None:
+    medians = {name: median(values) if values else None for name, values in costs.items()}
+    for name, values in costs.items():
+        goal = GOAL_US if (scheme, name) == ("wss", "ours") else None
+        report.at_most(f"{scheme}_{name}", medians[name], "µs of CPU a message", goal, repeats=values)
+    title = f"CPU of a live voice message over {scheme}"
+    report.comparison(title, medians, "us", ours=("ours", "plain"), limit=GOAL_US if scheme == "wss" else None)
+    if (mine := medians["ours"]) is None:
+        return
+    if (theirs := medians["usual"]) is not None:
+        ratios = [ours / usual for ours, usual in zip(costs["ours"], costs["usual"], strict=False)]
+        goal = 0.25 if scheme == "wss" else None
+        report.at_most(f"{scheme}_ours_to_usual", mine / theirs, "ratio", goal, repeats=ratios)
+    rivals = [value for name, value in medians.items() if value and name.split("_")[0] in OTHERS]
+    report.at_most(f"{scheme}_ours_to_cheapest_other", mine / min(rivals) if rivals else None, "ratio", 1.0)
 
 
 def main() -> None:
     if "--run" in sys.argv:
         contender, url, authority, messages, own_core = sys.argv[2:]
         take_core(int(own_core))
-        print(measure(contender, url, authority, int(messages)))
+        serve_turns(contender, url, authority, int(messages))
         return
-    options: argparse.Namespace = arguments("message", __doc__)
-    count, rounds = (1_000, 3) if options.quick else (4_000, 7)
-    cores = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
-    report = Report("message")
-    for secure in (False, True):
-        scheme = "wss" if secure else "ws"
-        costs: dict[str, list[float]] = {name: [] for name in CONTENDERS}
-        with running_sink(secure=secure, core=1 if cores else None) as (url, authority):
-            for round_number in range(rounds):
-                for name in CONTENDERS:
-                    result = in_own_process(name, url, authority, count, 0 if cores else None)
-                    if isinstance(result, float):
-                        costs[name].append(result)
-                    elif round_number == 0:
-                        report.note(f"{name} over {scheme} is missing: {result}")
-        medians = {name: median(values) if values else None for name, values in costs.items()}
-        for name in CONTENDERS:
-            report.at_most(f"{scheme}_{name}", medians[name], "µs of CPU a message")
-        if (mine := medians["ours"]) is not None:
-            if (theirs := medians["usual"]) is not None:
-                goal = 0.25 if secure else None
-                report.at_most(f"{scheme}_ours_to_usual", mine / theirs, "ratio", goal)
-            rivals = [value for name, value in medians.items() if value and name.split("_")[0] in OTHERS]
-            report.at_most(f"{scheme}_ours_to_cheapest_other", mine / min(rivals) if rivals else None, "ratio", 1.0)
-    report.finish(options)
+    with running("message", __doc__) as (report, options):
+        count, rounds = (1_000, 3) if options.quick else (4_000, 7)
+        cores = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
+        for secure in (False, True):
+            scheme = "wss" if secure else "ws"
+            with running_sink(secure=secure, core=1 if cores else None) as (url, authority), ExitStack() as stack:
+                runs = {
+                    name: stack.enter_context(in_own_process(name, url, authority, count, 0 if cores else -1))
+                    for name in CONTENDERS
+                }
+                results = interleave({name: run for name, (run, _) in runs.items()}, rounds)
+            for name, (_, reasons) in runs.items():
+                for reason in reasons:
+                    report.lacks(f"{name} over {scheme}", reason)
+            costs = {name: [value for value in values if value is not None] for name, values in results.items()}
+            add_rows(report, scheme, costs)
 
 
 if __name__ == "__main__":
