@@ -20,8 +20,9 @@ import sys
 import tempfile
 import time
 from array import array
+from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Self
+from typing import NamedTuple, Self
 
 import trio
 import trio_websocket
@@ -34,7 +35,7 @@ from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.session import LiveSession
 from ravatar_audio.settings import Settings
 
-from .harness import Report, arguments, percentile, this_module
+from .harness import Report, arguments, percentile, progress, this_module
 from .message import ENVELOPE, PCM, by_json, cpu_s
 from .sink import running_sink, take_core
 from .sweep import sweep
@@ -203,8 +204,16 @@ async def session(clockwork: Clockwork, platform: Platform) -> None:
         await live.__aexit__(None, None, None)
 
 
-async def run_streams(pipeline: str, streams: int, seconds: float, url: str, authority: str) -> dict[str, float]:
-    """All streams in this process; the figures of one run."""
+class Run(NamedTuple):
+    """What one process tells."""
+
+    figures: dict[str, float]
+    late_ms: dict[str, int]
+    """Lateness, rounded, and how many frames had it."""
+
+
+async def run_streams(pipeline: str, streams: int, seconds: float, url: str, authority: str) -> Run:
+    """All streams in this process."""
     clockwork = Clockwork(streams, seconds)
     context = ssl.create_default_context(cafile=authority)
     began_s = time.monotonic()
@@ -218,7 +227,7 @@ async def run_streams(pipeline: str, streams: int, seconds: float, url: str, aut
                 else:
                     nursery.start_soon({"ours": ours, "usual": usual}[pipeline], clockwork, url, context)
     late_ms = [value * 1000 for value in clockwork.lateness_s]
-    return {
+    figures = {
         "frames": len(late_ms),
         "p50_ms": percentile(late_ms, 50),
         "p99_ms": percentile(late_ms, 99),
@@ -228,17 +237,17 @@ async def run_streams(pipeline: str, streams: int, seconds: float, url: str, aut
         "core_percent": 100 * clockwork.cpu_s / (clockwork.frames * PERIOD_S),
         "whole_s": time.monotonic() - began_s,
     }
+    return Run(figures, Counter(f"{value:.3g}" for value in late_ms))
 
 
-def in_own_process(pipeline: str, streams: int, seconds: float, core: bool) -> dict[str, float]:
+def in_own_process(pipeline: str, streams: int, seconds: float, core: bool) -> Run:
     """One run with a fresh server; each on a core of its own where there are two."""
     with running_sink(secure=True, core=1 if core else None, real_time=True) as (url, authority):
         command = this_module("streams", "--run", pipeline, streams, seconds, url, authority)
         run = subprocess.run(
             [*command, "0" if core else "-1"], stdout=subprocess.PIPE, text=True, timeout=900, check=True
         )
-    figures: dict[str, float] = json.loads(run.stdout)
-    return figures
+    return Run(*json.loads(run.stdout))
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -264,16 +273,21 @@ def main() -> None:
     if options.sweep:
 
         def run(pipeline: str, streams: int, is_alone: bool) -> dict[str, float]:
-            return in_own_process(pipeline, streams, min(seconds, 6.0), core and is_alone)
+            return in_own_process(pipeline, streams, min(seconds, 6.0), core and is_alone).figures
 
         sweep(report, run, quick=options.quick)
         report.finish(options)
         return
     half, more = options.streams // 2, options.streams * 3 // 4
     runs = [("ours", options.streams), ("sessions", more), ("usual", half), ("usual", more)]
-    for pipeline, streams in runs:
-        figures = in_own_process(pipeline, streams, seconds, core)
+    costs_us: dict[str, float] = {}
+    for number, (pipeline, streams) in enumerate(runs):
+        progress(number / len(runs), f"{pipeline}, {streams}")
+        figures, late_ms = in_own_process(pipeline, streams, seconds, core)
         name = f"{pipeline}_{streams}"
+        counts = {float(value): times for value, times in late_ms.items()}
+        report.distribution(name, counts, "ms", plot="Lateness of frames, many streams on one core")
+        costs_us[f"{pipeline}, {streams}"] = figures["cpu_us"]
         has_goal = pipeline == "ours"
         report.at_most(f"{name}_late_frames", figures["late_frames"], "frames over 256 ms", 0 if has_goal else None)
         report.at_most(f"{name}_p50", figures["p50_ms"], "ms of lateness")
@@ -281,6 +295,8 @@ def main() -> None:
         report.at_most(f"{name}_max", figures["max_ms"], "ms of lateness", 256.0 if has_goal else None)
         report.at_most(f"{name}_cpu", figures["cpu_us"], "µs of CPU a frame")
         report.at_most(f"{name}_core", figures["core_percent"], "% of a core")
+    ours = [name for name in costs_us if not name.startswith("usual")]
+    report.comparison("CPU of a frame, many streams on one core", costs_us, "us", ours=ours)
     report.finish(options)
 
 
