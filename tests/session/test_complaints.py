@@ -219,6 +219,17 @@ async def test_an_expired_token_at_a_reconnect_is_refreshed_and_the_stream_goes_
             assert emulator.statistics().requests["jwt"] == {200: 2}
 
 
+async def test_a_token_that_a_link_has_lived_on_may_expire_in_its_turn(settings_for: MakeSettings) -> None:
+    """Refused, renewed, dropped for another reason, refused again: no refusal of a fresh token, so not the end."""
+    with trio.fail_after(20):
+        async with Emulator() as emulator, LiveSession(settings_for(emulator), Frames(every_s=0.02)) as live:
+            for code in (1008, 1011, 1008):
+                await events_until(live, LinkUp)
+                await emulator.strike(Fault(at="message", do="close", code=code))
+            await events_until(live, LinkUp)
+            assert emulator.statistics().requests["jwt"] == {200: 3}
+
+
 @pytest.mark.row("complaint 7: no back-off on refusals")
 async def test_complaint_7_refusals_are_asked_again_at_the_pace_that_was_asked_for(
     settings_for: MakeSettings,

@@ -204,7 +204,7 @@ class Conversation(ABC):
     async def _keep_linked(self) -> None:
         """The only owner of the link: what a mode needs before it, token, connection; and again."""
         backoff = Backoff()
-        is_fresh = False  # the token was renewed because of a refusal, and no link has lasted since
+        is_fresh = False  # the token was renewed because of a refusal, and nothing has shown since that it is good
         tries = 0
         up_s = trio.current_time()  # when a link that had lasted ended; flapping ones do not count
         while True:
@@ -231,11 +231,13 @@ class Conversation(ABC):
             if lasted_s >= backoff.stable_s:
                 up_s = now_s
             backoff.note_success(lasted_s)
-            is_fresh = is_fresh and lasted_s < backoff.stable_s
             if (fault := self._fault) is not None:
                 self._fault = None
                 self._after_fault(fault)
             verdict = down.verdict
+            # A link that came up and ended for another reason shows that the fresh token was good.
+            is_proved = lasted_s >= backoff.stable_s or (began_s < math.inf and verdict is not Verdict.REFRESH)
+            is_fresh = is_fresh and not is_proved
             if self._is_begun and down.is_about_address:
                 verdict = Verdict.RETRY
             if verdict is Verdict.FINAL or (verdict is Verdict.REFRESH and is_fresh):
