@@ -208,9 +208,12 @@ def test_an_interrupted_session_is_ended_on_the_platform(
         )
         assert live.stdout is not None
         assert json.loads(live.stdout.readline())["event"] == "LinkUp"
+        while json.loads(live.stdout.readline()).get("kind") != "started":
+            pass
         live.send_signal(number)
         began_s = time.monotonic()
-        _, errors = live.communicate(timeout=LIMIT_S)
+        told, errors = live.communicate(timeout=LIMIT_S)
+        assert json.loads(told.splitlines()[-1])["event"] == "summary"
         assert live.returncode == code, errors
         assert "Traceback" not in errors
         assert time.monotonic() - began_s < 5

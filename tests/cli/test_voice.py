@@ -74,7 +74,7 @@ def test_an_interrupted_recording_is_kept_to_the_last_sample(environment: dict[s
     ("arguments", "code", "said"),
     [
         (["record", "a.mp3"], 2, ".wav or .webm"),
-        (["record", "/nowhere/a.wav", "--source", "synthetic:tone", "--seconds", "0.3"], 1, "cannot be written"),
+        (["record", "/nowhere/a.wav", "--source", "synthetic:tone", "--seconds", "0.3"], 2, "cannot be written"),
         (["record", "a.wav", "--source", "/dev/null", "--mode", "ptt"], 2, "/dev/null"),
         (["say", "/nowhere.wav"], 2, "/nowhere.wav"),
         (["say", "/dev/null"], 2, "/dev/null"),

@@ -37,6 +37,8 @@ def command(
     """
     configured = load_settings(settings_file, given)
 
+    ended: list[Streamed] = []
+
     async def work() -> None:
         folder = wav_dir or tempfile.mkdtemp(prefix="ravatar-demo-")
         with tempfile.TemporaryDirectory() as state_dir:
@@ -46,15 +48,16 @@ def command(
                 source = open_source(
                     settings, "mic" if mic else "synthetic:speech", duration_s=None if mic else seconds
                 )
-                streamed = await stream(
+                await stream(
                     settings,
                     source,
+                    on_end=ended.append,
                     on_event=lambda event: None,
                     seconds=seconds if mic else None,
                     linger_s=_ROUNDTRIP_S,
                 )
                 heard = emulator.statistics()
-        result = summary(streamed, heard)
+        result = summary(ended[0], heard)
         click.echo(json.dumps(result) if as_json else table(result, source.name))
 
     run(work)

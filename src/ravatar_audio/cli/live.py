@@ -58,7 +58,7 @@ REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "deb
     "--slot-wait", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds to wait while all are busy."
 )
 @click.option("--renew", is_flag=True, help="Begin a new session when the platform ends one.")
-@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary or the error last.")
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
 @settings_options(platform=PLATFORM, microphone=SOUND, pipe=PIPE, turns=TURNS, other=REST)
 def command(
     spec: str,
@@ -79,7 +79,7 @@ def command(
     With --json each line is an object with "time" and "event": Reply and the platform's other messages, LinkUp,
     LinkLost, SessionRenewed; TurnEvent, and CaptureEvent for the microphone (stalled, recovered, reopening, reopened,
     digital_silence, sound, overruns, clipping, source_changed, no_constraints, ...), both with "kind" and
-    "position_samples" at 16 kHz; last "summary", or "error" with code, message and advice.
+    "position_samples" at 16 kHz; last "summary", and after a failure "error" with code, message and advice.
 
     Every option can also be set in the environment (RAVATAR_API_URL, RAVATAR_DEVICE, ...) or in a TOML file.
     """
@@ -97,10 +97,19 @@ def command(
         if not as_json and (text := as_text(event)):
             click.echo(f"\r\x1b[K{text}" if sys.stderr.isatty() and sys.stdout.isatty() else text)
 
+    def show_end(streamed: Streamed) -> None:
+        if not streamed.capture.captured_samples:
+            return  # it has not begun; the error says why
+        result = summary(streamed)
+        tell(result)
+        if not as_json:
+            click.echo(table(result), err=True)
+
     async def work() -> None:
-        streamed = await stream(
+        await stream(
             settings,
             open_source(settings, spec),
+            on_end=show_end,
             on_event=show,
             on_turn=lambda event: tell(as_plain(event)),
             on_capture=lambda event: tell(as_plain(event)),
@@ -110,10 +119,6 @@ def command(
             renew=renew,
             with_meter=sys.stderr.isatty(),
         )
-        result = summary(streamed)
-        tell(result)
-        if not as_json:
-            click.echo(table(result), err=True)
 
     try:
         run(work)

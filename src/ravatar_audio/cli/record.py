@@ -15,6 +15,7 @@ from ravatar_audio.cli.controls import KEYS, control
 from ravatar_audio.cli.live import SOUND, TURNS
 from ravatar_audio.cli.meter import Meter, gate_state
 from ravatar_audio.cli.run import INTERRUPTS, SectionedCommand, load_settings, run, settings_options
+from ravatar_audio.errors import SettingsError
 from ravatar_audio.session import Recordings, TurnSource
 from ravatar_audio.turns import Mode, Recording
 from ravatar_audio.turns.recording import FORMATS
@@ -96,7 +97,10 @@ def _write(path: Path, data: bytes) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:
-        raise click.ClickException(f"{str(path)!r} cannot be written: {error.strerror}") from error
+        raise SettingsError(
+            f"{str(path)!r} cannot be written: {error.strerror}",
+            advice="Name a file in a folder that exists and that this user may write to.",
+        ) from error
 
 
 def summary(path: Path, recording: Recording) -> dict[str, Any]:

@@ -51,6 +51,7 @@ async def stream(
     settings: Settings,
     source: Source,
     *,
+    on_end: Callable[[Streamed], None],
     on_event: Callable[[LiveEvent], None],
     on_turn: Callable[[TurnEvent], None] = lambda event: None,
     on_capture: Callable[[CaptureEvent], None] = lambda event: None,
@@ -59,11 +60,12 @@ async def stream(
     slot_wait_s: float = 0.0,
     renew: bool = False,
     with_meter: bool = True,
-) -> Streamed:
+) -> None:
     """Stream `source` until its end, or for `seconds`; then wait `linger_s` for answers. Raises the session's error.
 
     Turns are taken as the settings say. Keys and signals control them, but for an open microphone without a terminal.
-    `on_capture` hears of all that happened to the source, also of what ended it.
+    `on_capture` hears of all that happened to the source, also of what ended it; `on_end` what became of the sound,
+    also when that was an error or an interruption.
     """
 
     def rest() -> str:
@@ -112,7 +114,7 @@ async def stream(
         with source_events, contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
                 on_capture(source_events.receive_nowait())
-    return Streamed(source.statistics(), turns.gate.statistics(), live.statistics())
+        on_end(Streamed(source.statistics(), turns.gate.statistics(), live.statistics()))
 
 
 def turn_text(event: TurnEvent) -> str:
