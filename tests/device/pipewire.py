@@ -29,6 +29,10 @@ class PipeWireServer(PulseServer):
         nodes = self.folder / "config" / "pipewire" / "pipewire.conf.d"
         nodes.mkdir(parents=True, exist_ok=True)
         (nodes / "nodes.conf").write_text(_NODES, encoding="utf-8")
+        bluetooth = self.folder / "config" / "wireplumber" / "bluetooth.lua.d"
+        bluetooth.mkdir(parents=True, exist_ok=True)
+        # Its Bluetooth part wants a login manager, and takes wireplumber down with it in a container, which has none.
+        (bluetooth / "51-none.lua").write_text("bluez_monitor.enabled = false\n", encoding="utf-8")
         bus = f"unix:path={self.folder}/bus"
         self.environment |= {"DBUS_SESSION_BUS_ADDRESS": bus, "PIPEWIRE_RUNTIME_DIR": str(self.folder)}
         commands = [  # wireplumber needs a session bus
