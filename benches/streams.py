@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from array import array
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple, Self
 
@@ -155,12 +155,12 @@ class Offered(Platform):
 
 
 class Fed:
-    """A source that gives a frame when it is told to, as a microphone's wake-up does."""
+    """A source that gives a frame when it is told to, as a microphone's wake-up does; it waits when it is not taken."""
 
     is_real_time = True
 
     def __init__(self) -> None:
-        self.due_s = 0.0
+        self._due_s: deque[float] = deque()
         self._waiting: trio.lowlevel.Task | None = None
         self._seq = 0
 
@@ -168,34 +168,36 @@ class Fed:
         return self
 
     async def __anext__(self) -> Frame:
-        self._waiting = trio.lowlevel.current_task()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._waiting = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        while not self._due_s:
+            self._waiting = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
         now_s = time.monotonic()
         self._seq += 1
-        return Frame(
-            PCM, self._seq, self._seq * FRAME_SAMPLES, FRAME_SAMPLES, now_s, now_s, 0, 0, False, False, 0, 1, b""
-        )
+        first = self._seq * FRAME_SAMPLES
+        due_s = self._due_s.popleft()  # goes with the frame as when the core finished it
+        return Frame(PCM, self._seq, first, FRAME_SAMPLES, now_s, due_s, 0, 0, False, False, 0, 1, b"")
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._waiting = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     async def give(self, due_s: float) -> None:
         """The next frame."""
-        assert self._waiting is not None, "the frame before has not been taken for 256 ms"
-        self.due_s = due_s
-        trio.lowlevel.reschedule(self._waiting)
-        self._waiting = None
+        self._due_s.append(due_s)
+        if self._waiting is not None:
+            trio.lowlevel.reschedule(self._waiting)
+            self._waiting = None
 
 
 async def session(clockwork: Clockwork, platform: Platform) -> None:
     """One whole live session."""
     source = Fed()
     limits = LinkLimits(connect_s=60)
-    live = LiveSession(
-        platform.settings, source, platform=platform, limits=limits, on_sent=lambda _: clockwork.note(source.due_s)
-    )
+
+    def note(frame: Frame) -> None:
+        clockwork.note(frame.finished_s)
+
+    live = LiveSession(platform.settings, source, platform=platform, limits=limits, on_sent=note)
     async with clockwork.limiter:
         await live.__aenter__()
     try:
@@ -218,7 +220,9 @@ async def run_streams(pipeline: str, streams: int, seconds: float, url: str, aut
     context = ssl.create_default_context(cafile=authority)
     began_s = time.monotonic()
     with tempfile.TemporaryDirectory() as state_dir:
-        settings = Settings(api_url="https://localhost", ws_url=url, ca_file=authority, state_dir=state_dir)
+        settings = Settings(
+            api_url="https://localhost", ws_url=url, ca_file=authority, state_dir=state_dir, outbox_ms=600_000
+        )
         async with Offered(settings, ENVELOPE.user_id) as platform, trio.open_nursery() as nursery:
             nursery.start_soon(clockwork.tick)
             for _ in range(streams):
