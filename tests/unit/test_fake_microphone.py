@@ -171,6 +171,10 @@ async def test_a_sound_library_that_hangs_is_given_up_on(autojump_clock: Clock) 
     with pytest.raises(RecorderError, match="did not open within 10 s"):
         async with microphone:
             pass
+
+
+@pytest.mark.row("media recorder_error")
+async def test_a_sound_library_that_hangs_while_it_opens_again_ends_the_capture(autojump_clock: Clock) -> None:
     with pytest.raises(RecorderError, match="did not open again within 10 s"):
         await hear(FakeMicrophone("tone", script={48_000: "unplug", 60_000: "hang"}))
 

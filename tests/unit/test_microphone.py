@@ -204,7 +204,6 @@ async def test_cancelling_the_opening_closes_what_opens_too_late() -> None:
             await trio.sleep(0.01)
 
 
-@pytest.mark.row("media recorder_error")
 async def test_a_microphone_is_opened_once() -> None:
     microphone = Microphone()
     async with microphone:
