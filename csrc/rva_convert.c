@@ -1,10 +1,14 @@
 #include "rva_convert.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "rva_kernel.h"
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
 
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
 #define FIRST_IS_HIGHEST 1
@@ -122,6 +126,38 @@ RVA_REALTIME static uint32_t run_anywhere(const rva_converter *converter, const 
 }
 
 #if defined(__x86_64__) || defined(__i386__)
+/* Four int24 samples, twelve of sixteen bytes, in the upper bytes of four int32. Compilers take several times as long. */
+__attribute__((target("ssse3"))) INLINE __m128 read_four(const unsigned char *at, __m128i *clipped) {
+    const __m128i spread = _mm_setr_epi8(-1, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11);
+    const __m128i values = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)at), spread);
+    const __m128i high = _mm_cmpeq_epi32(values, _mm_set1_epi32(0x7fffff00));
+    const __m128i low = _mm_cmpeq_epi32(values, _mm_set1_epi32(INT32_MIN));
+    *clipped = _mm_sub_epi32(*clipped, _mm_add_epi32(high, low)); /* what is equal is -1 */
+    return _mm_mul_ps(_mm_cvtepi32_ps(values), _mm_set1_ps(1.0f / 256.0f));
+}
+
+/* int24 of one channel or of two that are both heard; the rest goes as everywhere else, in the same order of adding. */
+RVA_REALTIME __attribute__((target("ssse3"))) static uint32_t run_int24(const rva_converter *converter,
+                                                                        const void *block, size_t samples,
+                                                                        float *mono) {
+    const unsigned char *at = block;
+    const size_t stride = converter->stride_bytes;
+    const __m128 scale = _mm_set1_ps(converter->scale);
+    __m128i clipped = _mm_setzero_si128();
+    size_t done = 0;
+    for (; (done + 4) * stride + 4 <= samples * stride; done += 4, at += 4 * stride) { /* a load is four bytes too long */
+        __m128 sum = read_four(at, &clipped);
+        if (converter->channels == 2) {
+            const __m128 second = read_four(at + 12, &clipped);
+            sum = _mm_add_ps(_mm_shuffle_ps(sum, second, 0x88), _mm_shuffle_ps(sum, second, 0xdd));
+        }
+        _mm_storeu_ps(mono + done, _mm_mul_ps(sum, scale));
+    }
+    uint32_t counts[4];
+    _mm_storeu_si128((__m128i *)(void *)counts, clipped);
+    return counts[0] + counts[1] + counts[2] + counts[3] + run_anywhere(converter, at, samples - done, mono + done);
+}
+
 RVA_REALTIME __attribute__((target("avx2"))) static uint32_t run_avx2(const rva_converter *converter, const void *block,
                                                                       size_t samples, float *mono) {
     return convert_format(converter, block, samples, mono);
@@ -145,6 +181,12 @@ int rva_convert_open(rva_converter *converter, const rva_config *config) {
         if (!config->channel_mask || config->channel_mask >> channel & 1)
             converter->heard[converter->heard_count++] = channel;
     converter->stride_bytes = formats[config->format].bytes * config->channels;
+#if defined(__x86_64__) || defined(__i386__)
+    const bool is_short = converter->channels <= 2 && converter->heard_count == converter->channels;
+    if (kernel && kernel != &rva_kernel_portable && config->format == RVA_FORMAT_S24 && is_short &&
+        __builtin_cpu_supports("ssse3"))
+        converter->run = run_int24;
+#endif
     converter->scale =
         (float)(pow(10.0, config->gain_db / 20.0) / converter->heard_count) * formats[config->format].scale;
     return RVA_OK;

@@ -155,3 +155,24 @@ def test_formats_and_channels_mean_what_they_say(
         error = np.delete(np.abs(got - expected), [100, 101])  # full scale is a step short of what it stands for
         assert error.max() <= 0.51 + step * 32_768 / 2 + 0.01
         assert clipped == (2 if heard is None or 0 in heard else 0)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("kernel", kernels_here())
+def test_int24_is_read_alike_by_every_kernel(monkeypatch: pytest.MonkeyPatch, kernel: str, channels: int) -> None:
+    """Some have a loop of their own, which takes four samples at once and leaves the end of a block to the other."""
+    data = np.random.default_rng(3).integers(0, 256, 3 * channels * 300, dtype=np.uint8)
+    data[: 3 * channels * 20] = [0xFF, 0xFF, 0x7F] * channels * 20
+
+    def converted(name: str, block_samples: int) -> tuple[bytes, int]:
+        monkeypatch.setenv("RAVATAR_AUDIO_KERNEL", name)
+        with Converter(16_000, channels, "int24") as converter:
+            for part in np.split(data, range(0, len(data), 3 * channels * block_samples)):
+                converter.process(part)
+            (frame,) = converter.flush()
+            return frame.pcm, converter.statistics().clipped
+
+    if sys.byteorder == "little":
+        assert converted("portable", 300)[1] >= 20 * channels
+    for block_samples in (1, 2, 3, 4, 5, 6, 7, 300):
+        assert converted(kernel, block_samples) == converted("portable", 300)
