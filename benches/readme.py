@@ -17,7 +17,7 @@ from . import plots
 from .results import read_all, write
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/latency.md")
+DOCUMENTS = ("README.md", "docs/latency.md", "docs/resampler.md")
 MARKS = re.compile(r"(?P<begin><!-- figures: (?P<region>\w+) -->\n).*?(?P<end><!-- /figures -->)", re.DOTALL)
 PICTURE = re.compile(r"\(figures/([\w-]+)\.svg\)")
 
@@ -98,6 +98,26 @@ LINES = (
 )
 
 
+FLOORS = {
+    "resample": (
+        "48 kHz int16, cold caches, balanced: mean call",
+        "48 kHz int16, cold caches but warm code, balanced: mean call",
+        "48 kHz int16, cold caches, soxr HQ: mean call",
+        "48 kHz int16, cold caches: a call that only copies the block",
+        "48 kHz int16, cold caches: mean over soxr HQ's, were our code free",
+        "ring between two threads, per block: over the bare hand-off's time",
+        "ring between two threads, per block: the most that any ring could be over PortAudio's",
+        "ring between two threads, per block: the most that any ring could be over JACK's",
+        "one call from Python, numpy array",
+        "one call from Python, bytes",
+        "one call from Python, of no sound: the interpreter's share",
+        "one call from Python, python-soxr's stream",
+        "int16 48 kHz, balanced: one call of 10 ms",
+    )
+}
+"""What docs/resampler.md shows beneath its goals: what a part takes, and what stands in the way of more."""
+
+
 def goals(run: Run) -> Iterator[str]:
     """The README's table, and what it was measured on."""
     yield "| figure | measured | goal | | command |\n| --- | --- | --- | --- | --- |\n"
@@ -132,7 +152,21 @@ def stages(run: Run) -> Iterator[str]:
         yield "\n"
 
 
-REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {"goals": goals, "stages": stages}
+def resampler(run: Run) -> Iterator[str]:
+    """All goals of the resampler's bench, and the floors under those that are out of reach."""
+    rows = _rows(run, "resample")
+    yield "| figure | measured | goal | |\n| --- | --- | --- | --- |\n"
+    for row in rows.values():
+        if row["goal"] is not None and row["value"] is not None:
+            verdict = "reached" if row["reached"] else "**not reached**"
+            yield f"| {row['figure']} | {_values([row])} | {_goal([row])} | {verdict} |\n"
+    yield "\n| what a part takes, and the floors | measured |\n| --- | --- |\n"
+    for figure in FLOORS["resample"]:
+        if figure in rows and rows[figure]["value"] is not None:
+            yield f"| {figure} | {_values([rows[figure]])} |\n"
+
+
+REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {"goals": goals, "stages": stages, "resampler": resampler}
 
 
 def rendered(text: str, run: Run) -> str:
@@ -154,6 +188,7 @@ def lacking(run: Run) -> list[str]:
 def slim(data: dict[str, Any]) -> dict[str, Any]:
     """What documents show of one bench: its goals, the figures that are named, and stages."""
     named = {figure for line in LINES if line.bench == data["bench"] for figure in line.figures}
+    named |= set(FLOORS.get(data["bench"], ()))
     rows = [row | {"repeats": []} for row in data["rows"] if row["goal"] is not None or row["figure"] in named]
     return data | {"rows": rows, "distributions": [], "series": [], "comparisons": []}
 

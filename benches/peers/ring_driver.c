@@ -5,7 +5,7 @@
  * its own and the consumer reads into one. Every ring holds eight blocks. All contenders run in this process and take turns:
  * "two_threads_ns" for a block through two threads on two cores, as fast as they can; "one_thread_ns" pushed and taken by
  * one thread; "paced_push_ns" for the push alone when a block comes every 50 us to a consumer that has had time to take
- * the last: what an audio thread pays. Rounds are short, so that most of them pass without an interruption. */
+ * the last: what an audio thread pays. "bare hand-off" is no ring but the floor under any. Rounds are short, so that most of them pass without an interruption. */
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>
@@ -61,6 +61,51 @@ static void own_close(void *ring) {
     free(ring);
 }
 static const contender own = {"ours", own_open, own_push, own_take, own_close};
+
+/* The floor under any ring: a block's 15 lines and a line that says whose they are, nothing that all blocks share. */
+typedef struct {
+    struct {
+        _Alignas(RVA_CACHE_LINE) uint64_t words[BLOCK_WORDS];
+        _Atomic uint64_t is_full;
+    } blocks[HELD_BLOCKS];
+    _Alignas(RVA_CACHE_LINE) size_t next_push;
+    _Alignas(RVA_CACHE_LINE) size_t next_take;
+} bare_lines;
+
+static void *bare_open(void) {
+    bare_lines *lines = aligned_alloc(RVA_CACHE_LINE, sizeof *lines);
+    if (!lines) exit(3);
+    memset(lines, 0, sizeof *lines);
+    return lines;
+}
+static bool bare_push(void *ring, uint64_t number) {
+    bare_lines *lines = ring;
+    const size_t at = lines->next_push;
+    if (atomic_load_explicit(&lines->blocks[at].is_full, memory_order_acquire)) return false;
+    fill(lines->blocks[at].words, number);
+    atomic_store_explicit(&lines->blocks[at].is_full, 1, memory_order_release);
+    lines->next_push = (at + 1) % HELD_BLOCKS;
+    return true;
+}
+static bool bare_take(void *ring, uint64_t *sum) {
+    bare_lines *lines = ring;
+    const size_t at = lines->next_take;
+    if (!atomic_load_explicit(&lines->blocks[at].is_full, memory_order_acquire)) return false;
+    *sum = add_up(lines->blocks[at].words);
+    atomic_store_explicit(&lines->blocks[at].is_full, 0, memory_order_release);
+    lines->next_take = (at + 1) % HELD_BLOCKS;
+    return true;
+}
+static const contender bare = {"bare hand-off", bare_open, bare_push, bare_take, free};
+
+/* Tried: fetching the next slot for writing, before it is needed. */
+static bool own_push_ahead(void *ring, uint64_t number) {
+    if (!own_push(ring, number)) return false;
+    const char *next = (const char *)rva_ring_acquire(ring)->pcm;
+    for (int i = 0; i < BLOCK_BYTES; i += 64) __builtin_prefetch(next + i, 1);
+    return true;
+}
+static const contender own_ahead = {"ours, fetching ahead", own_open, own_push_ahead, own_take, own_close};
 
 #ifdef HAVE_JACK
 static void *jack_open(void) { return jack_ringbuffer_create(HELD_BLOCKS * 1024); }
@@ -119,6 +164,8 @@ static const contender portaudio = {"PortAudio", portaudio_open, portaudio_push,
 
 static const contender *const contenders[] = {
     &own,
+    &own_ahead,
+    &bare,
 #ifdef HAVE_PORTAUDIO
     &portaudio,
 #endif
