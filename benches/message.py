@@ -229,7 +229,7 @@ def main() -> None:
         serve_turns(contender, url, authority, int(messages))
         return
     with running("message", __doc__) as (report, options):
-        count, rounds = (1_000, 3) if options.quick else (4_000, 7)
+        count, rounds = (1_000, 3) if options.quick else (3_000, 5)
         cores = (os.cpu_count() or 1) > 1 and hasattr(os, "sched_setaffinity")
         for secure in (False, True):
             scheme = "wss" if secure else "ws"
