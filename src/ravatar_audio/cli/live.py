@@ -169,8 +169,9 @@ def summary(streamed: Streamed) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The summary for people."""
+    age = result["age_at_send_ms"]
+    ages = f"; age at send p50 {age['p50']:.1f} ms, p99 {age['p99']:.1f} ms" if result["frames_sent"] else ""
     return (
         f"sent {result['frames_sent']} frames in {result['turns']} turns, {result['samples_sent']} of "
-        f"{result['samples_captured']} samples; lost {result['samples_lost']}; {result['reconnects']} reconnects; "
-        f"age at send p50 {result['age_at_send_ms']['p50']:.1f} ms, p99 {result['age_at_send_ms']['p99']:.1f} ms"
+        f"{result['samples_captured']} samples; lost {result['samples_lost']}; {result['reconnects']} reconnects{ages}"
     )
