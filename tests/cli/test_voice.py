@@ -42,12 +42,13 @@ def test_what_is_recorded_from_a_pipe_is_what_was_in_it(environment: dict[str, s
 
 
 def test_a_recording_is_bounded_and_one_of_a_voice_ends_by_itself(environment: dict[str, str], tmp_path: Path) -> None:
-    arguments = ["record", str(tmp_path / "a.webm"), "--source", "synthetic:speech", "--seconds", "0.5"]
+    arguments = ["record", str(tmp_path / "a.webm"), "--source", "synthetic:speech", "--seconds", "0.5", "--json"]
     result = run(environment, *arguments)
     assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["samples"] == 8_000  # of sound, however late it began
     with av.open(str(tmp_path / "a.webm")) as container:
         seconds = sum(frame.samples / frame.sample_rate for frame in container.decode(audio=0))
-    assert 0.5 <= seconds <= 0.6
+    assert 0.5 <= seconds <= 0.52  # a whole number of Opus frames of 20 ms
     loud = np.concatenate([np.zeros(16_000, np.int16), noise(8_000), np.zeros(40_000, np.int16)])
     wav = write_wav(tmp_path / "said.wav", loud)
     result = run(environment, "record", str(tmp_path / "b.wav"), "--source", str(wav), "--mode", "vad", "--json")

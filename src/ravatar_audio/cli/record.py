@@ -16,9 +16,13 @@ from ravatar_audio.cli.live import SOUND, TURNS
 from ravatar_audio.cli.meter import Meter, gate_state
 from ravatar_audio.cli.run import INTERRUPTS, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.session import Recordings, TurnSource
 from ravatar_audio.turns import Mode, Recording
 from ravatar_audio.turns.recording import FORMATS
+
+LATE_S = 2.0
+"""How much longer than its sound an open recording may take: a microphone that has stopped does not hold it up."""
 
 
 @click.command(name="record", cls=SectionedCommand)
@@ -54,8 +58,18 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
 
     async def work() -> None:
         meter = Meter(lambda: gate_state(turns.gate)) if sys.stderr.isatty() else None
+        heard_samples, is_enough = 0, trio.Event()
+
+        def hear(frame: Frame) -> None:
+            nonlocal heard_samples
+            heard_samples += frame.length_samples
+            if heard_samples >= seconds * RATE_HZ:
+                is_enough.set()
+            if meter:
+                meter.show(frame)
+
         source = open_source(settings, spec)
-        turns = TurnSource.from_settings(settings, source, on_frame=meter.show if meter else None)
+        turns = TurnSource.from_settings(settings, source, on_frame=hear)
         async with turns, trio.open_nursery() as nursery:
 
             async def stop_when_interrupted() -> None:
@@ -65,7 +79,8 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
 
             async def stop_in_time() -> None:
                 if turns.gate.mode is Mode.OPEN:
-                    await trio.sleep(seconds)
+                    with trio.move_on_after(seconds + LATE_S):
+                        await is_enough.wait()
                     await source.stop()
 
             nursery.start_soon(stop_when_interrupted)
