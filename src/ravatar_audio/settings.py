@@ -1,5 +1,6 @@
 """One frozen Settings: arguments over RAVATAR_* environment variables over a TOML file over defaults."""
 
+import logging
 import os
 import re
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from ravatar_audio.errors import SettingsError
 
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 PROJECT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_DEBUG_VARIABLES = ("RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS")  # the platform's own names for it
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
@@ -123,6 +125,7 @@ class Settings:
         """Arguments over environment over file over defaults; arguments that are None count as not given.
 
         `file` defaults to RAVATAR_SETTINGS. Raises SettingsError for a file that cannot be read and for unknown names.
+        A variable RAVATAR_* that no setting has, but one nearly, is warned of; it may be another program's.
         """
         environ = os.environ if environ is None else environ
         names = {item.name for item in fields(cls)}
@@ -131,9 +134,10 @@ class Settings:
         if path:
             values |= _read_file(Path(path), names)
         values |= {name: environ[key] for name in names if (key := f"RAVATAR_{name.upper()}") in environ}
-        for key in ("RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS"):  # the platform's own names for it
+        for key in _DEBUG_VARIABLES:
             if key in environ:
                 values["debug"] = environ[key]
+        _warn_of_misspelt(environ, names)
         return cls(**values | {name: value for name, value in given.items() if value is not None})
 
     @property
@@ -176,8 +180,26 @@ def _read_file(path: Path, names: set[str]) -> dict[str, Any]:
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SettingsError(f"settings file {str(path)!r} is not valid TOML: {error}") from error
     if unknown := sorted(set(values) - names):
-        raise SettingsError(f"settings file {str(path)!r} has unknown names: {', '.join(unknown)}")
+        hints = [f"{name} (did you mean {near}?)" if (near := _meant(name, names)) else name for name in unknown]
+        raise SettingsError(f"settings file {str(path)!r} has unknown names: {', '.join(hints)}")
     return values
+
+
+def _meant(name: str, names: set[str]) -> str | None:
+    """The setting whose name was probably misspelt."""
+    import difflib  # only then
+
+    return next(iter(difflib.get_close_matches(name, names, 1, 0.75)), None)
+
+
+def _warn_of_misspelt(environ: Mapping[str, str], names: set[str]) -> None:
+    known = names | {"settings", "debug_logs"}
+    for key in environ:
+        name = key.removeprefix("RAVATAR_").lower()
+        if name != key.lower() and name not in known and (near := _meant(name, known)):
+            logging.getLogger("ravatar_audio").warning(
+                "%s in the environment is no setting; did you mean RAVATAR_%s?", key, near.upper()
+            )
 
 
 def _checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:

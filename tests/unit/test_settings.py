@@ -95,7 +95,14 @@ def test_a_token_in_an_address_is_refused_and_not_repeated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "named"), [("width = ", "TOML"), ("colour = 1", "colour"), ("width = '1'\nzzz = 2", "zzz"), (None, "read")]
+    ("text", "named"),
+    [
+        ("width = ", "TOML"),
+        ("colour = 1", "colour"),
+        ("width = '1'\nzzz = 2", "zzz"),
+        ("hight = 1", "height"),
+        (None, "read"),
+    ],
 )
 @pytest.mark.row("bad settings")
 def test_a_bad_file_is_named(tmp_path: Path, text: str | None, named: str) -> None:
@@ -104,6 +111,15 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str | None, named: str) -> No
         file.write_text(text)
     with pytest.raises(SettingsError, match=rf"bad\.toml.*{named}"):
         Settings.load(file, environ={})
+
+
+def test_a_misspelt_variable_is_warned_of_and_others_are_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    others = {"RAVATAR_AUDIO_KERNEL": "portable", "RAVATAR_DEBUG_LOGS": "1", "RAVATAR_COLOUR_OF_THE_KIOSK": "red"}
+    Settings.load(environ={"RAVATAR_DEVCE": "USB", "RAVATAR_SETTING": "a.toml"} | others)
+    assert [record.getMessage() for record in caplog.records] == [
+        "RAVATAR_DEVCE in the environment is no setting; did you mean RAVATAR_DEVICE?",
+        "RAVATAR_SETTING in the environment is no setting; did you mean RAVATAR_SETTINGS?",
+    ]
 
 
 @pytest.mark.parametrize(
