@@ -3,4 +3,5 @@ from typing import Any
 
 ffi: Any
 lib: Any
-feed: Any
+take: Any
+processor: Any

@@ -60,7 +60,8 @@ class Converter:
         # A step that cannot overrun the ring, which holds what one step gives and an open frame.
         self._step_bytes = (_CAPACITY_FRAMES - 2) * FRAME_SAMPLES * rate_hz // RATE_HZ * self._chain.stride_bytes
         self._items = _ITEMS[format] + _RAW_ITEMS
-        self._feed = self._chain.feeder(self._step_bytes, self._items.replace("l", "").encode())  # an l may be 64 bits
+        letters = self._items.replace("l", "").encode()  # an l may be 64 bits
+        self._process = self._chain.processor(self._step_bytes, letters)
 
     def process(self, buffer: "Samples") -> list[Frame]:
         """Convert samples and return the frames that are complete.
@@ -69,10 +70,8 @@ class Converter:
         (samples,), interleaved, or (samples, channels). Raises ValueError for another type or shape, or when the last
         sample is incomplete.
         """
-        waiting = self._feed(buffer)  # type: ignore[arg-type]
-        if waiting == 0:
-            return []
-        return list(self._chain.take_all()) if waiting > 0 else self._process_in_steps(buffer)
+        frames = self._process(buffer)  # type: ignore[arg-type]
+        return self._process_in_steps(buffer) if frames is None else frames
 
     def _process_in_steps(self, buffer: "Samples") -> list[Frame]:
         """`process` for a buffer that must be looked at more closely, or is more than the ring can hold."""
@@ -93,8 +92,9 @@ class Converter:
         data = view.cast("B") if view.c_contiguous and size else memoryview(view.tobytes())
         frames: list[Frame] = []
         for start in range(0, size, self._step_bytes):
-            self._feed(data[start : start + self._step_bytes])
-            frames.extend(chain.take_all())
+            complete = self._process(data[start : start + self._step_bytes])
+            assert complete is not None, "bytes are always plain"
+            frames += complete
         return frames
 
     def flush(self) -> list[Frame]:
@@ -123,7 +123,7 @@ class Converter:
     def close(self) -> None:
         """Free the native memory now rather than with the object. May be called again."""
         self._chain.close()
-        self._feed = self._closed
+        self._process = self._closed
 
     def _closed(self, buffer: "Samples") -> NoReturn:
         raise ValueError("the converter is closed")

@@ -1,10 +1,8 @@
 """The native core's face in Python: one chain, from device samples to frames. csrc/rva.h is its manual."""
 
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -30,11 +28,6 @@ _FORMATS = {
     "uint8": lib.RVA_FORMAT_U8,
 }
 _NO_POSITION = 2**64 - 1
-_HEAD = struct.Struct("=QQqqQQIIII")
-"""The fields of rva_frame before its hops."""
-assert _HEAD.size == ffi.offsetof("rva_frame", "hops")
-_FLUSHED: Final = int(lib.RVA_FLAG_FLUSHED)
-_DISCONTINUITY: Final = int(lib.RVA_FLAG_DISCONTINUITY)
 
 if lib.rva_python_install():
     raise ImportError("the native core could not be completed (rva_python_install)")
@@ -114,6 +107,7 @@ class Chain:
         after: ChainStatistics | None = None,
     ) -> None:
         self._handle: Any = None
+        self._address = 0  # the same pointer, for csrc/rva_python.h
         self._first_seq = after.finished_frames if after else 0
         self._first_position = after.converted_samples if after else 0
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
@@ -139,7 +133,7 @@ class Chain:
             text = ffi.string(lib.rva_error_text(code)).decode()
             given = f"{rate_hz} Hz, {channels} channels, {format}, ring of {capacity_frames} frames, gain {gain_db} dB"
             raise SettingsError(f"{text} (given: {given})")
-        self._handle = out[0]
+        self._handle, self._address = out[0], int(ffi.cast("intptr_t", out[0]))
         self.stride_bytes = SAMPLE_BYTES[format] * channels
 
     @property
@@ -153,7 +147,7 @@ class Chain:
         """Free the chain. Whoever pushes must have stopped. May be called again."""
         if self._handle is not None:
             lib.rva_chain_close(self._handle)
-            self._handle = None
+            self._handle, self._address = None, 0
 
     def __enter__(self) -> Self:
         return self
@@ -188,14 +182,17 @@ class Chain:
         end_ns = round((time.monotonic() if end_s is None else end_s) * 1e9)
         lib.rva_chain_push(self.handle, data, size // self.stride_bytes, end_ns)
 
-    def feeder(self, most_bytes: int, items: bytes) -> Callable[["ReadableBuffer"], int]:
-        """A quick way to push, timed by the sound itself, for a converter; see csrc/rva_python.h.
+    def processor(self, most_bytes: int, items: bytes) -> Callable[["ReadableBuffer"], list[Frame] | None]:
+        """A quick way to push and take at once, timed by the sound itself, for a converter; see csrc/rva_python.h.
 
         It takes a buffer of at most `most_bytes`, contiguous, whose items are one of the struct module's letters in
-        `items`, and returns how many frames wait; a negative number says that it was none of these and is still to be
-        pushed. It may not be called once the chain is closed.
+        `items`, and returns the frames that are complete; None says that it was none of these and is still to be
+        pushed. Frames are numbered from 0. It may not be called once the chain is closed.
         """
-        return partial(_core.feed, int(ffi.cast("intptr_t", self.handle)), most_bytes, self.channels, items)
+        process: Callable[[ReadableBuffer], list[Frame] | None] = _core.processor(
+            self._address, Frame, most_bytes, self.channels, items
+        )
+        return process
 
     def note_loss(self, samples: int = 0) -> None:
         """The source lost `samples` per channel, in its own rate, before the next block; 0: it did not say how many."""
@@ -220,30 +217,7 @@ class Chain:
 
     def take(self) -> Frame | None:
         """The oldest frame, copied out of the ring, or None when there is none."""
-        handle = self._handle or self.handle
-        raw = lib.rva_chain_peek(handle)
-        if not raw:
-            return None
-        # One copy and one unpacking: a frame is taken with cold caches, where each field read by itself costs a lot.
-        seq, position, captured_ns, finished_ns, ring_lost, device_lost, length, clipped, peak, flags = _HEAD.unpack(
-            ffi.buffer(raw, _HEAD.size)
-        )
-        frame = Frame(
-            bytes(ffi.buffer(raw.pcm)),
-            self._first_seq + seq,
-            self._first_position + position,
-            length,
-            captured_ns * 1e-9,
-            finished_ns * 1e-9,
-            ring_lost,
-            device_lost,
-            flags & _DISCONTINUITY != 0,
-            flags & _FLUSHED != 0,
-            clipped,
-            peak,
-            bytes(ffi.buffer(raw.hops)),
-        )
-        lib.rva_chain_advance(handle)
+        frame: Frame | None = _core.take(self._address, Frame, self._first_seq, self._first_position)
         return frame
 
     def take_all(self) -> Iterator[Frame]:

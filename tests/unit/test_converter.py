@@ -1,5 +1,6 @@
 """The converter's Python surface: what it takes, what it refuses, and that cutting does not matter."""
 
+import gc
 import math
 import sys
 import threading
@@ -100,6 +101,24 @@ def test_a_closed_converter_says_so() -> None:
     converter.close()
     with pytest.raises(ValueError, match="closed"):
         converter.process(bytes(960))
+
+
+def test_calls_frames_and_refusals_leave_nothing_behind() -> None:
+    kept = [None, True, False, Frame]  # what the call in C counts references to by hand
+    block = np.zeros(16_000, np.int16)
+    gc.collect()
+    before = [sys.getrefcount(each) for each in kept]
+    for _ in range(200):
+        with Converter(16_000) as converter:
+            frames = converter.process(block) + converter.process(block[::2])
+            assert [type(frame) for frame in frames] == [Frame] * 5
+            with pytest.raises(ValueError, match="type .d. were given"):
+                converter.process(block.astype(np.float64))
+            assert sys.getrefcount(block) == 2, "a buffer is given back"
+        del frames
+    gc.collect()
+    grown = [sys.getrefcount(each) - count for each, count in zip(kept, before, strict=True)]
+    assert max(grown) < 100, f"references that {kept} have gained in 200 rounds: {grown}"
 
 
 def test_what_is_no_buffer_is_refused_by_the_interpreters_own_error() -> None:
