@@ -1,5 +1,6 @@
 """What the session's tests share: an emulator, settings for it, and a source whose every sample is known."""
 
+import inspect
 import math
 import time
 from collections.abc import AsyncIterator, Callable
@@ -14,8 +15,17 @@ from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.settings import Settings
 
 from .emulator_client import frame_pcm
+from .own_time import run
 
+HERE = Path(__file__).parent
 MakeSettings = Callable[..., Settings]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Every test of this room runs in its process's own time."""
+    for item in items:
+        if HERE in item.path.parents and inspect.iscoroutinefunction(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.trio(run=run))
 
 
 def make_frame(seq: int, *, length_samples: int = FRAME_SAMPLES, lost_samples: int = 0) -> Frame:
@@ -45,6 +55,8 @@ class Frames:
         self.every_s = every_s
         self.count = count
         self.is_real_time = True
+        self.given_s: list[float] = []
+        """When each frame was given out, by trio's clock."""
         self.lateness_s: list[float] = []
         """How long after its time each frame was taken: shows whether whoever takes them was held up."""
 
@@ -52,6 +64,7 @@ class Frames:
         due_s = trio.current_time()
         seq = 0
         while seq < self.count:
+            self.given_s.append(trio.current_time())
             yield make_frame(seq)
             seq += 1
             due_s += self.every_s

@@ -1,7 +1,6 @@
 """A live session cancelled at every step that it takes: out at once, Close sent, slot given back, no task left."""
 
 import gc
-import time
 from collections.abc import Iterator
 from itertools import count
 
@@ -34,43 +33,18 @@ class CancelAt(trio.abc.Instrument):
         self.steps += 1
 
 
-class OwnTime(trio.abc.Clock):
-    """Time that runs while this process computes or sleeps, and stands while others have the processor.
-
-    So limits of a tenth of a second hold on a machine that is busy with something else. Both ends of every connection
-    are in the process: nothing outside of it is ever waited for.
-    """
-
-    def __init__(self) -> None:
-        self._slept_s = 0.0
-        self._sleep: tuple[float, float] | None = None
-
-    def start_clock(self) -> None:
-        """It has no beginning."""
-
-    def current_time(self) -> float:
-        if self._sleep is not None:
-            began_s, most_s = self._sleep
-            self._sleep = None
-            self._slept_s += min(time.monotonic() - began_s, most_s)
-        return time.process_time() + self._slept_s
-
-    def deadline_to_sleep_time(self, deadline: float) -> float:
-        left_s = max(0.0, deadline - self.current_time())
-        self._sleep = time.monotonic(), left_s
-        return left_s
-
-
 @pytest.fixture
-def own_time() -> Iterator[OwnTime]:
+def small_heap() -> Iterator[None]:
+    """A collection that goes through all that the test run has loaded takes 70 ms."""
     gc.collect()
-    gc.freeze()  # a collection that goes through all that the test run has loaded takes 70 ms
-    yield OwnTime()
+    gc.freeze()
+    yield
     gc.unfreeze()
 
 
 @pytest.mark.row("complaint 10: cancelled while it starts, it hangs")
-async def test_cancelled_at_every_step(settings_for: MakeSettings, own_time: OwnTime) -> None:
+@pytest.mark.usefixtures("small_heap")
+async def test_cancelled_at_every_step(settings_for: MakeSettings) -> None:
     left_s: list[float] = []
     with trio.fail_after(180):
         async with Emulator(EmulatorSettings(slots=1)) as emulator:

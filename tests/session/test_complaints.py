@@ -285,7 +285,7 @@ async def test_complaints_12_13_14_a_peer_that_stops_reading_costs_neither_memor
                 settings_for(emulator, outbox_ms=1_024),
                 source,
                 limits=limits,
-                on_sent=lambda frame: ages.append(time.monotonic() - frame.captured_s),
+                on_sent=lambda frame: ages.append(trio.current_time() - source.given_s[frame.seq]),
             ) as live:
                 await until(lambda: live.statistics().sent_frames > 5, "sound")
                 await emulator.strike(Fault(at="message", do="stop_reading", duration_s=3))

@@ -1,6 +1,7 @@
 """Live Mode against the emulator, over real sockets: the way in, the stream, and every way out."""
 
 import socket
+import time
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -42,6 +43,7 @@ async def test_what_is_captured_arrives_sample_for_sample_and_the_slot_is_given_
         async with Emulator(EmulatorSettings(slots=1)) as emulator:
             source = Frames(every_s=0.01, count=40)
             sent: list[int] = []
+            began_s = time.monotonic()
             settings = settings_for(emulator, outbox_ms=20_000)
             async with LiveSession(settings, source, plain=plain, on_sent=lambda frame: sent.append(frame.seq)) as live:
                 await live.wait_finished()
@@ -51,7 +53,7 @@ async def test_what_is_captured_arrives_sample_for_sample_and_the_slot_is_given_
         assert (statistics.taken_frames, statistics.sent_frames, statistics.pending_frames) == (40, 40, 0)
         assert statistics.sent_samples == statistics.taken_samples == 40 * FRAME_SAMPLES
         assert statistics.age_newest.count == 40
-        assert 0 < statistics.age_newest.p50_s <= statistics.age_newest.max_s < 5
+        assert 0 < statistics.age_newest.p50_s <= statistics.age_newest.max_s < time.monotonic() - began_s
         assert statistics.age_oldest.p50_s > 0.25
         assert told.violation_count == 0
         assert told.close_codes == (1000,)

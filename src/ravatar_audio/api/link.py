@@ -13,7 +13,6 @@ import math
 import os
 import random
 import ssl
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -134,7 +133,7 @@ class Link:
         """
         hurry = _draw_hurry()
         while True:
-            now_s = time.monotonic()
+            now_s = trio.current_time()
             if self._ping_sent_s is not None and self.wire.last_received_s >= self._ping_sent_s:
                 self._ping_sent_s = None  # a pong, or anything else that shows life
             ping_due_s = self._next_ping(hurry)
@@ -158,7 +157,7 @@ class Link:
     def _ping(self) -> None:
         """Send a ping past the library: it would keep a task waiting for the pong, here any sign of life will do."""
         assert self._ws is not None
-        self._ping_sent_s = time.monotonic()
+        self._ping_sent_s = trio.current_time()
         if self._ws.closed is None:
             # A socket that takes nothing needs no ping: if that lasts, the verdict is the same.
             self.wire.send_nowait(b"\x89\x80" + os.urandom(4))  # FIN and ping, masked, no payload
@@ -264,7 +263,7 @@ async def open_link(
     is_tls = parts.scheme == "wss"
     host = parts.hostname or ""
     address = parts.netloc
-    began_s = time.monotonic()
+    began_s = trio.current_time()
     deadline_s = trio.current_time() + limits.connect_s
     with _by(deadline_s, address):
         try:
@@ -283,7 +282,7 @@ async def open_link(
                 nursery.start_soon(link._run_library, address, f"{parts.path or '/'}?token={quote(token, safe='')}")
                 with _by(deadline_s, address):
                     await link._wait_open(address)
-                link.handshake_s = time.monotonic() - began_s
+                link.handshake_s = trio.current_time() - began_s
                 yield link
             finally:
                 await link._leave()

@@ -12,7 +12,6 @@ import socket
 import ssl
 import sys
 import termios
-import time
 from types import TracebackType
 from typing import Self
 
@@ -43,10 +42,10 @@ class WireStream(trio.abc.Stream):
         """Set when nothing more will be received: end of file, an error, or closed here."""
         self.is_ended_by_peer = False
         self.send_started_s: float | None = None
-        """`time.monotonic()` when the send that is under way began, or None."""
+        """`trio.current_time()` when the send that is under way began, or None."""
         self.send_bytes = 0
         """Of that send, or the one before."""
-        self.last_received_s = time.monotonic()
+        self.last_received_s = trio.current_time()
         self.last_sent_s = self.last_received_s
         self.head = b""
         """The first bytes that were received: the status line of a handshake's answer."""
@@ -99,7 +98,7 @@ class WireStream(trio.abc.Stream):
         sent = self._send_some(view)
         if sent < len(view):
             self.is_busy = True
-            self.send_started_s, self.send_bytes = time.monotonic(), len(view)
+            self.send_started_s, self.send_bytes = trio.current_time(), len(view)
             # OpenSSL may have written a part of its record when it asks to wait, and must see the same bytes again.
             self._is_begun = sent > 0 or self._is_tls
         return view[sent:]
@@ -147,7 +146,7 @@ class WireStream(trio.abc.Stream):
         except OSError as error:
             self.is_torn = True
             raise _as_broken(error) from error
-        self.last_sent_s = time.monotonic()
+        self.last_sent_s = trio.current_time()
         return sent
 
     def _set_free(self) -> None:
@@ -186,7 +185,7 @@ class WireStream(trio.abc.Stream):
             self._note_end()
             raise _as_broken(error) from error
         if data:
-            self.last_received_s = time.monotonic()
+            self.last_received_s = trio.current_time()
             self.head = self.head or data[:_HEAD_BYTES]
         else:
             self._note_end()
