@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "rva.h"
+#include "rva_python_message.h"
 
 #define RVA_PYTHON_PROCESSOR "ravatar_audio._core.processor"
 
@@ -133,6 +134,7 @@ static int rva_python_install(void) {
     static PyMethodDef methods[] = {
         {"take", (PyCFunction)(void (*)(void))rva_python_take, METH_FASTCALL, NULL},
         {"processor", (PyCFunction)(void (*)(void))rva_python_make_processor, METH_FASTCALL, NULL},
+        {"encoder", (PyCFunction)(void (*)(void))rva_python_make_encoder, METH_FASTCALL, NULL},
         {0},
     };
     const PyGILState_STATE state = PyGILState_Ensure();

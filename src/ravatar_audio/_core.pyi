@@ -5,3 +5,4 @@ ffi: Any
 lib: Any
 take: Any
 processor: Any
+encoder: Any

@@ -1,5 +1,6 @@
 """The native core's face in Python: one chain, from device samples to frames. csrc/rva.h is its manual."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from ravatar_audio import _core
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.errors import SettingsError
-from ravatar_audio.frames import Frame
+from ravatar_audio.frames import FRAME_BYTES, Frame
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -230,3 +231,15 @@ class Chain:
         raw = ffi.new("rva_statistics *")
         lib.rva_chain_statistics(self.handle, raw)
         return ChainStatistics(**{name: getattr(raw, name) for name in ChainStatistics.__slots__})
+
+
+def message_encoder(prefix: str, suffix: str) -> Callable[["ReadableBuffer"], memoryview]:
+    """A function that makes a frame's 8,192 bytes the live voice message: a whole WebSocket frame, masked.
+
+    Its payload is `prefix`, their base64, `suffix`. What it returns is valid until its next call; another length raises
+    ValueError. Masks come from the system's random source, as RFC 6455 (5.3) asks. See csrc/rva_python_message.h.
+    """
+    encode: Callable[[ReadableBuffer], memoryview] = _core.encoder(
+        prefix.encode("ascii"), suffix.encode("ascii"), FRAME_BYTES, os.urandom
+    )
+    return encode
