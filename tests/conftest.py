@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.device.microphones import microphone_plugin, usb_microphone  # noqa: F401 - fixtures for every room
 
@@ -16,13 +16,21 @@ CORE_UNITS = sorted(path for path in (ROOT / "csrc").glob("rva_*.c"))
 
 CompileC = Callable[..., Path]
 
+HANG_LIMIT_S = 600
+"""For a process that might never end. A busy machine takes ten times what a quiet one does, and proves as much."""
+
 IS_EMULATED = "RAVATAR_EMULATED" in os.environ
 """Under scripts/test-arm everything is some twenty times slower, and no subprocess can be started."""
 
 
 def examples(count: int) -> settings:
-    """Settings of a property test with `count` examples; a tenth of them under emulation."""
-    return settings(deadline=None, max_examples=max(3, count // 20) if IS_EMULATED else count)
+    """Settings of a property test with `count` examples; a twentieth of them under emulation."""
+    return settings(max_examples=max(3, count // 20) if IS_EMULATED else count)
+
+
+# A property holds or not, however long the machine takes to find out.
+settings.register_profile("any machine", examples(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session")

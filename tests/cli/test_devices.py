@@ -3,11 +3,12 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import emulator
+from tests.cli.test_commands import LIMIT_S, emulator
 from tests.device.microphones import MakeMicrophones, Pcm
 
 pytestmark = pytest.mark.device
@@ -20,7 +21,7 @@ def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedPro
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
     assert "Traceback" not in result.stdout + result.stderr
@@ -60,11 +61,13 @@ def test_no_device_at_all_is_said_and_is_no_failure_of_the_listing(tmp_path: Pat
 
 def test_the_demo_takes_the_microphone(environment: dict[str, str], tmp_path: Path) -> None:
     arguments = ["demo", "--mic", "--device", "array", "--seconds", "2", "--json", "--wav-dir", str(tmp_path / "heard")]
+    began_s = time.monotonic()
     result = run(environment, *arguments)
+    took_s = time.monotonic() - began_s
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
     assert summary["samples_lost"] == 0
-    assert 31_000 < summary["samples_captured"] == summary["samples_received"] < 48_000
+    assert 31_000 < summary["samples_captured"] == summary["samples_received"] < 16_000 * took_s
 
 
 def test_what_happens_to_the_microphone_is_in_the_json_lines(usb_microphone: MakeMicrophones, tmp_path: Path) -> None:

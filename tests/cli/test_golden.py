@@ -31,7 +31,7 @@ from ravatar_audio.cli import listening, machine, sound
 from ravatar_audio.cli.devices import page
 from ravatar_audio.cli.doctor import shown
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError
-from tests.cli.test_commands import emulator
+from tests.cli.test_commands import LIMIT_S, emulator
 from tests.device.microphones import MakeMicrophones, Pcm
 from tests.unit.test_doctor_parts import GOOD
 
@@ -91,7 +91,7 @@ def session(environment: Mapping[str, str], commands: Sequence[str | tuple[str, 
         env=dict(environment),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=True,
     )
     answers: list[dict[str, Any]] = json.loads(done.stdout)

@@ -84,12 +84,14 @@ def test_the_space_bar_is_a_button_and_its_last_word_is_sent(environment: dict[s
             live.wait_shown("hold the space bar")
             live.wait_shown("ready")
             assert "\x1b[?u" in live.shown, "the terminal is asked whether it tells releases"
+            began_s = time.monotonic()
             for _ in range(30):  # no release is told: repeats that cease
                 live.type(b" ")
                 live.read(0.04)
             live.wait_shown("SENDING")
             live.shown = ""
             live.wait_shown("ready")
+            most_s = 0.3 + time.monotonic() - began_s
             live.type(b"m")
             live.wait_shown("muted")
             live.type(b"\x03")
@@ -97,7 +99,7 @@ def test_the_space_bar_is_a_button_and_its_last_word_is_sent(environment: dict[s
             assert live.process.wait(LIMIT_S) == 130
         counted = ended(process)
     assert counted["violations"] == 0
-    assert 5 <= counted["frames"] <= 10, "about 1.2 s, pre-roll and tail"
+    assert 5 <= counted["frames"] <= 1 + most_s / 0.256, "1.2 s or more, pre-roll and tail"
 
 
 def test_a_terminal_with_the_kitty_protocol_tells_a_tap_from_a_press(

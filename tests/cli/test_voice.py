@@ -85,7 +85,13 @@ def test_what_goes_wrong_is_one_clear_line(
     environment: dict[str, str], tmp_path: Path, arguments: list[str], code: int, said: str
 ) -> None:
     result = subprocess.run(
-        [*COMMAND, *arguments], env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [*COMMAND, *arguments],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
     )
     assert result.returncode == code, result.stderr
     assert said in result.stderr

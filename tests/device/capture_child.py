@@ -54,8 +54,8 @@ async def capture(stream: dict[str, Any], folder: Path, seconds: float, answer: 
         with trio.move_on_after(seconds):
             async for frame in microphone:
                 pcm += frame.pcm[: 2 * frame.length_samples]
-        elapsed_s = trio.current_time() - begun_s
         await microphone.stop()
+        elapsed_s = trio.current_time() - begun_s
         async for frame in microphone:
             pcm += frame.pcm[: 2 * frame.length_samples]
     (folder / f"{name}.pcm").write_bytes(pcm)

@@ -7,6 +7,7 @@ import pyaudio
 import trio
 
 from ravatar_audio.capture import Microphone
+from tests.device.capture_child import be_urgent
 
 
 class Keep(logging.Handler):
@@ -32,4 +33,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    be_urgent()
     trio.run(main)

@@ -16,6 +16,7 @@ import trio
 
 from ravatar_audio.capture import Microphone
 from ravatar_audio.errors import RavatarError
+from tests.device.capture_child import be_urgent
 
 
 def told(error: RavatarError) -> dict[str, Any]:
@@ -58,4 +59,5 @@ async def main(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    be_urgent()
     trio.run(main, json.loads(sys.argv[1]))

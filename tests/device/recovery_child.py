@@ -18,6 +18,7 @@ import trio
 
 from ravatar_audio import Emulator, EmulatorSettings, Frame, LiveSession, Settings
 from ravatar_audio.capture import Microphone
+from tests.device.capture_child import be_urgent
 
 
 async def control(path: str, word: str) -> None:
@@ -104,4 +105,5 @@ async def main(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    be_urgent()
     trio.run(main, json.loads(sys.argv[1]))

@@ -14,7 +14,7 @@ from tests.device.test_microphone import assert_nothing_lost, spectrum_dbfs, wri
 pytestmark = pytest.mark.device
 
 CHILD = "tests.device.live_child"
-SECONDS = 10.0
+SECONDS = 5.0
 
 
 def heard_pcm(wav: str) -> bytes:

@@ -125,7 +125,7 @@ def test_a_microphone_that_goes_away_is_noticed(
 def test_a_microphone_that_comes_back_is_opened_again_without_a_leak(
     usb_microphone: MakeMicrophones, tmp_path: Path, backend: str, fault: str
 ) -> None:
-    rounds = ROUNDS or (8 if fault == "unplug" else 3)
+    rounds = ROUNDS or (6 if fault == "unplug" else 3)
     microphones = usb_microphone(Pcm())
     request = {
         "microphone": {"device": BACKENDS[backend], "backend": backend, "reopen_s": 0.3},

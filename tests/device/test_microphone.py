@@ -16,7 +16,7 @@ from tests.device.microphones import MakeMicrophones, Pcm, ramp, run_child
 pytestmark = pytest.mark.device
 
 CHILD = "tests.device.capture_child"
-SECONDS = 10.0
+SECONDS = 5.0
 
 
 def expected(heard: dict[str, Any], first: int = 0) -> bytes:

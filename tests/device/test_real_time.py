@@ -11,7 +11,7 @@ from tests.device.test_microphone import CHILD, assert_nothing_lost
 
 pytestmark = pytest.mark.device
 
-SECONDS = 20.0
+SECONDS = 12.0
 
 
 def test_python_code_that_holds_the_interpreter_costs_us_nothing_and_a_python_callback_most(

@@ -11,6 +11,7 @@ import pyaudio
 import trio
 
 from ravatar_audio.capture import Microphone
+from tests.device.capture_child import be_urgent
 
 
 def priorities() -> list[int]:
@@ -45,4 +46,5 @@ async def main(path: str) -> None:
 
 
 if __name__ == "__main__":
+    be_urgent()
     trio.run(main, json.loads(sys.argv[1])["trap"])

@@ -13,6 +13,7 @@ import trio
 
 from ravatar_audio.capture import Microphone
 from ravatar_audio.errors import RavatarError
+from tests.device.capture_child import be_urgent
 
 
 def tell(**line: Any) -> None:
@@ -57,4 +58,5 @@ async def main(arguments: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
+    be_urgent()
     trio.run(main, json.loads(sys.argv[1]))

@@ -2,7 +2,6 @@
 
 import inspect
 import math
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from ravatar_audio.emulator import Emulator
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.settings import Settings
 
-from .emulator_client import frame_pcm
+from ..frames import make_frame
 from .own_time import run
 
 HERE = Path(__file__).parent
@@ -26,26 +25,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents and inspect.iscoroutinefunction(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.trio(run=run))
-
-
-def make_frame(seq: int, *, length_samples: int = FRAME_SAMPLES, lost_samples: int = 0) -> Frame:
-    """A frame whose samples tell its number."""
-    now_s = time.monotonic()
-    return Frame(
-        pcm=frame_pcm(seq),
-        seq=seq,
-        position_samples=seq * FRAME_SAMPLES,
-        length_samples=length_samples,
-        captured_s=now_s,
-        finished_s=now_s,
-        ring_lost_samples=lost_samples,
-        device_lost_samples=0,
-        discontinuity=lost_samples > 0,
-        flushed=length_samples < FRAME_SAMPLES,
-        clipped=0,
-        peak=1,
-        hop_data=b"",
-    )
 
 
 class Frames:

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 import httpx2
-import numpy as np
 import pytest
 import trio
 import trio_websocket
@@ -32,12 +31,6 @@ class Server(Protocol):
     def api_url(self) -> str: ...
     @property
     def settings(self) -> EmulatorSettings: ...
-
-
-def frame_pcm(index: int, amplitude: int = 8_000) -> bytes:
-    """Frame number `index` of a tone: 4,096 samples, no two frames alike."""
-    time = np.arange(4096) + 4096 * index
-    return bytes((amplitude * np.sin(time * 0.31)).astype("<i2").tobytes())
 
 
 class Client:

@@ -18,7 +18,8 @@ from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.session import LinkLost, LinkUp, LiveSession, LiveStatistics
 from ravatar_audio.session.outbox import MakeText, Outbox, Parcel
 
-from .conftest import Frames, MakeSettings, make_frame, until
+from ..frames import make_frame
+from .conftest import Frames, MakeSettings, until
 
 QUICK = LinkLimits(ping_interval_s=0.3, silence_s=0.3, stuck_send_s=0.4)
 

@@ -11,7 +11,8 @@ from trio_websocket import WebSocketConnection
 
 from ravatar_audio.emulator import Fault
 
-from .emulator_client import Client, close_reason, frame_pcm, open_emulator
+from ..frames import frame_pcm
+from .emulator_client import Client, close_reason, open_emulator
 
 
 def wav() -> bytes:

@@ -14,7 +14,8 @@ import trio.testing
 from ravatar_audio.emulator import Fault
 from ravatar_audio.emulator.faults import ACTIONS, ENDPOINTS, STREAM_ERRORS
 
-from .emulator_client import close_reason, drain, frame_pcm, open_emulator, open_raw
+from ..frames import frame_pcm
+from .emulator_client import close_reason, drain, open_emulator, open_raw
 
 SHOWN: set[tuple[str, str]] = set()
 _Test = TypeVar("_Test", bound=Callable[..., object])

@@ -14,7 +14,8 @@ from ravatar_audio.emulator import Emulator, EmulatorSettings, server_tls
 from ravatar_audio.emulator.platform import Platform
 from ravatar_audio.errors import SettingsError
 
-from .emulator_client import frame_pcm, open_client, open_emulator, open_raw
+from ..frames import frame_pcm
+from .emulator_client import open_client, open_emulator, open_raw
 
 METHODS = {
     "/jwt": "POST",

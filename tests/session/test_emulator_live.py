@@ -13,7 +13,8 @@ from trio_websocket import WebSocketConnection
 
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 
-from .emulator_client import Client, close_reason, frame_pcm, open_client, open_emulator, open_raw
+from ..frames import frame_pcm
+from .emulator_client import Client, close_reason, open_client, open_emulator, open_raw
 
 
 async def test_live_frames_are_recorded_and_answered() -> None:

@@ -24,8 +24,8 @@ from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.session import LinkLost, LinkUp, LiveSession
 from ravatar_audio.settings import Settings
 
-from .conftest import Frames, MakeSettings, make_frame
-from .emulator_client import frame_pcm
+from ..frames import frame_pcm, make_frame
+from .conftest import Frames, MakeSettings
 
 
 def heard(wav: Path | None) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import IS_EMULATED, ROOT
+from tests.conftest import HANG_LIMIT_S, IS_EMULATED, ROOT
 
 pytestmark = pytest.mark.skipif(IS_EMULATED, reason="starts subprocesses")
 
@@ -91,7 +91,7 @@ def test_benches_run_from_the_wheel_outside_the_tree(wheel: Path, tmp_path: Path
         command = [sys.executable, "-m", "ravatar_audio", "bench", *words]
         environment = os.environ | {"PYTHONPATH": str(site)}
         run = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=120
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=HANG_LIMIT_S
         )
         assert run.returncode == 0, run.stderr
         return run.stdout

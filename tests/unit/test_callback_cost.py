@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CORE_UNITS, ROOT, CompileC, needs
+from tests.conftest import CORE_UNITS, HANG_LIMIT_S, ROOT, CompileC, needs
 
 BASELINE = ROOT / "tests" / "golden" / "callback_cost.json"
 TOLERANCE = 1.02
@@ -46,7 +46,11 @@ def dearest(program: Path, folder: Path, *arguments: object, at_least: int, kern
     ]
     environment = os.environ | {"RAVATAR_AUDIO_KERNEL": kernel}
     subprocess.run(
-        [*command, str(program), *map(str, arguments)], env=environment, capture_output=True, check=True, timeout=120
+        [*command, str(program), *map(str, arguments)],
+        env=environment,
+        capture_output=True,
+        check=True,
+        timeout=HANG_LIMIT_S,
     )
     found = [re.search(r"^totals: (\d+)", path.read_text(), re.MULTILINE) for path in folder.glob("counts.*")]
     counts = [int(match[1]) for match in found if match]

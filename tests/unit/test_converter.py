@@ -112,7 +112,7 @@ def test_calls_frames_and_refusals_leave_nothing_behind() -> None:
         with Converter(16_000) as converter:
             frames = converter.process(block) + converter.process(block[::2])
             assert [type(frame) for frame in frames] == [Frame] * 5
-            with pytest.raises(ValueError, match="type .d. were given"):
+            with pytest.raises(ValueError, match=r"type .d. were given"):
                 converter.process(block.astype(np.float64))
             assert sys.getrefcount(block) == 2, "a buffer is given back"
         del frames

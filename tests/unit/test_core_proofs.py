@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benches.resampler import UNITS
-from tests.conftest import ROOT, CompileC, needs
+from tests.conftest import HANG_LIMIT_S, ROOT, CompileC, needs
 
 RING = [ROOT / "csrc" / "rva_ring.c"]
 SANITIZERS = {
@@ -21,7 +21,7 @@ SANITIZERS = {
 def test_two_threads_on_the_ring_lose_and_tear_nothing(compile_c: CompileC, sanitizer: str, capacity: int) -> None:
     program = compile_c("ring_stress", *SANITIZERS[sanitizer], units=RING)
     result = subprocess.run(
-        [program, "200000", str(capacity)], capture_output=True, text=True, timeout=100, check=False
+        [program, "200000", str(capacity)], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -29,18 +29,20 @@ def test_two_threads_on_the_ring_lose_and_tear_nothing(compile_c: CompileC, sani
 @pytest.mark.parametrize("sanitizer", SANITIZERS)
 def test_pusher_taker_flusher_and_reader_of_statistics_do_not_race(compile_c: CompileC, sanitizer: str) -> None:
     program = compile_c("chain_stress", *SANITIZERS[sanitizer])
-    result = subprocess.run([program, "5000"], capture_output=True, text=True, timeout=100, check=False)
+    result = subprocess.run([program, "5000"], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_audio_thread_makes_no_system_call_but_the_wake_up(compile_c: CompileC) -> None:
     program = compile_c("chain_sandbox")
-    result = subprocess.run([program], capture_output=True, text=True, timeout=100, check=False)
+    result = subprocess.run([program], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_the_sandbox_would_have_caught_an_allocation(compile_c: CompileC) -> None:
-    result = subprocess.run([compile_c("chain_sandbox"), "misbehave"], capture_output=True, timeout=100, check=False)
+    result = subprocess.run(
+        [compile_c("chain_sandbox"), "misbehave"], capture_output=True, timeout=HANG_LIMIT_S, check=False
+    )
     assert result.returncode == -signal.SIGSYS
 
 
@@ -49,14 +51,14 @@ def test_what_the_fuzzer_found_stays_found(compile_c: CompileC) -> None:
     program = compile_c("../fuzz/chain_fuzz", "-DREPLAY", *SANITIZERS["memory"])
     corpus = sorted((ROOT / "tests" / "fuzz" / "corpus").iterdir())
     assert len(corpus) > 20
-    result = subprocess.run([program, *corpus], capture_output=True, text=True, timeout=300, check=False)
+    result = subprocess.run([program, *corpus], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("flags", [["-O3"], SANITIZERS["memory"]], ids=["fast", "memory"])
 def test_kernels_agree_and_cutting_does_not_matter_in_c(compile_c: CompileC, flags: list[str]) -> None:
     program = compile_c("resample_check", *flags, units=UNITS)
-    result = subprocess.run([program, "portable"], capture_output=True, text=True, timeout=100, check=False)
+    result = subprocess.run([program, "portable"], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

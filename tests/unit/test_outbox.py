@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.session.outbox import MakeText, Outbox, Parcel
 
-from ..session.conftest import make_frame
+from ..frames import make_frame
 
 
 def check(outbox: Outbox) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.turns import EventKind, Gate, Mode, Reason, TurnRules
+from tests.conftest import HANG_LIMIT_S
 from tests.unit.turns_world import ThresholdDetector, Turn, play, sound_at, turns_of
 
 PHASES = range(FRAME_SAMPLES)
@@ -100,5 +101,7 @@ def test_the_room_needs_neither_trio_nor_the_core() -> None:
     # The package's own __init__ re-exports the core, so the room is loaded beside it.
     code = f"import sys, types; m = types.ModuleType('ravatar_audio'); import importlib.util as u; \
 m.__path__ = list(u.find_spec('ravatar_audio').submodule_search_locations); sys.modules['ravatar_audio'] = m; {code}"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=HANG_LIMIT_S
+    )
     assert result.stdout.strip() == "set()"

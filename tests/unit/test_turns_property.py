@@ -57,7 +57,7 @@ def scripts(draw: st.DrawFn) -> list[Control]:
     return script
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     mode=st.sampled_from(Mode),
     script=scripts(),
@@ -180,5 +180,5 @@ class AnythingGoes(RuleBasedStateMachine):
         assert len(given) == self.gate.statistics().given_samples
 
 
-AnythingGoes.TestCase.settings = settings(deadline=None, max_examples=80, stateful_step_count=40)
+AnythingGoes.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
 TestAnythingGoes = AnythingGoes.TestCase

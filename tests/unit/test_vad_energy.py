@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.turns import Detector, Gate
+from tests.conftest import examples
 
 HOP = 256
 SECOND = 62.5  # hops
@@ -74,7 +75,7 @@ def test_silence_is_no_speech_and_has_no_floor() -> None:
     assert detector.floor_dbfs == -200.0
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(cuts=st.lists(st.integers(0, 5_000), max_size=20), seed=st.integers(0, 99))
 def test_decisions_do_not_depend_on_how_the_sound_is_cut(cuts: list[int], seed: int) -> None:
     sound = np.concatenate([noise(0.3, rms, seed + int(-rms)) for rms in (-60, -30, -50, -20, -33, -36)])
