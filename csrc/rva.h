@@ -146,6 +146,14 @@ void rva_chain_request_flush(rva_chain *chain);
  * of the two functions made it; it is gone once it has been served. */
 void rva_chain_flush_at(rva_chain *chain, uint64_t position_samples);
 
+/* Producer; real-time safe. Device samples that are still to be pushed until the frame that is being filled is handed over,
+ * because it is full or has been asked for: 1 at least. It may say some 0.1 ms more than are needed, never less. */
+uint64_t rva_chain_due_samples(const rva_chain *chain);
+
+/* Any thread; real-time safe. Samples at 16 kHz from the newest that has been converted to where a flush was asked for; 0
+ * when that is not ahead any more, UINT64_MAX when none was asked for. */
+uint64_t rva_chain_flush_in_samples(const rva_chain *chain);
+
 /* Producer, when no more will come; real-time safe. Gives out what the resampler still holds and finishes the last
  * frame. The chain may be pushed to again: that begins a new stretch of sound in the same numbering. */
 void rva_chain_finish(rva_chain *chain);

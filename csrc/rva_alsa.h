@@ -33,7 +33,7 @@ typedef struct {
     uint32_t channels;
     uint32_t format;               /* RVA_FORMAT_... */
     uint32_t block_samples;        /* per channel; the device may round it */
-    uint32_t buffer_samples;       /* of the device: how late the thread may be without a loss; it may be rounded */
+    uint32_t buffer_samples;       /* how late the thread may be without a loss; the device may round it */
     int32_t wake_fd;               /* written when the stream ends by itself; -1: none */
     uint32_t priority;             /* of SCHED_FIFO for the thread, where the limits allow it; 0: leave it as it is */
     int64_t resume_ns;             /* captured_ns of the stream that fed this chain before; 0: there was none */
@@ -58,6 +58,13 @@ int rva_alsa_open(const rva_alsa *alsa, rva_chain *chain, const rva_alsa_config 
 
 /* Any thread, once. From here until rva_alsa_close, or until the stream has finished, our thread pushes into the chain. */
 int rva_alsa_start(rva_alsa_stream *stream);
+
+/* Any thread; one system call at most. To be called when a flush has been asked for: the thread sleeps until a frame is
+ * due, and may not have heard of it. */
+void rva_alsa_hurry(const rva_alsa_stream *stream);
+
+/* Any thread; real-time safe. Wakes the consumer when nothing has come for `stall_ns` (0: never), once for each stall. */
+void rva_alsa_watch(rva_alsa_stream *stream, int64_t stall_ns);
 
 /* Any thread. Ends the thread, closes and frees; takes milliseconds, whatever has become of the device. */
 void rva_alsa_close(rva_alsa_stream *stream);

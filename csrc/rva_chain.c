@@ -222,6 +222,19 @@ RVA_REALTIME void rva_chain_flush_at(rva_chain *chain, uint64_t position_samples
     atomic_store_explicit(&chain->flush_at, position_samples, memory_order_relaxed);
 }
 
+RVA_REALTIME uint64_t rva_chain_due_samples(const rva_chain *chain) {
+    const uint64_t here = chain->position + chain->filled, full = chain->position + RVA_FRAME_SAMPLES;
+    const uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
+    if (flush_at <= here) return 1;
+    return rva_resample_due_samples(chain->resampler, (flush_at < full ? flush_at : full) - here);
+}
+
+uint64_t rva_chain_flush_in_samples(const rva_chain *chain) {
+    const uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
+    const uint64_t here = atomic_load_explicit(&chain->counters.converted_samples, memory_order_relaxed);
+    return flush_at == NO_FLUSH ? UINT64_MAX : flush_at > here ? flush_at - here : 0;
+}
+
 RVA_REALTIME void rva_chain_finish(rva_chain *chain) {
     collect(chain, rva_resample_end(chain->resampler, chain->resampled), 0);
     if (chain->filled) {

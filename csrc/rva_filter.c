@@ -139,7 +139,9 @@ static int add_bank(rva_filter *filter, const rva_prototype *prototype, bool is_
     at.lead = is_minimum ? idle / at.knots_per_sample : at.support / 2;
     at.newest = is_minimum ? 0.0 : at.lead;
     filter->group_delay_s += (prototype_delay(prototype) - idle) * stretch / prototype->knot_hz;
-    return bank->is_tiled ? open_tiles(bank, &at) : open_rows(bank, &at, lanes);
+    const int code = bank->is_tiled ? open_tiles(bank, &at) : open_rows(bank, &at, lanes);
+    filter->lookahead_s += (bank->is_tiled ? at.newest : bank->after) / rate_hz;
+    return code;
 }
 
 static void add_half_band(rva_filter *filter, double rate_hz, const rva_half_band *classes) {
@@ -149,6 +151,7 @@ static void add_half_band(rva_filter *filter, double rate_hz, const rva_half_ban
     half->taps = (uint32_t)classes[chosen].taps;
     for (uint32_t k = 0; k < half->taps; k++) half->side[k] = (float)classes[chosen].side[k];
     filter->group_delay_s += (2 * half->taps - 1) / rate_hz;
+    filter->lookahead_s += (2 * half->taps - 1) / rate_hz;
 }
 
 int rva_filter_open(rva_filter *filter, uint32_t rate_hz, uint32_t profile, uint32_t phase, uint32_t lanes) {

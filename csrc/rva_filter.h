@@ -58,6 +58,7 @@ typedef struct {
     uint32_t bank_count; /* 0: there is nothing to filter */
     rva_filter_bank banks[RVA_FILTER_BANKS_MAX];
     double group_delay_s; /* at 1 kHz, of all together */
+    double lookahead_s;   /* from an output's time to that of the newest input that it needs, at most */
 } rva_filter;
 
 /* RVA_OK, RVA_ERROR_RATE, RVA_ERROR_PROFILE or RVA_ERROR_MEMORY. Rows are padded to a multiple of `lanes`. To be closed

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "rva_portaudio.h"
+#include "rva_watch.h"
 
 struct rva_portaudio {
     PaDeviceIndex (*device_count)(void);
@@ -26,6 +27,7 @@ struct rva_portaudio_stream {
     rva_stream base;
     const rva_portaudio *portaudio;
     PaStream *pa_stream;
+    rva_watch watch;
 };
 
 int rva_portaudio_bind(const char *path, rva_portaudio **out) {
@@ -143,9 +145,19 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
     return RVA_OK;
 }
 
-int rva_portaudio_start(rva_portaudio_stream *stream) { return stream->portaudio->start_stream(stream->pa_stream); }
+int rva_portaudio_start(rva_portaudio_stream *stream) {
+    int code = stream->portaudio->start_stream(stream->pa_stream);
+    if (code == paNoError) rva_watch_start(&stream->watch, &stream->base);
+    return code;
+}
+
+int rva_portaudio_watch(rva_portaudio_stream *stream, int64_t stall_ns) {
+    rva_stream_watch(&stream->base, stall_ns);
+    return stream->watch.is_running ? 0 : -1;
+}
 
 int rva_portaudio_close(rva_portaudio_stream *stream) {
+    rva_watch_stop(&stream->watch);
     stream->portaudio->abort_stream(stream->pa_stream); /* an error here means that it runs no more */
     int code = stream->portaudio->close_stream(stream->pa_stream);
     if (code == paNoError) free(stream); /* else PortAudio may still have it */

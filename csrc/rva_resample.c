@@ -170,6 +170,12 @@ RVA_REALTIME double rva_resample_ahead_samples(const rva_resampler *r) {
     return (double)(r->fed - 1 - scaled / up) - (double)(scaled % up) / (double)up;
 }
 
+RVA_REALTIME uint64_t rva_resample_due_samples(const rva_resampler *r, uint64_t outputs) {
+    const double last = (double)(r->made + (int64_t)outputs - 1) + r->filter.lookahead_s * RVA_RATE_HZ + 1e-6;
+    const int64_t due = (int64_t)(last * r->filter.ratio_down / r->filter.ratio_up) + 1 - r->fed;
+    return due > 0 ? (uint64_t)due : 1;
+}
+
 double rva_resample_group_delay_s(const rva_resampler *r) { return r->filter.group_delay_s; }
 
 const char *rva_resample_kernel(const rva_resampler *r) { return r->kernel->name; }

@@ -33,6 +33,10 @@ RVA_REALTIME size_t rva_resample_end(rva_resampler *resampler, float *output);
  * ratios. */
 RVA_REALTIME double rva_resample_ahead_samples(const rva_resampler *resampler);
 
+/* Input samples that are still to be taken until `outputs` more have been given out, 1 at least. It may say a few more
+ * than are needed, never less. */
+RVA_REALTIME uint64_t rva_resample_due_samples(const rva_resampler *resampler, uint64_t outputs);
+
 double rva_resample_group_delay_s(const rva_resampler *resampler);
 const char *rva_resample_kernel(const rva_resampler *resampler);
 

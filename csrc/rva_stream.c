@@ -58,13 +58,32 @@ RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t
     COUNT(stream->durations[bucket_of(duration_ns)], 1);
 }
 
+RVA_REALTIME static void wake_consumer(const rva_stream *stream) {
+    const uint64_t one = 1;
+    /* A full pipe or eventfd wakes the consumer just as well. */
+    if (stream->wake_fd >= 0 && write(stream->wake_fd, &one, sizeof one) < 0) return;
+}
+
 RVA_REALTIME void rva_stream_finish(rva_stream *stream, int32_t code) {
     int32_t none = 0;
     atomic_compare_exchange_strong(&stream->finish_code, &none, code);
     atomic_store_explicit(&stream->has_finished, 1, memory_order_release);
-    const uint64_t one = 1;
-    /* A full pipe or eventfd wakes the consumer just as well. */
-    if (stream->wake_fd >= 0 && write(stream->wake_fd, &one, sizeof one) < 0) return;
+    wake_consumer(stream);
+}
+
+void rva_stream_watch(rva_stream *stream, int64_t stall_ns) {
+    atomic_store_explicit(&stream->stall_ns, stall_ns, memory_order_relaxed);
+}
+
+RVA_REALTIME int64_t rva_stream_look(rva_stream *stream, int64_t now_ns) {
+    const int64_t stall_ns = READ(stream->stall_ns), last_ns = READ(stream->last_block_ns);
+    if (!stall_ns || !last_ns) return INT64_MAX;
+    if (now_ns - last_ns < stall_ns) return last_ns + stall_ns - now_ns;
+    if (stream->told_ns != last_ns) {
+        stream->told_ns = last_ns;
+        wake_consumer(stream);
+    }
+    return stall_ns;
 }
 
 void rva_stream_read(const rva_stream *stream, rva_stream_statistics *statistics) {

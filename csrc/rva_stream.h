@@ -50,6 +50,8 @@ typedef struct {
     _Atomic uint32_t has_finished;
     _Atomic int32_t finish_code;
     _Atomic uint32_t is_real_time;
+    _Atomic int64_t stall_ns; /* 0: nobody wants to know */
+    int64_t told_ns;          /* last_block_ns of the stall that has been told; the watching thread's */
     _Atomic uint32_t durations[RVA_DURATION_BUCKETS];
 } rva_stream;
 
@@ -62,6 +64,13 @@ void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int
  * device lost sound before it; how much is told from the capture times. */
 RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
                                    bool has_overrun);
+
+/* Any thread. From now on the consumer is woken when nothing has come for `stall_ns` (0: never), once for each stall. */
+void rva_stream_watch(rva_stream *stream, int64_t stall_ns);
+
+/* The one thread that keeps watch; real-time safe but for the wake-up. Wakes the consumer when a stall has begun. How long
+ * from `now_ns` on none can begin, in ns; INT64_MAX while nobody wants to know, or nothing has come yet. */
+int64_t rva_stream_look(rva_stream *stream, int64_t now_ns);
 
 /* Any thread; wakes the consumer. The stream has ended; `code` says why, the first caller's stays. */
 RVA_REALTIME void rva_stream_finish(rva_stream *stream, int32_t code);

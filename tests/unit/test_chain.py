@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ravatar_audio._core import lib
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.native import SAMPLE_BYTES, Chain
+from ravatar_audio.native import PHASES, PROFILES, SAMPLE_BYTES, Chain
 from tests.conftest import examples
 
 RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000]
@@ -317,3 +318,29 @@ def test_capture_time_of_the_last_sample() -> None:
     for index, frame in enumerate(frames):
         last_sample_s = 99.0 + 1 / 48_000 + ((index + 1) * FRAME_SAMPLES - 1) / RATE_HZ
         assert frame.captured_s == pytest.approx(last_sample_s, abs=1e-4)
+
+
+@examples(40)
+@given(
+    rate=st.sampled_from(RATES) | st.integers(8_000, 192_000),
+    profile=st.sampled_from(PROFILES),
+    phase=st.sampled_from(PHASES),
+    before=st.integers(0, 20_000),
+    flush=st.none() | st.integers(1, 6_000),
+)
+def test_the_chain_knows_how_much_sound_completes_the_open_frame(
+    rate: int, profile: str, phase: str, before: int, flush: int | None
+) -> None:
+    with Chain(rate_hz=rate, profile=profile, phase=phase, capacity_frames=64) as chain:
+        chain.push(bytes(2 * before))
+        if flush is not None:
+            chain.flush_at(chain.statistics().converted_samples + flush)
+        finished = chain.statistics().finished_frames
+        due = lib.rva_chain_due_samples(chain.handle)
+        too_few = max(0, due - 4 - rate // 8_000)
+        chain.push(bytes(2 * too_few))
+        assert chain.statistics().finished_frames == finished, "some 0.1 ms less is not enough"
+        chain.push(bytes(2 * (due - too_few)))
+        assert chain.statistics().finished_frames == finished + 1
+        chain.request_flush()
+        assert lib.rva_chain_due_samples(chain.handle) == 1

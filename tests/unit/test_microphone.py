@@ -37,6 +37,12 @@ class FakeStream:
         self.blocks += 1
         self.last_block_s = time.monotonic()
 
+    def watch(self, stall_s: float) -> bool:
+        return False
+
+    def hurry(self) -> None:
+        pass
+
     def statistics(self) -> StreamStatistics:
         return StreamStatistics(self.blocks, 0, 0, 0.0, time.monotonic(), self.last_block_s, 1, self.has_finished, -19)
 

@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -185,22 +186,36 @@ class AlsaStream:
             _raise_for(code, f"the device {request.device.pcm!r} cannot be opened")
         self._stream = out[0]
         self._last: Any = None
+        self._reading = threading.Lock()  # a worker thread may close it meanwhile
 
     def start(self) -> None:
         if code := lib.rva_alsa_start(self._stream):
             _raise_for(code, "the capture thread cannot be started")
 
     def close(self) -> None:
-        if self._stream is not None:
-            stream, self._last = self._stream, self._read()
-            self._stream = None
+        self._last = self._read()
+        with self._reading:
+            stream, self._stream = self._stream, None
+        if stream is not None:
             lib.rva_alsa_close(stream)
 
+    def watch(self, stall_s: float) -> bool:
+        with self._reading:
+            if self._stream is not None:
+                lib.rva_alsa_watch(self._stream, round(stall_s * 1e9))
+        return True
+
+    def hurry(self) -> None:
+        with self._reading:
+            if self._stream is not None:
+                lib.rva_alsa_hurry(self._stream)
+
     def _read(self) -> Any:
-        if self._stream is None:
-            return self._last
-        raw = ffi.new("rva_stream_statistics *")
-        lib.rva_alsa_statistics(self._stream, raw)
+        with self._reading:
+            if self._stream is None:
+                return self._last
+            raw = ffi.new("rva_stream_statistics *")
+            lib.rva_alsa_statistics(self._stream, raw)
         return raw
 
     def statistics(self) -> StreamStatistics:

@@ -1,9 +1,10 @@
 """Whether a stream is alive, from its counters: stalls, their end, and when it must be opened again. Pure."""
 
 import errno
+import math
 from collections.abc import Iterator
 
-from ravatar_audio.capture.stream import StreamStatistics
+from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError
 
 FIRST_BLOCK_TIMEOUT_S = 5.0
@@ -15,13 +16,19 @@ class Liveness:
 
     def __init__(self, stall_s: float, reopen_s: float) -> None:
         self._stall_s, self._reopen_s = stall_s, max(reopen_s, stall_s)
-        self.is_stalled = False
+        self.is_stalled = self._is_watched = False
         self.look_again_in_s = stall_s / 2
 
-    def expect_blocks_of(self, block_s: float) -> None:
+    def begin(self, stream: Stream) -> None:
+        """The microphone has this stream from now on."""
+        self._is_watched = stream.watch(self._stall_s)
+
+    def expect_blocks_of(self, block_s: float, stream: Stream) -> None:
         """So long are the device's blocks: three of them may be missing before that is a stall."""
-        self._stall_s = max(self._stall_s, 3 * block_s)
-        self._reopen_s = max(self._reopen_s, self._stall_s)
+        if 3 * block_s > self._stall_s:
+            self._stall_s = 3 * block_s
+            self._reopen_s = max(self._reopen_s, self._stall_s)
+            self.begin(stream)
 
     def look(self, stream: StreamStatistics, now_s: float) -> Iterator[tuple[str, str]]:
         """Kind and message of what begins or ends now."""
@@ -31,6 +38,8 @@ class Liveness:
         since_s = now_s - stream.last_block_s
         # No sooner than a stall could begin: with nothing to see, each look would cost more than a frame's way out.
         self.look_again_in_s = max(self._stall_s - since_s, 0.0) + self._stall_s / 50
+        if self._is_watched and since_s < self._stall_s / 2:
+            self.look_again_in_s = math.inf
         if since_s > self._stall_s and not self.is_stalled:
             self.is_stalled = True
             yield "stalled", f"nothing has come for {since_s:.2f} s"

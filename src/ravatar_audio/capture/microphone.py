@@ -218,6 +218,7 @@ class Microphone(Source):
         self.name, self.backend = line.device.name, _stream_of(line).backend
         self.rate_hz, self.channels, self.format = request.sample_layout
         self._has_judged_blocks = False
+        self._liveness.begin(_stream_of(line))
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
             line.device,
@@ -273,7 +274,8 @@ class Microphone(Source):
         """Of the device that has just been opened."""
         self._has_judged_blocks = True
         log.debug("microphone %r: blocks of %.1f ms", self.name, 1e3 * block_s)
-        self._liveness.expect_blocks_of(block_s)
+        if self._line is not None:
+            self._liveness.expect_blocks_of(block_s, _stream_of(self._line))
         asked_s = self._asked_block_s
         if asked_s is not None and not asked_s / 2 <= block_s <= asked_s * 2:
             self._tell(
@@ -373,6 +375,19 @@ class Microphone(Source):
             log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
         self._line = None
         return not self._is_left_behind
+
+    def request_flush(self) -> None:
+        super().request_flush()
+        self._hurry()
+
+    def flush_at(self, position_samples: int | None) -> None:
+        super().flush_at(position_samples)
+        if position_samples is not None:
+            self._hurry()
+
+    def _hurry(self) -> None:
+        if self._line is not None:
+            _stream_of(self._line).hurry()
 
     def _chain_statistics(self, chain: Chain) -> ChainStatistics:
         before = self._earlier.statistics()

@@ -186,6 +186,7 @@ class _NativeStream:
                 self._raise(code, f"the device cannot be opened with {self._what}")
         self._stream = out[0]
         self._last: Any = None
+        self._reading = threading.Lock()  # a worker thread may close it meanwhile
 
     def _raise(self, code: int, what: str) -> NoReturn:
         text = ffi.string(lib.rva_portaudio_error_text(self._native, code)).decode(errors="replace")
@@ -205,17 +206,26 @@ class _NativeStream:
         if self._stream is None:
             return
         with _life_cycle():
-            stream = self._stream
-            self._last, self._stream = self._read(), None
+            self._last = self._read()
+            with self._reading:
+                stream, self._stream = self._stream, None
             code = lib.rva_portaudio_close(stream)
             if code:
                 self._raise(code, "the stream cannot be closed")
 
+    def watch(self, stall_s: float) -> bool:
+        with self._reading:
+            return self._stream is not None and lib.rva_portaudio_watch(self._stream, round(stall_s * 1e9)) == 0
+
+    def hurry(self) -> None:
+        """Nothing to be done: the callback comes with each block."""
+
     def _read(self) -> Any:
-        if self._stream is None:
-            return self._last
-        raw = ffi.new("rva_stream_statistics *")
-        lib.rva_portaudio_statistics(self._stream, raw)
+        with self._reading:
+            if self._stream is None:
+                return self._last
+            raw = ffi.new("rva_stream_statistics *")
+            lib.rva_portaudio_statistics(self._stream, raw)
         return raw
 
     def statistics(self) -> StreamStatistics:
@@ -279,6 +289,12 @@ class _PyAudioStream:
             self._is_open = False
             with _life_cycle():
                 self._stream.close()  # which aborts; PyAudio's stop_stream would wait for the device
+
+    def watch(self, stall_s: float) -> bool:
+        return False
+
+    def hurry(self) -> None:
+        """Nothing to be done: the callback comes with each block."""
 
     def statistics(self) -> StreamStatistics:
         has_finished = self._is_open and self._blocks.count > 0 and not self._stream.is_active()

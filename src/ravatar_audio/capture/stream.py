@@ -63,6 +63,12 @@ class Stream(Protocol):
     def close(self) -> None:
         """Stop and free; when it returns nothing pushes any more."""
 
+    def watch(self, stall_s: float) -> bool:
+        """Set the wake-up when nothing has come for so long, once for each stall; False: this stream cannot do that."""
+
+    def hurry(self) -> None:
+        """A flush has been asked for: whoever pushes is to look at it soon."""
+
     def statistics(self) -> StreamStatistics:
         """Never blocks; any thread."""
 

@@ -37,13 +37,14 @@ class Wake:
 
     async def wait_for(self, timeout_s: float) -> None:
         """As wait(), but for so long at most. Where a frame comes, it comes sooner than out of a cancel scope."""
+        if timeout_s == math.inf:
+            await self.wait()
+            return
         if self._timer_fd < 0:
             with trio.move_on_after(timeout_s):
                 await self.wait()
             return
-        # 0 would mean never.
-        after_ns = 0 if timeout_s == math.inf else max(1, int(min(timeout_s, _LONGEST_S) * 1e9))
-        lib.rva_host_timer_set(self._timer_fd, after_ns)
+        lib.rva_host_timer_set(self._timer_fd, max(1, int(min(timeout_s, _LONGEST_S) * 1e9)))  # 0 would mean never
         await trio.lowlevel.wait_readable(self._either)
 
     def let_go(self) -> None:

@@ -261,6 +261,12 @@ class FakeStream:
     def close(self) -> None:
         self._device.let_go(self)
 
+    def watch(self, stall_s: float) -> bool:
+        return False
+
+    def hurry(self) -> None:
+        """Nothing to be done: see FakeMicrophone."""
+
     def statistics(self) -> StreamStatistics:
         return self._blocks.statistics()
 
