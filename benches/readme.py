@@ -70,9 +70,12 @@ LINES = (
     Line("one live wss stream: threads", "footprint", ("threads, ours, wss",)),
     Line("start to first frame captured", "footprint", ("start to first frame captured, ours, wss",)),
     Line(
-        "button released → last message at the server, beyond the tail, worst",
+        "button released → last message on the wire, beyond the tail, worst: ALSA / PortAudio",
         "turn",
-        ("ptt on the real path, alsa, flush_at: last message at the server after the tail, max",),
+        (
+            "ptt on the real path, alsa, flush_at: last message on the wire after the tail, max",
+            "ptt on the real path, portaudio, flush_at: last message on the wire after the tail, max",
+        ),
     ),
     Line(
         "connection reset → link up again, worst: ours / the usual asyncio pipeline",

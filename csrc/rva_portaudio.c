@@ -145,15 +145,11 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
     return RVA_OK;
 }
 
-int rva_portaudio_start(rva_portaudio_stream *stream) {
-    int code = stream->portaudio->start_stream(stream->pa_stream);
-    if (code == paNoError) rva_watch_start(&stream->watch, &stream->base);
-    return code;
-}
+int rva_portaudio_start(rva_portaudio_stream *stream) { return stream->portaudio->start_stream(stream->pa_stream); }
 
 int rva_portaudio_watch(rva_portaudio_stream *stream, int64_t stall_ns) {
     rva_stream_watch(&stream->base, stall_ns);
-    return stream->watch.is_running ? 0 : -1;
+    return stream->watch.is_running ? 0 : rva_watch_start(&stream->watch, &stream->base);
 }
 
 int rva_portaudio_close(rva_portaudio_stream *stream) {

@@ -51,8 +51,8 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
 /* Life cycle. From here until rva_portaudio_close PortAudio's thread pushes into the chain. */
 int rva_portaudio_start(rva_portaudio_stream *stream);
 
-/* Any thread; real-time safe. Wakes the consumer when nothing has come for `stall_ns` (0: never), once for each stall. 0, or
- * -1 where nobody keeps watch. */
+/* Life cycle. Wakes the consumer when nothing has come for `stall_ns` (0: never), once for each stall. The first call makes a
+ * thread for that, which ends with the stream. 0, or an errno where it cannot be had. */
 int rva_portaudio_watch(rva_portaudio_stream *stream, int64_t stall_ns);
 
 /* Life cycle. Aborts (never stops: stopping waits for a device that may not answer), closes and frees. When this has
