@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -307,3 +308,35 @@ def test_an_output_that_is_closed_early_is_no_failure(environment: dict[str, str
         ["sh", "-c", shell], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
     )
     assert result.stderr == ""
+
+
+def test_an_output_that_is_closed_while_a_session_runs_ends_it_without_a_word(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with emulator(environment, tmp_path) as (url, process):
+        shell = f"{shlex.join(COMMAND)} live --json --source synthetic:speech --api-url {url} | head -1"
+        result = subprocess.run(
+            ["sh", "-c", shell], env=environment, capture_output=True, text=True, timeout=LIMIT_S, check=False
+        )
+        assert json.loads(result.stdout)["event"]
+        assert result.stderr == ""
+        assert ended(process)["violations"] == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_reply_that_the_terminal_cannot_show_is_shown_escaped(environment: dict[str, str], encoding: str) -> None:
+    program = """
+import click, ravatar_audio.cli.devices, ravatar_audio.cli
+reply = "half: \\ud83d, star: \\u2606"
+ravatar_audio.cli.devices.command = click.Command("devices", callback=lambda: click.echo(reply))
+ravatar_audio.cli.main(["devices"])
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert result.stderr == b""
+    assert result.stdout.startswith(b"half: \\ud83d, star: ")

@@ -102,6 +102,8 @@ async def test_a_stereo_file_at_another_rate_has_its_length_and_its_channel(tmp_
         (b"RIFF", "header"),
         (b"OggS" + bytes(60), "RIFF"),
         (header(7, 8) + b"data\x04\x00\x00\x00abcd", "encoding 7"),
+        (header(1, 16, channels=0) + b"data\x04\x00\x00\x00abcd", "0 channels"),
+        (header(1, 16, rate_hz=0) + b"data\x04\x00\x00\x00abcd", "0 Hz"),
     ],
 )
 async def test_what_is_no_readable_sound_file_is_refused_with_the_reason(
@@ -193,6 +195,17 @@ async def test_at_real_time_pace_a_slow_program_overruns_the_ring_and_the_count_
     assert rest[-1].position_samples == first.length_samples + 3 * FRAME_SAMPLES + lost
     assert [frame.discontinuity for frame in rest].count(True) == 1
     assert_conserved(source)
+
+
+async def test_a_source_that_is_closed_while_somebody_waits_ends(autojump_clock: trio.testing.MockClock) -> None:
+    async with SyntheticSource("noise") as source, trio.open_nursery() as nursery:
+        nursery.start_soon(frames_of_open, source)
+        await trio.sleep(0.1)
+        await source.aclose()
+
+
+async def frames_of_open(source: SyntheticSource) -> None:
+    assert [frame async for frame in source] == []
 
 
 async def test_a_cancelled_wait_loses_no_frame(autojump_clock: trio.testing.MockClock) -> None:

@@ -73,11 +73,8 @@ class PacedSource(Source):
         self._chain = Chain(rate_hz=self.rate_hz, channels=self.channels, format=self.format, **self._chain_options)
 
     async def _next(self) -> Frame | None:
-        chain = self._chain
-        if chain is None:
-            return None
         block_samples = max(1, int(_BLOCK_S * self.rate_hz))
-        while True:
+        while (chain := self._chain) is not None:  # closed meanwhile, perhaps
             due_s = self._start_s
             while self.is_real_time and not self._is_at_end:
                 due_s = self._start_s + (self._pushed_samples + block_samples) / self.rate_hz
@@ -95,6 +92,7 @@ class PacedSource(Source):
                 await trio.sleep_until(due_s)
             else:
                 self._push(chain, block_samples, None)
+        return None
 
     def _push(self, chain: Chain, samples: int, end_s: float | None) -> None:
         block = self._read(samples)

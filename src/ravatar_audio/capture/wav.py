@@ -68,6 +68,8 @@ def _parse_format(chunk: bytes) -> tuple[int, int, str]:
     encoding, channels, rate_hz, _, stride_bytes, bits = struct.unpack_from("<HHIIHH", chunk)
     if encoding == _EXTENSIBLE and len(chunk) >= 26:
         (encoding,) = struct.unpack_from("<H", chunk, 24)
+    if channels == 0 or rate_hz == 0:
+        raise SettingsError(f"the WAV file's header says {channels} channels at {rate_hz} Hz, which is no sound")
     format = _FORMATS.get((encoding, bits))
     if format is None or stride_bytes != channels * bits // 8:
         raise UnsupportedWavError(

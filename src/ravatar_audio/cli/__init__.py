@@ -1,6 +1,7 @@
 """The command line: one file per command, loaded when it is called."""
 
 import importlib
+import io
 import os
 import sys
 from typing import NoReturn
@@ -64,6 +65,9 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point: an expected failure becomes one line, advice, and its family's exit code; never a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a reply may hold what the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
     code = _run(arguments)
     worker = sys.modules.get("ravatar_audio.capture.worker")
     if worker is not None and worker.stuck_calls():

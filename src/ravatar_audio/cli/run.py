@@ -51,8 +51,11 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
 
 
 def raise_expected(group: BaseExceptionGroup[BaseException]) -> NoReturn:
-    """Raise the first RavatarError of a group that holds nothing unexpected; else the group."""
-    expected, unexpected = group.split(RavatarError)
+    """Raise the first failure of a group that holds nothing unexpected; else the group.
+
+    Expected are a RavatarError and a BrokenPipeError: whoever read our output has gone.
+    """
+    expected, unexpected = group.split((RavatarError, BrokenPipeError))
     if unexpected is not None or expected is None:
         raise group
     leaf: BaseException = expected
