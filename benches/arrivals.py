@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from .loads import be_patient
 from .sink import Sink, running_sink, server_tls
 
 _STAMP = struct.Struct("=d")
@@ -50,6 +51,7 @@ class _StampingSink(Sink):
 
 
 def main() -> None:
+    be_patient()  # or loopback's server would run in the midst of the call that writes to it
     folder, _core, _real_time, file, stall_s, every_s = sys.argv[1:]
     sink = _StampingSink(server_tls(folder), Path(file), float(stall_s), float(every_s))
     print(sink.port, flush=True)

@@ -1,9 +1,10 @@
 """Microphone to wire to server, one stream: how long each stage takes, and how old the sound is when it is written.
 
 A live session from a virtual USB microphone (48 kHz, a real device stream in a process of its own) over wss to a server
-in another process; beside it, at the same time, the usual pipeline on trio (benches/baselines). Loads, one after the
-other: idle; a thread that holds the interpreter 50 ms at a time; other processes that want every core; a server that
-reads nothing for 1 s every 4 s.
+in another process; beside it the usual pipeline on trio (benches/baselines). Idle, each has the machine to itself, one
+after the other; under the loads both run at the same time: a thread that holds the interpreter 50 ms at a time; other
+processes that want every core; a server that reads nothing for 1 s every 4 s. The server may not interrupt whoever
+writes to it: a platform is on another machine.
 
 Stages: `framing` is the 256 ms of sound in a message: by so much its oldest sample is older than its newest, and no
 program can change that. `block_and_filter` is from the newest sample at the microphone until the core has handed the
@@ -12,54 +13,49 @@ until the message is there, `write` until the socket has it and the call has ret
 read all of it (0 where it was faster than the call's return). "Ready" is when the core handed over; in the usual
 pipeline, when its callback was called with the block that completes the message, and its conversion is left out of the
 comparison. Age counts from the moment when the newest sample was at the microphone. The first second does not count.
+
+Idle, the floors are measured too, at the same rhythm: `bare` is a program of C, one thread that fires and one that
+wakes and writes a ready message to the same server (bare.c); `trio` is an empty eventfd and a task that waits for it.
+`large_pages` is ours with the interpreter's memory in pages of 2 MiB, by GLIBC_TUNABLES and PYTHONMALLOC.
 """
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-from unittest import mock
-
-import trio
-
-from ravatar_audio import Frame, LiveSession, Microphone, Settings
-from ravatar_audio.api.audio import AudioEncoder
-from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
-from ravatar_audio.session import live as live_module
+from typing import Any
 
 from .arrivals import Arrivals, running_arrivals
-from .baselines import trio_pipeline
-from .baselines.microphones import BLOCK_S, OnBlock, PyAudioSource
-from .baselines.ticket import take_ticket
-from .baselines.timing import Passage
+from .baselines.microphones import BLOCK_S
 from .harness import Report, percentile, progress, running, this_module
-from .loads import Holder, be_urgent, hogged
-from .ticker import Ticker
+from .latency_child import DEVICE_RATE_HZ, FRAME_S, WARM_UP_FRAMES, Times
+from .loads import be_urgent, hogged
 from .virtual_microphone import Pcm, virtual_microphones
-from .wakeup import floor
 
-WARM_UP_FRAMES = 4
-START_LIMIT_S = 20.0
-HOLD_S = 0.05
 STALL_S, STALL_EVERY_S = 1.0, 4.0
-DEVICE_RATE_HZ = 48_000
-FRAME_S = FRAME_SAMPLES / RATE_HZ
 STAGES = {
     "ours": ("block_and_filter", "wake_up", "encode", "write", "server"),
     "usual": ("wake_up", "convert", "encode", "write", "server"),
+    "bare": ("wake_up", "write", "server"),
+    "trio": ("wake_up", "server"),
 }
-SECONDS = {"idle": 42.0, "held": 28.0, "hogged": 14.0, "stalled": 14.0}
-"""Each load's share of two minutes."""
-
-Times = list[list[float]]
-"""Of each message: when it entered its first stage, and when it left each."""
+STAGES["large_pages"] = STAGES["ours"]
+SECONDS = {"held": 28.0, "hogged": 10.0, "stalled": 12.0}
+TURNS = {
+    ("ours", "wss"): 28.0,  # a percentile of 99 takes more than 100 messages
+    ("usual", "wss"): 28.0,
+    ("large_pages", "wss"): 8.0,
+    ("ours", "ws"): 6.0,
+    ("bare", "wss"): 6.0,
+    ("trio", "ws"): 6.0,
+}
+"""How long each has the idle machine to itself."""
+QUICK_S = 3.0
+LARGE_PAGES = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +75,8 @@ class Measured:
     @property
     def ready_to_written_s(self) -> list[float]:
         """Without the usual pipeline's conversion, as ours has been done by then."""
-        if self.contender == "ours":
-            return [written - finished for _, finished, _, _, written, _ in self.times]
+        if self.contender != "usual":
+            return [times[-2] - times[STAGES[self.contender].index("wake_up")] for times in self.times]
         return [written - came - (framed - awake) for came, awake, framed, _, written, _ in self.times]
 
     @property
@@ -88,35 +84,47 @@ class Measured:
         return [sent + (times[-1] - times[-2]) for sent, times in zip(self.ready_to_written_s, self.times, strict=True)]
 
 
+Runs = dict[tuple[str, str], Measured]
+"""By contender and scheme."""
+
+
 def main() -> None:
-    if "--inside" in sys.argv:
-        request = json.loads(sys.argv[2])
-        print(json.dumps(trio.run(CHILDREN[request["contender"]], request)))
-        return
     with running("latency", __doc__) as (report, options), tempfile.TemporaryDirectory() as scratch:
         be_urgent()
-        measure_all(report, Path(scratch), {"idle": 3.0, "held": 3.0} if options.quick else SECONDS)
+        measure_all(report, Path(scratch), quick=options.quick)
 
 
-def measure_all(report: Report, folder: Path, plan: Mapping[str, float]) -> None:
-    """All contenders under each load, for so many seconds."""
+def measure_all(report: Report, folder: Path, *, quick: bool) -> None:
+    """All contenders under each load."""
+    turns = dict.fromkeys(TURNS, QUICK_S) if quick else TURNS
+    plan = {"held": QUICK_S} if quick else SECONDS
+    whole_s, done_s = sum(turns.values()) + sum(plan.values()), 0.0
     pcm = Pcm(rates=(DEVICE_RATE_HZ,), channels=(1, 1), exclusive=False)
     with virtual_microphones(pcm) as microphones, platform(folder) as api_url:
-        for number, (load, seconds) in enumerate(plan.items()):
-            progress(number / len(plan), load)
-            runs, floor_s = measure(load, seconds, folder, api_url, microphones.environment)
-            add_rows(report, load, runs)
-            if floor_s:
-                add_floor(report, floor_s, runs)
+        idle: Runs = {}
+        for contender, seconds in turns.items():
+            progress(done_s / whole_s, f"idle, {' '.join(contender)}")
+            idle |= measure("idle", [contender], seconds, folder, api_url, microphones.environment)
+            done_s += seconds
+        floor = idle.pop(("trio", "ws"))
+        add_rows(report, "idle", idle)
+        add_floors(report, idle, floor)
+        for load, seconds in plan.items():
+            progress(done_s / whole_s, load)
+            contenders = [("ours", "wss"), ("usual", "wss")]
+            add_rows(report, load, measure(load, contenders, seconds, folder, api_url, microphones.environment))
+            done_s += seconds
 
 
 def measure(
-    load: str, seconds: float, folder: Path, api_url: str, environment: dict[str, str]
-) -> tuple[dict[tuple[str, str], "Measured"], list[float]]:
-    """All contenders at the same time, and the floor's wake-ups when idle."""
-    contenders = [("ours", "wss"), ("usual", "wss")]
-    if load == "idle":
-        contenders += [("ours", "ws"), ("floor", "ws")]
+    load: str,
+    contenders: Sequence[tuple[str, str]],
+    seconds: float,
+    folder: Path,
+    api_url: str,
+    environment: dict[str, str],
+) -> Runs:
+    """These contenders at the same time, over ws or wss."""
     stall_s = STALL_S if load == "stalled" else 0.0
     with ExitStack() as stack:
         servers = [
@@ -133,23 +141,23 @@ def measure(
             for (name, _), server in zip(contenders, servers, strict=True)
         ]
         answers = [finish(child, seconds + 60) for child in children]
-        runs = {
-            (name, scheme): take(name, answer, server)
-            for (name, scheme), answer, server in zip(contenders, answers, servers, strict=True)
-            if name != "floor"
+        return {
+            contender: take(contender[0], answer, server)
+            for contender, answer, server in zip(contenders, answers, servers, strict=True)
         }
-    return runs, answers[-1].get("wake_up_s", [])
 
 
 def take(contender: str, answer: dict[str, Any], server: Arrivals) -> Measured:
     """The child's answer and the server's stamps, message by message."""
+    if contender == "trio":
+        return Measured(contender, answer["times"], 0, 0.0, 0.0)
     arrived_s = server.read_s()
     times = [[*passed, arrived] for passed, arrived in zip(answer["times"], arrived_s, strict=False)]
     used = times[WARM_UP_FRAMES:-1]  # the last one was flushed
     return Measured(contender, used, answer["lost_samples"], answer["group_delay_s"], answer["longest_hold_s"])
 
 
-def add_rows(report: Report, load: str, runs: dict[tuple[str, str], Measured]) -> None:
+def add_rows(report: Report, load: str, runs: Runs) -> None:
     for (contender, scheme), run in runs.items():
         case = f"{load}, {scheme}, {contender}"
         report.note(f"{case}: {len(run.times)} messages")
@@ -173,10 +181,7 @@ def add_rows(report: Report, load: str, runs: dict[tuple[str, str], Measured]) -
     for percent in (50, 99):
         ratio = percentile(ours.ready_to_written_s, percent) / percentile(usual.ready_to_written_s, percent)
         report.at_most(f"ready to written, idle, wss, ours to usual, p{percent}", ratio, "ratio", 0.6)
-    stages_us = {
-        run.contender: {name: percentile(run.stage_s(name), 50) * 1e6 for name in STAGES[run.contender]}
-        for run in (ours, usual)
-    }
+    stages_us = {run.contender: medians_us(run) for run in (ours, usual, runs["bare", "wss"])}
     for contender, stages in stages_us.items():
         for name, value in stages.items():
             report.at_most(f"stage, {contender}, {name}, p50", value, "us")
@@ -189,12 +194,38 @@ def add_rows(report: Report, load: str, runs: dict[tuple[str, str], Measured]) -
     report.stages("Age of a message's oldest sample when the server has it, idle, wss", {"ours": whole_ms}, "ms")
 
 
-def add_floor(report: Report, wake_up_s: list[float], runs: dict[tuple[str, str], Measured]) -> None:
-    report.percentiles("floor: wake-up", [value * 1e6 for value in wake_up_s], "us", plot="Ready to written, idle")
-    report.note("floor: an empty eventfd and a trio task, at the same rhythm; no audio, no message")
+def medians_us(run: Measured) -> dict[str, float]:
+    return {name: percentile(run.stage_s(name), 50) * 1e6 for name in STAGES[run.contender]}
+
+
+def add_floors(report: Report, runs: Runs, trio_floor: Measured) -> None:
+    """What stands in the way of less: the machine's own share of each stage, and trio's."""
+    task_us = percentile(trio_floor.ready_to_written_s, 50) * 1e6
+    report.percentiles(
+        "floor: wake-up of a trio task",
+        [value * 1e6 for value in trio_floor.ready_to_written_s],
+        "us",
+        plot="Ready to written, idle",
+    )
+    ours, bare = medians_us(runs["ours", "wss"]), medians_us(runs["bare", "wss"])
+    floor_us = percentile(runs["bare", "wss"].ready_to_written_s, 50) * 1e6
+    ours_us, large_us = (percentile(runs[name, "wss"].ready_to_written_s, 50) * 1e6 for name in ("ours", "large_pages"))
+    report.at_most("ready to written, idle, wss, ours over bare C, p50", ours_us / floor_us, "ratio")
+    report.at_most("ready to written, idle, wss, large pages to small ones, p50", large_us / ours_us, "ratio")
+    shares_us = {
+        "wake-up of a thread, in C": bare["wake_up"],
+        "from there to a task of trio": task_us - bare["wake_up"],
+        "frame out of the ring, session": ours["wake_up"] - task_us,
+        "encode": ours["encode"],
+        "write, in C": bare["write"],
+        "write, what Python adds": ours["write"] - bare["write"],
+    }
+    report.stages(
+        "Ready to written, idle, wss: whose share", {"ours": {k: max(0.0, v) for k, v in shares_us.items()}}, "us"
+    )
     values = {f"{name}, {scheme}": percentile(run.ready_to_written_s, 50) * 1e6 for (name, scheme), run in runs.items()}
-    values["floor: a wake-up alone"] = percentile(wake_up_s, 50) * 1e6
-    report.comparison("Ready to written, idle, p50", values, "us", ours=("ours, wss", "ours, ws"))
+    values["floor: a task's wake-up alone"] = task_us
+    report.comparison("Ready to written, idle, p50", values, "us", ours=("ours, wss", "ours, ws", "large_pages, wss"))
 
 
 def add_ages(report: Report, case: str, load: str, run: Measured) -> None:
@@ -239,7 +270,9 @@ def start(
         "seconds": seconds,
         "held": held,
     }
-    command = this_module("latency", "--inside", json.dumps(request))
+    command = this_module("latency_child", json.dumps(request))
+    if contender == "large_pages":
+        environment = environment | LARGE_PAGES
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -250,132 +283,6 @@ def finish(child: "subprocess.Popen[str]", limit_s: float) -> dict[str, Any]:
         raise RuntimeError(f"a contender failed:\n{errors}")
     answer: dict[str, Any] = json.loads(output.splitlines()[-1])
     return answer
-
-
-# In the child processes.
-
-
-class _Watched:
-    """A source that notes when each frame was taken from it; the microphone may be opened later."""
-
-    is_real_time = True
-
-    def __init__(self) -> None:
-        self.microphone: Microphone | None = None
-        self.is_open = trio.Event()
-        self.taken_s: dict[int, float] = {}
-
-    def __aiter__(self) -> "_Watched":
-        return self
-
-    async def __anext__(self) -> Frame:
-        await self.is_open.wait()
-        assert self.microphone is not None
-        frame = await anext(self.microphone)
-        self.taken_s[frame.seq] = time.monotonic()
-        return frame
-
-
-class _TimedEncoder(AudioEncoder):
-    encoded_s = 0.0
-    """When the newest message was there, whichever session's it was."""
-
-    def frame(self, pcm: bytes, lost_samples: int = 0) -> memoryview:
-        made = super().frame(pcm, lost_samples)
-        type(self).encoded_s = time.monotonic()
-        return made
-
-
-async def ours(request: dict[str, Any]) -> dict[str, Any]:
-    """One live session of this package."""
-    times: Times = []
-
-    def note(frame: Frame) -> None:
-        written_s = time.monotonic()
-        taken_s = watched.taken_s.pop(frame.seq)
-        times.append([frame.captured_s, frame.finished_s, taken_s, _TimedEncoder.encoded_s, written_s])
-
-    with ExitStack() as stack:
-        state_dir = stack.enter_context(tempfile.TemporaryDirectory())
-        stack.enter_context(mock.patch.object(live_module, "AudioEncoder", _TimedEncoder))
-        holder = stack.enter_context(Holder(HOLD_S)) if request["held"] else None
-        settings = Settings(
-            api_url=request["api_url"], ws_url=request["ws_url"], ca_file=request["ca_file"], state_dir=state_dir
-        )
-        watched = _Watched()
-        async with LiveSession(settings, watched, on_sent=note) as live, Microphone() as microphone:
-            group_delay_s = microphone.group_delay_s
-            watched.microphone = microphone
-            watched.is_open.set()
-            await trio.sleep(request["seconds"])
-            await microphone.stop()
-            await live.wait_finished()
-        capture, sent = microphone.statistics(), live.statistics()
-    return {
-        "times": times,
-        "lost_samples": capture.captured_samples + capture.device_lost_samples - sent.sent_samples,
-        "group_delay_s": group_delay_s,
-        "longest_hold_s": holder.longest_s if holder else 0.0,
-    }
-
-
-class _Counted(PyAudioSource):
-    """PyAudio's callback, which also counts what came: sound that nobody got shows by the clock."""
-
-    def __init__(self) -> None:
-        super().__init__(DEVICE_RATE_HZ, 1)
-        self._blocks = 0
-        self._count_from_s = time.monotonic() + WARM_UP_FRAMES * FRAME_S
-        self._first_s = self._last_s = 0.0
-
-    def feeding(self, on_block: OnBlock) -> Self:
-        def counted(block: bytes, came_s: float) -> None:
-            if came_s > self._count_from_s:
-                self._blocks += 1
-                self._first_s, self._last_s = self._first_s or came_s, came_s
-            on_block(block, came_s)
-
-        return super().feeding(counted)
-
-    @property
-    def lost_samples(self) -> float:
-        """At 16 kHz, to within a block: less than two blocks count as nothing."""
-        lost_s = self._last_s - self._first_s - (self._blocks - 1) * BLOCK_S
-        return round(lost_s * RATE_HZ) if lost_s > 2 * BLOCK_S else 0
-
-
-async def usual(request: dict[str, Any]) -> dict[str, Any]:
-    """One stream of the usual pipeline."""
-    passages: list[Passage] = []
-    take_one = lambda: take_ticket(  # noqa: E731
-        request["api_url"], f"usual-{os.getpid()}", ca_file=request["ca_file"], ws_url=request["ws_url"]
-    )
-    ticket = await trio.to_thread.run_sync(take_one)
-    source = _Counted()
-
-    def note(passage: Passage) -> None:
-        if not passages:
-            scope.deadline = trio.current_time() + request["seconds"]
-        passages.append(passage)
-
-    holding = Holder(HOLD_S) if request["held"] else nullcontext()
-    with holding as holder, trio.move_on_after(request["seconds"] + START_LIMIT_S) as scope:
-        await trio_pipeline.stream(source, ticket, note)
-    return {
-        "times": [[item.came_s, item.awake_s, item.framed_s, item.encoded_s, item.written_s] for item in passages],
-        "lost_samples": source.lost_samples,
-        "group_delay_s": 0.0,
-        "longest_hold_s": holder.longest_s if holder else 0.0,
-    }
-
-
-async def wake_up_floor(request: dict[str, Any]) -> dict[str, Any]:
-    """What the machine takes for a wake-up, and nothing else."""
-    count = max(2, int(request["seconds"] / FRAME_S))
-    return {"wake_up_s": (await floor(Ticker(), count, FRAME_S))[1:]}
-
-
-CHILDREN = {"ours": ours, "usual": usual, "floor": wake_up_floor}
 
 
 if __name__ == "__main__":

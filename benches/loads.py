@@ -104,3 +104,9 @@ def be_urgent() -> None:
     """Before other work of the machine, which is not what is measured, where the system grants it."""
     with contextlib.suppress(OSError, AttributeError):
         os.nice(-15)
+
+
+def be_patient() -> None:
+    """Never interrupt what runs: start when there is a core free, or at the next tick, where the system knows that."""
+    with contextlib.suppress(OSError, AttributeError):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

@@ -6,7 +6,7 @@ user and system time of the sending process (getrusage), taken over all messages
 of its own, which connects anew for each run; runs go by turns, and the median counts. Contenders: `ours` (the session's
 cheap path), `plain` (our plain path: splice, then trio-websocket), `usual` (json.dumps, binascii, trio-websocket), and
 websockets, aiohttp and picows on asyncio, each with json.dumps and with the envelope spliced around the base64 text, as
-an expert would do.
+an expert would do. `bare` is the floor: a program of C that writes a ready message to the same socket (bare.c).
 """
 
 import asyncio
@@ -31,6 +31,7 @@ from ravatar_audio.api.link import open_link
 from ravatar_audio.api.messages import Envelope
 from ravatar_audio.frames import FRAME_BYTES
 
+from .bare import bare_program
 from .harness import Report, interleave, median, running, this_module
 from .sink import running_sink, take_core
 
@@ -46,7 +47,7 @@ PCM = bytes(range(256)) * (FRAME_BYTES // 256)
 FIELDS = ENVELOPE.fields() | {"chat_type": "voice", "requestType": "audio"}
 PREFIX, SUFFIX = ENVELOPE.audio_affixes()
 OTHERS = ("websockets", "aiohttp", "picows")
-CONTENDERS = ("usual", "ours", "plain", *(f"{name}_{way}" for name in OTHERS for way in ("json", "splice")))
+CONTENDERS = ("usual", "ours", "plain", "bare", *(f"{name}_{way}" for name in OTHERS for way in ("json", "splice")))
 
 RUN_LIMIT_S = 60
 GOAL_US = 25.0
@@ -153,6 +154,9 @@ async def with_picows(url: str, authority: str, count: int, make: Callable[[], s
 
 def measure(contender: str, url: str, authority: str, count: int) -> float:
     """One run of one contender in this process."""
+    if contender == "bare":
+        with bare_program() as program:
+            return program.cpu_s(url, len(by_splice()), count) * 1e6
     if contender == "usual":
         return trio.run(usual, url, authority, count)
     if contender in ("ours", "plain"):
@@ -218,6 +222,8 @@ def add_rows(report: Report, scheme: str, costs: dict[str, list[float]]) -> None
         ratios = [ours / usual for ours, usual in zip(costs["ours"], costs["usual"], strict=False)]
         goal = 0.25 if scheme == "wss" else None
         report.at_most(f"{scheme}_ours_to_usual", mine / theirs, "ratio", goal, repeats=ratios)
+    if (floor := medians["bare"]) is not None:
+        report.at_most(f"{scheme}_ours_to_bare", mine / floor, "ratio")
     rivals = [value for name, value in medians.items() if value and name.split("_")[0] in OTHERS]
     report.at_most(f"{scheme}_ours_to_cheapest_other", mine / min(rivals) if rivals else None, "ratio", 1.0)
 

@@ -44,6 +44,11 @@ LINES = (
         "latency",
         tuple(f"ready to written, idle, wss, ours to usual, {p}" for p in ("p50", "p99")),
     ),
+    Line(
+        "the same of a C program that only wakes and writes, p50",
+        "latency",
+        ("ready to written, idle, wss, bare, p50",),
+    ),
     Line("wake-up of a trio task by the audio thread, p50", "wakeup", ("eventfd, idle, p50",)),
     Line("wake-up, over that by trio's own thread entry, p50", "wakeup", ("eventfd to from_thread, idle, p50",)),
     Line(
@@ -61,7 +66,7 @@ LINES = (
         "latency",
         ("lost, held, wss, ours", "lost, held, wss, usual"),
     ),
-    Line("CPU per message, wss", "message", ("wss_ours",)),
+    Line("CPU per message, wss: ours / a C program that only writes it", "message", ("wss_ours", "wss_bare")),
     Line("CPU per message, wss, over the usual pipeline's", "message", ("wss_ours_to_usual",)),
     Line("2,000 wss streams on one core: lateness, p99 / max", "streams", ("ours_2000_p99", "ours_2000_max")),
     Line("1,500 of the usual pipeline: lateness, p99 / max", "streams", ("usual_1500_p99", "usual_1500_max")),
@@ -102,6 +107,15 @@ LINES = (
 
 
 FLOORS = {
+    "latency": (
+        "ready to written, idle, wss, ours, p50",
+        "ready to written, idle, wss, bare, p50",
+        "stage, bare, wake_up, p50",
+        "floor: wake-up of a trio task, p50",
+        "stage, bare, write, p50",
+        "ready to written, idle, wss, large pages to small ones, p50",
+    ),
+    "message": ("wss_ours", "wss_bare", "wss_ours_to_bare", "wss_usual"),
     "resample": (
         "48 kHz int16, cold caches, balanced: mean call",
         "48 kHz int16, cold caches but warm code, balanced: mean call",
@@ -118,20 +132,21 @@ FLOORS = {
         "int16 48 kHz, balanced: one call of 10 ms",
     )
 }
-"""What docs/resampler.md shows beneath its goals: what a part takes, and what stands in the way of more."""
+"""What docs/*.md show beneath the goals: what a part takes, and what stands in the way of more."""
 
 
 def goals(run: Run) -> Iterator[str]:
     """The README's table, and what it was measured on."""
     yield "| figure | measured | goal | | command |\n| --- | --- | --- | --- | --- |\n"
     for line in LINES:
-        rows = [
-            row for row in map(_rows(run, line.bench).get, line.figures) if row is not None and row["value"] is not None
-        ]
-        if len(rows) == len(line.figures):
-            verdict = {None: "", True: "reached", False: "**not reached**"}[_reached(rows)]
-            cells = [line.what, _values(rows), _goal(rows), verdict, f"`python -m benches.{line.bench}`"]
-            yield f"| {' | '.join(cells)} |\n"
+        found = _rows(run, line.bench)
+        rows = [row for row in map(found.get, line.figures) if row is not None and row["value"] is not None]
+        verdict = {None: "", True: "reached", False: "**not reached**"}[_reached(rows)]
+        if len(rows) < len(line.figures):
+            verdict = "**not measured**"
+        measured = _values(rows) if rows else "–"
+        cells = [line.what, measured, _goal(rows), verdict, f"`python -m benches.{line.bench}`"]
+        yield f"| {' | '.join(cells)} |\n"
     machines = {(data["machine"]["cpu"], data["machine"]["cores"], data["machine"]["python"]) for data in run.values()}
     for cpu, cores, python in sorted(machines):
         yield f"\nMeasured on {cpu}, {cores} cores, Python {python}"
@@ -155,6 +170,16 @@ def stages(run: Run) -> Iterator[str]:
         yield "\n"
 
 
+def floors(run: Run) -> Iterator[str]:
+    """What the machine and trio take by themselves, beside ours."""
+    yield "| figure | measured | command |\n| --- | --- | --- |\n"
+    for bench in ("latency", "message"):
+        rows = _rows(run, bench)
+        for figure in FLOORS[bench]:
+            if figure in rows and rows[figure]["value"] is not None:
+                yield f"| {figure.replace('_', ' ')} | {_values([rows[figure]])} | `python -m benches.{bench}` |\n"
+
+
 def resampler(run: Run) -> Iterator[str]:
     """All goals of the resampler's bench, and the floors under those that are out of reach."""
     rows = _rows(run, "resample")
@@ -169,7 +194,7 @@ def resampler(run: Run) -> Iterator[str]:
             yield f"| {figure} | {_values([rows[figure]])} |\n"
 
 
-REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {"goals": goals, "stages": stages, "resampler": resampler}
+REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {"goals": goals, "stages": stages, "floors": floors, "resampler": resampler}
 
 
 def rendered(text: str, run: Run) -> str:

@@ -10,6 +10,7 @@ from websockets.sync.client import connect
 
 from benches import callback, latency, reconnect, sweep, wakeup
 from benches.arrivals import running_arrivals
+from benches.bare import bare_program
 from benches.baselines.ticket import tls_context
 from benches.harness import Report
 from benches.pusher import Pusher
@@ -45,6 +46,31 @@ def test_the_server_of_the_latency_bench_notes_each_message_when_it_has_come(tmp
     assert [later - earlier > 0 for earlier, later in zip(sent_s, arrived_s, strict=True)] == [True] * 3
     assert arrived_s == sorted(arrived_s)
     assert arrived_s[-1] < time.monotonic()
+
+
+def test_the_machines_own_share_is_measured_at_the_server_that_the_others_write_to(tmp_path: Path) -> None:
+    with bare_program() as program, running_arrivals(tmp_path / "stamps", secure=True) as server:
+        times = program.paced_s(server.url, 11_250, 3, 0.02)
+        assert [ready <= awake <= written for ready, awake, written in times] == [True] * 3
+        assert program.cpu_s(server.url, 11_250, 20) > 0
+        arrived_s = server.read_s()  # the second connection was served, so all of the first one has been read
+    assert [arrived > ready for (ready, _, _), arrived in zip(times, arrived_s, strict=False)] == [True] * 3
+
+
+def test_what_the_machine_trio_and_we_take_adds_up_to_the_whole() -> None:
+    def run(contender: str, *times: float) -> latency.Measured:
+        return latency.Measured(contender, [list(times)], 0, 0.0, 0.0)
+
+    report = Report("latency")
+    runs = {
+        ("ours", "wss"): run("ours", 1.0, 1.01, 1.0102, 1.01025, 1.0104, 1.0106),
+        ("large_pages", "wss"): run("large_pages", 1.0, 1.01, 1.0102, 1.01022, 1.0103, 1.0106),
+        ("bare", "wss"): run("bare", 1.0, 1.00002, 1.00012, 1.0002),
+    }
+    latency.add_floors(report, runs, run("trio", 0.0, 0.00015, 0.00015))
+    shares = report.all_stages[-1]["cases"]["ours"]
+    assert sum(shares.values()) == pytest.approx(400.0)
+    assert shares["from there to a task of trio"] == pytest.approx(130.0)
 
 
 def test_stages_add_up_and_the_usual_conversion_is_left_out_of_the_comparison() -> None:
