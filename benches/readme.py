@@ -130,7 +130,7 @@ FLOORS = {
         "one call from Python, of no sound: the interpreter's share",
         "one call from Python, python-soxr's stream",
         "int16 48 kHz, balanced: one call of 10 ms",
-    )
+    ),
 }
 """What docs/*.md show beneath the goals: what a part takes, and what stands in the way of more."""
 
@@ -144,7 +144,7 @@ def goals(run: Run) -> Iterator[str]:
         verdict = {None: "", True: "reached", False: "**not reached**"}[_reached(rows)]
         if len(rows) < len(line.figures):
             verdict = "**not measured**"
-        measured = _values(rows) if rows else "–"
+        measured = _values(rows) if rows else "-"
         cells = [line.what, measured, _goal(rows), verdict, f"`python -m benches.{line.bench}`"]
         yield f"| {' | '.join(cells)} |\n"
     machines = {(data["machine"]["cpu"], data["machine"]["cores"], data["machine"]["python"]) for data in run.values()}
@@ -194,7 +194,12 @@ def resampler(run: Run) -> Iterator[str]:
             yield f"| {figure} | {_values([rows[figure]])} |\n"
 
 
-REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {"goals": goals, "stages": stages, "floors": floors, "resampler": resampler}
+REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {
+    "goals": goals,
+    "stages": stages,
+    "floors": floors,
+    "resampler": resampler,
+}
 
 
 def rendered(text: str, run: Run) -> str:

@@ -232,7 +232,7 @@ def test_a_line_of_the_readme_shows_its_figures_goal_and_command() -> None:
     table = "".join(readme.goals(run_of(add, "latency")))
     line = "| 300 / 512 µs | ≤ 320 / 450 | **not reached** | `python -m benches.latency` |"
     assert line in table
-    assert "| one live wss stream: CPU | – |  | **not measured** | `python -m benches.footprint` |" in table
+    assert "| one live wss stream: CPU | - |  | **not measured** | `python -m benches.footprint` |" in table
     assert "footprint: CPU, ours, wss" in readme.lacking(run_of(add, "latency"))
 
 
