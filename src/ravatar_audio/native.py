@@ -1,6 +1,7 @@
 """The native core's face in Python: one chain, from device samples to frames. csrc/rva.h is its manual."""
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -158,8 +159,9 @@ class Chain:
     ) -> None:
         self.close()
 
-    def __del__(self) -> None:
-        self.close()
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # audio threads still run then, and the process's end gives the memory back anyway
+            self.close()
 
     @property
     def group_delay_s(self) -> float:

@@ -1,5 +1,6 @@
 """The microphone around its device: closing, reopening and cancelling in every order, with a line that is a fake."""
 
+import os
 import sys
 import threading
 import time
@@ -16,6 +17,7 @@ from ravatar_audio.capture import Device, Microphone, recovery
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
 from ravatar_audio.capture.system import System
+from ravatar_audio.capture.worker import stuck_calls
 from ravatar_audio.errors import DeviceNotFoundError, MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.native import Chain
@@ -208,6 +210,18 @@ async def test_cancelling_the_opening_closes_what_opens_too_late() -> None:
     with trio.fail_after(5):
         while not (FakeLine.made and FakeLine.made[0].is_closed):  # noqa: ASYNC110 - a thread does it
             await trio.sleep(0.01)
+
+
+async def test_cancelled_before_anything_opens_it_leaves_nothing_behind() -> None:
+    def held() -> tuple[int, int]:
+        return stuck_calls(), len(os.listdir("/dev/fd"))
+
+    before = held()
+    for _ in range(5):
+        with trio.move_on_after(0):
+            async with Microphone():
+                raise AssertionError("it cannot have opened")
+    assert held() == before
 
 
 async def test_a_microphone_is_opened_once() -> None:

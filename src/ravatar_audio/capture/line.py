@@ -32,6 +32,9 @@ NICE = -11
 _MOST_CHANNELS_BY_DEFAULT = 8
 _warned_of_fallback = False
 
+_open_lines: set["Line"] = set()
+"""Until a stream has been closed its thread pushes: its chain and its wake-up live on here, whoever forgets them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -58,6 +61,7 @@ class Line:
         """Find the device and settle how it is to be opened. Raises the media error for what stands in the way."""
         self._portaudio: PortAudio | None = None
         self.stream: Stream | None = None
+        self._feeds: tuple[Chain, Wake] | None = None
         self._wanted = wanted
         try:
             self.device = self._find(wanted)
@@ -94,6 +98,8 @@ class Line:
 
     def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> None:
         """Open the stream into the chain and start it. On an error everything has been given back."""
+        self._feeds = chain, wake
+        _open_lines.add(self)
         try:
             self.stream = self._opened(chain, wake, resume_ns)
             with _urgency():
@@ -128,6 +134,7 @@ class Line:
             portaudio, self._portaudio = self._portaudio, None
             if portaudio is not None:
                 portaudio.close()
+        _open_lines.discard(self)
 
 
 @contextlib.contextmanager

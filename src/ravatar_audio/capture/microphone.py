@@ -2,6 +2,8 @@
 
 import logging
 import math
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any, Self
 
@@ -22,6 +24,7 @@ from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
+from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import ConstraintsError, MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics
@@ -75,6 +78,9 @@ class Microphone(Source):
     SettingsError.
     """
 
+    _line: Line | None = None
+    _wake: Wake | None = None
+
     def __init__(
         self,
         device: str | int | None = None,
@@ -127,8 +133,6 @@ class Microphone(Source):
         self._recover_s = recover_s
         self._stand_in_after_s = stand_in_after_s
         self._locks_memory = lock_memory
-        self._line: Line | None = None
-        self._wake: Wake | None = None
         self._arrivals: Arrivals | None = None
         self._is_used = self._is_stopped = self._is_at_end = False
         self._is_left_behind = self._is_stand_in = self._has_judged_blocks = False
@@ -183,26 +187,31 @@ class Microphone(Source):
         self._is_used = True
         if self._locks_memory and (why := lock_memory()):
             self._tell("memory_not_locked", why)
-        wake = Wake()
 
-        def open_first() -> Opened:
+        def open_first() -> tuple[Wake, Opened]:
+            wake = Wake()
             try:
-                return self._opener.open(wake, or_stand_in=True)
+                return wake, self._opener.open(wake, or_stand_in=True)
             except BaseException:
                 wake.close()
                 raise
 
-        def close_all(opened: Opened) -> None:
+        def close_all(made: tuple[Wake, Opened]) -> None:
+            wake, opened = made
             opened.close()
             opened.chain.close()
             wake.close()
 
         try:
-            opened = await self._system.call(open_first, timeout_s=OPEN_TIMEOUT_S, undo=close_all)
+            wake, opened = await self._system.call(open_first, timeout_s=OPEN_TIMEOUT_S, undo=close_all)
         except trio.TooSlowError:
             raise RecorderError(f"the microphone did not open within {OPEN_TIMEOUT_S:g} s") from None
         self._wake = wake
-        self._take_over(opened)
+        try:
+            self._take_over(opened)
+        except BaseException:  # nobody else will
+            await self.aclose()
+            raise
         taken = layout_text(*opened.line.request.sample_layout)
         if opened.refusal is not None:
             self._tell(opened.refusal.code, f"{opened.refusal.message}; taken instead: {taken}")
@@ -435,7 +444,7 @@ class Microphone(Source):
             if wake is not None:
                 self.statistics()
                 chains, self._chain = [*self._earlier.release(), self._chain], None
-                if self._is_left_behind:
+                if self._is_left_behind or self._line is not None:
                     _left_behind.append((chains, wake))
                 else:
                     for chain in chains:
@@ -446,6 +455,20 @@ class Microphone(Source):
             if self._arrivals is not None:
                 self._arrivals.close()
             self._events.close()
+
+    def __del__(self) -> None:
+        if (line := self._line) is None or (wake := self._wake) is None or sys.is_finalizing():
+            return
+        warnings.warn(f"the microphone {self.name!r} was not closed", ResourceWarning, stacklevel=2, source=self)
+        moves = self._moves
+
+        def close() -> None:
+            if moves is not None:
+                moves.close()
+            line.close()
+            wake.close()
+
+        self._system.start(Errand(close, lambda _: None))
 
 
 def _stream_of(line: Line) -> Stream:

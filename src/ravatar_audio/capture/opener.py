@@ -135,10 +135,5 @@ class Opener:
         except BaseException:
             line.close()
             raise
-        try:
-            line.open(fitting, wake, resume_ns)
-        except BaseException:
-            if fitting is not chain:
-                fitting.close()
-            raise
+        line.open(fitting, wake, resume_ns)
         return Opened(line, fitting, is_stand_in)
