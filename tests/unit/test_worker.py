@@ -58,6 +58,14 @@ async def test_what_a_call_opens_too_late_is_closed(reason: str) -> None:
             await trio.sleep(0.001)
 
 
+async def test_a_call_that_is_cancelled_before_its_thread_starts_is_not_begun_and_not_called_stuck() -> None:
+    stuck_before, begun = stuck_calls(), threading.Event()
+    with trio.move_on_after(0):
+        await call_in_thread(begun.set, timeout_s=10, undo=lambda _: None)
+    assert not begun.is_set()
+    assert stuck_calls() == stuck_before
+
+
 def test_a_wake_up_after_the_end_writes_to_no_other_file(tmp_path: Path) -> None:
     wake = Wake()
     number = wake.write_fd

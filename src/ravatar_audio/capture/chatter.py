@@ -8,29 +8,80 @@ import threading
 from collections.abc import Iterator
 
 log = logging.getLogger(__name__)
-_lock = threading.Lock()
+
+WAIT_S = 1.0
+"""For another call of this process whose chatter is being caught; then a call is made without."""
+_MOST_BYTES = 65_536
+
+_changed = threading.Condition()
+_caught: "_Caught | None" = None
+
+
+class _Caught:
+    """The process's stderr is a file, until end()."""
+
+    def __init__(self) -> None:
+        """Raises OSError where there is no stderr, or no room for the file."""
+        self._stderr = os.dup(2)
+        try:
+            self._file = _nameless_file()
+        except OSError:
+            os.close(self._stderr)
+            raise
+        os.dup2(self._file, 2)
+
+    def end(self) -> None:
+        os.dup2(self._stderr, 2)
+        os.close(self._stderr)
+        os.lseek(self._file, 0, os.SEEK_SET)
+        text = os.read(self._file, _MOST_BYTES).decode(errors="replace")
+        os.close(self._file)
+        for line in text.splitlines():
+            log.debug("sound library: %s", line)
+
+
+def _nameless_file() -> int:
+    """In memory where that is to be had: a service need not have a folder that it may write to."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("chatter")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 @contextlib.contextmanager
 def chatter_to_log() -> Iterator[None]:
-    """Catch what is written to stderr, by the whole process, and log it.
+    """Catch what is written to stderr, by the whole process, and log it; where that cannot be, it is left alone.
 
     For short calls only, and not for closing: on a device that was unplugged PortAudio 19.6 prints without end and
     never returns.
     """
-    with _lock:
-        try:
-            saved = os.dup(2)
-        except OSError:  # there is no stderr
-            yield
-            return
-        with tempfile.TemporaryFile() as caught:
-            os.dup2(caught.fileno(), 2)
-            try:
-                yield
-            finally:
-                os.dup2(saved, 2)
-                os.close(saved)
-                caught.seek(0)
-                for line in caught.read().decode(errors="replace").splitlines():
-                    log.debug("sound library: %s", line)
+    caught = _begin()
+    try:
+        yield
+    finally:
+        if caught is not None:
+            _end(caught)
+
+
+def give_stderr_back() -> None:
+    """The call that is being made does not return: what it prints is caught no longer. Any thread; harmless else."""
+    if (caught := _caught) is not None:
+        _end(caught)
+
+
+def _begin() -> _Caught | None:
+    global _caught
+    with _changed, contextlib.suppress(OSError):
+        if _changed.wait_for(lambda: _caught is None, WAIT_S):
+            _caught = _Caught()
+            return _caught
+    return None
+
+
+def _end(caught: _Caught) -> None:
+    global _caught
+    with _changed:
+        if _caught is caught:  # else it has been given back
+            _caught = None
+            caught.end()
+            _changed.notify()

@@ -6,6 +6,8 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
+from ravatar_audio.capture.chatter import give_stderr_back
+
 T = TypeVar("T")
 
 
@@ -71,6 +73,7 @@ class Errand(Generic[T]):
             is_late, self._is_abandoned = self.has_ended, True
             if not is_late:
                 _stuck.add(self)
+                give_stderr_back()
         if is_late and self._results:
             threading.Thread(target=self._undo, args=(self._results.pop(),), daemon=True).start()
 
@@ -79,8 +82,9 @@ async def call_in_thread(call: Callable[[], T], *, timeout_s: float, undo: Calla
     """The result of `call()`, run in a thread; cancelled at once, whatever the call does.
 
     Raises trio.TooSlowError after `timeout_s`. A call that is left behind by that or by a cancellation goes on in its
-    thread, and `undo` gets its result there when it ends after all.
+    thread, and `undo` gets its result there when it ends after all. Cancelled before that, it is not begun.
     """
+    await trio.lowlevel.checkpoint_if_cancelled()
     errand = Errand(call, undo)
     # A limit of its own each time: a call that never returns must not keep others from running.
     limiter = trio.CapacityLimiter(1)
