@@ -28,6 +28,7 @@ FLAGS = [
     "-Wextra",
     "-DPy_LIMITED_API=0x030b0000",  # cffi's own choice of it has no buffer protocol yet
 ]
+ARMV6K = "-march=armv6k+fp"
 INSTALL_HINT = """\
 ravatar-audio needs a C compiler and PortAudio's headers to be built, and {missing}.
   Debian, Ubuntu, Raspberry Pi OS:  sudo apt-get install gcc libc6-dev portaudio19-dev
@@ -51,23 +52,44 @@ def include_directories() -> list[str]:
     return [str(HERE), *(path for path in homebrew if Path(path).is_dir())]
 
 
-def check_prerequisites() -> None:
-    """Stop with what to install when the compiler or portaudio.h is missing, before pages of compiler output."""
+def compiles(source: str, *extra: str) -> bool:
+    """Whether the compiler that will build the core takes `source`, with `extra` flags behind the usual ones."""
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     flags = shlex.split(os.environ.get("CFLAGS", "")) + [f"-I{path}" for path in include_directories()]
     with tempfile.TemporaryDirectory() as scratch:
-        source = Path(scratch, "probe.c")
-        for header, missing in {"stdio.h": "no compiler works", "portaudio.h": "portaudio.h is missing"}.items():
-            source.write_text(f"#include <{header}>\nint main(void) {{ return 0; }}\n", encoding="utf-8")
-            try:
-                subprocess.run([*compiler, *flags, "-c", "probe.c"], cwd=scratch, check=True, capture_output=True)
-            except (OSError, subprocess.CalledProcessError):
-                raise SystemExit(INSTALL_HINT.format(missing=missing)) from None
+        Path(scratch, "probe.c").write_text(source, encoding="utf-8")
+        command = [*compiler, *flags, *extra, "-c", "probe.c"]
+        try:
+            return subprocess.run(command, cwd=scratch, check=False, capture_output=True).returncode == 0
+        except OSError:
+            return False
+
+
+def check_prerequisites() -> None:
+    """Stop with what to install when the compiler or portaudio.h is missing, before pages of compiler output."""
+    for header, missing in {"stdio.h": "no compiler works", "portaudio.h": "portaudio.h is missing"}.items():
+        if not compiles(f"#include <{header}>\nint main(void) {{ return 0; }}\n"):
+            raise SystemExit(INSTALL_HINT.format(missing=missing))
+
+
+def for_atomics() -> tuple[list[str], list[str]]:
+    """The flags and the libraries that this compiler needs for atomics of eight bytes: mostly none.
+
+    Raspberry Pi OS of 32 bits compiles for plain ARMv6, which has no such instruction. ARMv6K does, and so do all
+    processors that this system runs on, the first one's ARM1176 included. What has none at all gets libatomic, which
+    may take a lock.
+    """
+    lock_free = '_Static_assert(__atomic_always_lock_free(8, 0), "eight bytes at once");\n'
+    for flags in ([], [ARMV6K]):
+        if compiles(lock_free, *flags):
+            return flags, []
+    return [], ["atomic"]
 
 
 def make() -> FFI:
     """The builder object that setuptools asks for."""
     check_prerequisites()
+    flags, libraries = for_atomics()
     builder = FFI()
     builder.cdef(cdef() + "int rva_python_install(void);")
     # setuptools wants paths relative to the project's root, where it runs us.
@@ -77,8 +99,8 @@ def make() -> FFI:
         sources=[f"csrc/{name}" for name in UNITS],
         depends=[f"csrc/{path.name}" for path in sorted(HERE.glob("*.h"))],
         include_dirs=include_directories(),
-        extra_compile_args=FLAGS,
-        libraries=["m"] if os.name == "posix" else [],
+        extra_compile_args=[*FLAGS, *flags],
+        libraries=["m", *libraries] if os.name == "posix" else [],
         py_limited_api=True,
     )
     return builder

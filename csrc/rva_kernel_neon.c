@@ -7,7 +7,8 @@
 #include <sys/auxv.h>
 #ifndef __clang__
 #pragma GCC push_options
-#pragma GCC target("arch=armv7-a+neon")
+/* The FPU by name: of a compiler that was built for another one, "arch=armv7-a+neon" does not change it. */
+#pragma GCC target("arch=armv7-a,fpu=neon")
 #endif
 #endif
 #include <arm_neon.h>
@@ -23,7 +24,6 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 #define SUM4(a, b, c, d, y)                                                                                           \
     vst1q_f32(y, vpaddq_f32(vpaddq_f32((float32x4_t)(a), (float32x4_t)(b)),                                           \
                             vpaddq_f32((float32x4_t)(c), (float32x4_t)(d))))
-static bool is_supported(void) { return true; }
 #else
 #define WIDE1 10
 #define WIDE2 5
@@ -31,13 +31,19 @@ static bool is_supported(void) { return true; }
 #define HALVES(a) vpadd_f32(vget_low_f32((float32x4_t)(a)), vget_high_f32((float32x4_t)(a)))
 #define SUM4(a, b, c, d, y)                                                                                           \
     vst1q_f32(y, vcombine_f32(vpadd_f32(HALVES(a), HALVES(b)), vpadd_f32(HALVES(c), HALVES(d))))
-static bool is_supported(void) { return (getauxval(AT_HWCAP) & HWCAP_ARM_NEON) != 0; }
 #endif
 
 #include "rva_kernel_lanes.h"
 
 #if defined(__arm__) && !defined(__clang__)
 #pragma GCC pop_options
+#endif
+
+/* Outside: it runs on every processor. */
+#if defined(__aarch64__)
+static bool is_supported(void) { return true; }
+#else
+static bool is_supported(void) { return (getauxval(AT_HWCAP) & HWCAP_ARM_NEON) != 0; }
 #endif
 
 const rva_kernel rva_kernel_neon = {

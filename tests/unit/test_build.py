@@ -15,12 +15,14 @@ from tests.conftest import HANG_LIMIT_S, IS_EMULATED, ROOT
 pytestmark = pytest.mark.skipif(IS_EMULATED, reason="starts subprocesses")
 
 
-def run_builder(tmp_path: Path, compiler: str) -> subprocess.CompletedProcess[str]:
+def run_builder(tmp_path: Path, compiler: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """The builder as setuptools runs it, or `code` in its folder, with a script for a compiler."""
     script = tmp_path / "compiler"
     script.write_text(f"#!/bin/sh\n{compiler}\n")
     script.chmod(0o755)
     return subprocess.run(
-        [sys.executable, ROOT / "csrc" / "build_ffi.py", tmp_path / "core.c"],
+        [sys.executable, *(["-c", code] if code else ["build_ffi.py", tmp_path / "core.c"])],
+        cwd=ROOT / "csrc",
         env=os.environ | {"CC": str(script)},
         capture_output=True,
         text=True,
@@ -41,6 +43,42 @@ def test_what_is_missing_is_named_with_the_command_that_installs_it(
     assert "sudo apt-get install gcc libc6-dev portaudio19-dev" in result.stderr
     assert "Traceback" not in result.stderr
     assert run_builder(tmp_path, "exit 0").returncode == 0
+
+
+CROSS_COMPILER = "arm-linux-gnueabihf-gcc"
+
+
+@pytest.mark.skipif(not shutil.which(CROSS_COMPILER), reason=f"no {CROSS_COMPILER} here; scripts/test-arm installs it")
+@pytest.mark.parametrize(
+    "machine", ["-march=armv6 -mfpu=vfp -marm", "-march=armv7-a -mfpu=vfpv3-d16"], ids=["raspberry-pi-os", "no-neon"]
+)
+def test_the_core_builds_with_the_compilers_of_32_bit_arm(tmp_path: Path, machine: str) -> None:
+    """Each unit without a warning, nothing left undefined, and atomics that take no lock."""
+    shutil.copy("/usr/include/portaudio.h", tmp_path)
+    compiler = [CROSS_COMPILER, *machine.split(), "-mfloat-abi=hard"]
+    environment = os.environ | {"CC": " ".join(compiler), "CFLAGS": f"-I{tmp_path}", "PYTHONPATH": str(ROOT / "csrc")}
+    ask = "import build_ffi, json; print(json.dumps([build_ffi.FLAGS, *build_ffi.for_atomics()]))"
+    answer = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
+    flags, more_flags, libraries = json.loads(answer.stdout)
+    assert libraries == []
+    # -O1, as the kernels take long at -O3, and nothing of what is asked here depends on it.
+    flags += [*more_flags, "-O1", "-Wpedantic", "-Werror", "-shared", "-fPIC", "-Wl,--no-undefined"]
+    places = [f"-I{tmp_path}", f"-I{ROOT / 'csrc'}"]
+    units = sorted((ROOT / "csrc").glob("rva_*.c"))
+    subprocess.run([*compiler, *flags, *places, *units, "-lm", "-ldl", "-o", tmp_path / "core.so"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("compiler", "needed"),
+    [
+        ("exit 0", [[], []]),
+        ("! grep -q lock_free probe.c || echo $* | grep -q armv6k", [["-march=armv6k+fp"], []]),
+        ("! grep -q lock_free probe.c", [[], ["atomic"]]),
+    ],
+)
+def test_a_compiler_without_atomics_of_eight_bytes_is_helped(tmp_path: Path, compiler: str, needed: list[str]) -> None:
+    result = run_builder(tmp_path, compiler, "import build_ffi, json; print(json.dumps(build_ffi.for_atomics()))")
+    assert json.loads(result.stdout) == needed
 
 
 @pytest.fixture(scope="session")
