@@ -1,13 +1,15 @@
 """What does one stream cost? Import time, time to the first frame, memory, threads, files, and share of a core.
 
-The least program that streams a microphone with this package (over wss, in the clear too; and one that only listens to
-the microphone), beside the usual pipeline on asyncio and on trio (benches/baselines), each in a process of its own, all
-at the same time (each is started when the one before has its first frame), from one virtual USB microphone at 48 kHz to
-an emulator. The floor beside them is a C program that reads the same microphone, 10 ms at a time, and no more.
+The least program that streams a microphone with this package (over wss, in the clear too; through PortAudio instead of
+our own thread over ALSA, which is what hardware gets; and one that only listens to the microphone), beside the usual
+pipeline on asyncio and on trio (benches/baselines), each in a process of its own, all at the same time (each is started
+when the one before has its first frame), from one virtual USB microphone at 48 kHz to an emulator. The floor beside
+them is a C program that reads the same microphone, 10 ms at a time, and no more.
 Memory is what is resident, shared libraries included, as the system counts it after some seconds; CPU is user and
-system time of the whole process.
+system time of the whole process, in nanoseconds where the system counts so.
 """
 
+import contextlib
 import subprocess
 import sys
 import tempfile
@@ -60,7 +62,7 @@ def main() -> None:
         progress(0.0, "imports")
         add_imports(report, 2 if options.quick else 10)
         progress(0.2, "streams")
-        add_streams(report, measure(Path(scratch), *((2.0, 4.0) if options.quick else (5.0, 60.0))))
+        add_streams(report, measure(Path(scratch), *((2.0, 4.0) if options.quick else (4.0, 40.0))))
 
 
 def add_imports(report: Report, rounds: int) -> None:
@@ -120,9 +122,10 @@ def measure(folder: Path, settle_s: float, seconds: float) -> dict[str, Footprin
         ca_file = str(folder / "ca.pem")
         usual = [urls["wss"], "pyaudio", 48_000, 1, ca_file]
         commands = {
-            "ours, wss": this_module("footprint_child", "live", urls["wss"], ca_file),
-            "ours, ws": this_module("footprint_child", "live", urls["ws"], ""),
-            "ours, only listening": this_module("footprint_child", "idle"),
+            "ours, wss": this_module("footprint_child", "live", "alsa:usbmic", urls["wss"], ca_file),
+            "ours, ws": this_module("footprint_child", "live", "alsa:usbmic", urls["ws"], ""),
+            "ours, wss, PortAudio": this_module("footprint_child", "live", "usbmic", urls["wss"], ca_file),
+            "ours, only listening": this_module("footprint_child", "idle", "alsa:usbmic"),
             "usual, asyncio, wss": this_module("baselines", "asyncio", *usual),
             "usual, trio, wss": this_module("baselines", "trio", *usual),
             FLOOR: [str(build_program(HERE / "reader.c", folder / "reader", "-lasound"))],
@@ -145,7 +148,7 @@ class _Program:
         self._started_s = time.monotonic()
         with log.open("w") as file:
             self._process = psutil.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=file, text=True)
-        self._begun_s = self._cpu_s = 0.0
+        self._begun_s = 0.0
         self._threads_s: dict[int, float] = {}
         line = self._process.stdout.readline()
         if not line:
@@ -161,14 +164,13 @@ class _Program:
         self._process.stdout.close()
 
     def begin(self) -> None:
-        self._begun_s, self._cpu_s, self._threads_s = time.monotonic(), self._cpu(), self._by_thread()
+        self._begun_s, self._threads_s = time.monotonic(), self._by_thread()
 
     def _by_thread(self) -> dict[int, float]:
-        return {thread.id: thread.user_time + thread.system_time for thread in self._process.threads()}
-
-    def _cpu(self) -> float:
-        times = self._process.cpu_times()
-        return float(times.user + times.system)
+        return {
+            thread.id: _on_cpu_s(self._process.pid, thread.id) or thread.user_time + thread.system_time
+            for thread in self._process.threads()
+        }
 
     def footprint(self) -> Footprint:
         process = self._process
@@ -177,12 +179,19 @@ class _Program:
         main_s = spent_s.pop(process.pid, 0.0)
         return Footprint(
             threads_cpu=tuple(100 * value_s / seconds for value_s in (main_s, *spent_s.values())),
-            cpu=100 * (self._cpu() - self._cpu_s) / seconds,
+            cpu=100 * (main_s + sum(spent_s.values())) / seconds,
             resident=process.memory_info().rss / 2**20,
             threads=process.num_threads(),
             files=process.num_fds(),
             first=self._first_s - self._started_s,
         )
+
+
+def _on_cpu_s(process: int, thread: int) -> float:
+    """Time that a thread has run; Linux says so in ns, where its scheduler keeps statistics. 0 where it does not."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int(Path(f"/proc/{process}/task/{thread}/schedstat").read_text(encoding="ascii").split()[0]) * 1e-9
+    return 0.0
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What footprint.py measures: the least program that streams a microphone with this package, or only listens to it.
 
-`python -m benches.footprint_child live URL CA_FILE` or `... idle`; it says when its first frame was captured.
+`python -m benches.footprint_child live DEVICE URL CA_FILE` or `... idle DEVICE`; it says when its first frame was
+captured.
 """
 
 import sys
@@ -22,22 +23,22 @@ class First:
         self.is_told = True
 
 
-async def live(url: str, ca_file: str) -> None:
+async def live(device: str, url: str, ca_file: str) -> None:
     with tempfile.TemporaryDirectory() as state_dir:
         settings = Settings(api_url=url, ca_file=ca_file or None, state_dir=state_dir)
-        async with Microphone() as microphone, LiveSession(settings, microphone, on_sent=First().note) as session:
+        async with Microphone(device) as microphone, LiveSession(settings, microphone, on_sent=First().note) as session:
             await session.wait_finished()
 
 
-async def idle() -> None:
+async def idle(device: str) -> None:
     first = First()
-    async with Microphone() as microphone:
+    async with Microphone(device) as microphone:
         async for frame in microphone:
             first.note(frame)
 
 
 if __name__ == "__main__":
     if sys.argv[1] == "live":
-        trio.run(live, sys.argv[2], sys.argv[3])
+        trio.run(live, sys.argv[2], sys.argv[3], sys.argv[4])
     else:
-        trio.run(idle)
+        trio.run(idle, sys.argv[2])

@@ -22,11 +22,11 @@ import logging
 import math
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-import httpx2
 import trio
 
 from ravatar_audio._version import __version__
@@ -48,6 +48,9 @@ from ravatar_audio.errors import (
 )
 from ravatar_audio.observe.log import HidingFilter, Log
 from ravatar_audio.settings import PROJECT_ID, USER_ID, Settings
+
+if TYPE_CHECKING:
+    import httpx2  # else only where it is used: a third of all import time, which a microphone need not wait for
 
 TRIES = 4
 """Of a call that fails for a passing reason: the first, and as many again as the platform's own demo makes."""
@@ -76,12 +79,6 @@ class Platform:
         self.log = Log()
         self.tokens = Tokens(self.request_token)
         self._address = urlsplit(settings.api_url).netloc
-        self._client = httpx2.AsyncClient(
-            verify=self.ssl_context,
-            timeout=None,
-            trust_env=False,
-            headers={"User-Agent": f"ravatar-audio/{__version__}", "Accept": "application/json"},
-        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,8 +88,21 @@ class Platform:
     ) -> None:
         await self.aclose()
 
+    @cached_property
+    def _client(self) -> "httpx2.AsyncClient":
+        import httpx2
+
+        return httpx2.AsyncClient(
+            verify=self.ssl_context,
+            timeout=None,
+            trust_env=False,
+            headers={"User-Agent": f"ravatar-audio/{__version__}", "Accept": "application/json"},
+        )
+
     async def aclose(self) -> None:
         """Close the connections. May be called again."""
+        if "_client" not in self.__dict__:
+            return
         with trio.move_on_after(0.1, shield=True):
             await self._client.aclose()
 
@@ -157,6 +167,8 @@ class Platform:
 
         `url` may hold a token, so errors name its host only. Raises NetworkError or ProtocolError.
         """
+        import httpx2
+
         address = urlsplit(url).netloc
         limit_s = self.settings.request_timeout_ms / 1000
         try:
@@ -219,6 +231,8 @@ class Platform:
         url = self.settings.api_url.rstrip("/") + path
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         limit_s = self.settings.request_timeout_ms / 1000
+        import httpx2
+
         started_s = time.monotonic()
         self.log.debug("%s %s", method, path)
         try:

@@ -36,12 +36,13 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._is_silent = False
+        self._zero_run_samples = 0  # at the newest frame's end
         self._calm_samples = {"overruns": int(CALM_S * RATE_HZ), "clipping": int(CALM_S * RATE_HZ)}
 
     def look_at(self, frame: Frame) -> Iterator[CaptureEvent]:
         """The events that begin or end with this frame."""
         end_samples = frame.position_samples + frame.length_samples
-        zeros = max((hop.zero_run_samples for hop in frame.hops), default=0)
+        zeros = self._longest_zero_run(frame)
         if not self._is_silent and zeros >= DIGITAL_SILENCE_S * RATE_HZ:
             self._is_silent = True
             yield CaptureEvent(
@@ -63,6 +64,15 @@ class Watchdog:
                 f"{frame.clipped} samples at full scale: lower the microphone's gain",
                 end_samples,
             )
+
+    def _longest_zero_run(self, frame: Frame) -> int:
+        """Of those that end in the frame; 0 where none can be long enough, as looking at hops costs most of a look."""
+        before_samples, last = self._zero_run_samples, 2 * frame.length_samples
+        ends_in_zero = frame.pcm[last - 2 : last] == b"\0\0"
+        self._zero_run_samples = frame.hops[-1].zero_run_samples if ends_in_zero else 0
+        if before_samples + frame.ring_lost_samples + frame.length_samples < DIGITAL_SILENCE_S * RATE_HZ:
+            return 0
+        return max((hop.zero_run_samples for hop in frame.hops), default=0)
 
     def _begins(self, kind: str, frame: Frame, happens: bool) -> bool:
         calm_before = self._calm_samples[kind] >= CALM_S * RATE_HZ
