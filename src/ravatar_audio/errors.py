@@ -2,6 +2,7 @@
 
 RavatarError                    every error of this package
 ├── SettingsError               a setting, an option or an argument has a value that cannot be used
+├── NothingHeardError           a recording has ended, and no turn had begun in it
 ├── MediaError                  the microphone; `code` is one of the platform's media errors
 │   ├── PermissionDeniedError       permission_denied
 │   ├── DeviceNotFoundError         no_specified_media_found
@@ -63,6 +64,15 @@ class SettingsError(RavatarError):
     code = "invalid_settings"
     default_advice = "Correct the value and start again."
     exit_code = 2
+
+
+class NothingHeardError(RavatarError):
+    """A recording has ended, and no turn had begun in it."""
+
+    code = "nothing_heard"
+    default_advice = "Speak louder, or hold the button longer; with the mode 'open' everything is recorded."
+    retryable = True
+    exit_code = 7
 
 
 class MediaError(RavatarError):

@@ -77,6 +77,12 @@ def test_an_interrupted_recording_is_kept_to_the_last_sample(environment: dict[s
         (["record", "a.mp3"], 2, ".wav or .webm"),
         (["record", "/nowhere/a.wav", "--source", "synthetic:tone", "--seconds", "0.3"], 2, "cannot be written"),
         (["record", "a.wav", "--source", "/dev/null", "--mode", "ptt"], 2, "/dev/null"),
+        (
+            ["record", "a.wav", "--source", "silence.wav", "--mode", "vad"],
+            7,
+            "in 0.5 s of sound (digital silence) nobody spoke",
+        ),
+        (["record", "a.wav", "--source", "silence.wav", "--mode", "ptt"], 7, "no button was held for 200 ms"),
         (["say", "/nowhere.wav"], 2, "/nowhere.wav"),
         (["say", "/dev/null"], 2, "/dev/null"),
     ],
@@ -84,6 +90,7 @@ def test_an_interrupted_recording_is_kept_to_the_last_sample(environment: dict[s
 def test_what_goes_wrong_is_one_clear_line(
     environment: dict[str, str], tmp_path: Path, arguments: list[str], code: int, said: str
 ) -> None:
+    write_wav(tmp_path / "silence.wav", np.zeros(8_000, np.int16))
     result = subprocess.run(
         [*COMMAND, *arguments],
         env=environment,

@@ -30,6 +30,7 @@ Exit codes:
   4    network (unreachable, time-out, connection lost)
   5    platform refused (token, payment, busy, protocol)
   6    the sound library hangs: ended by force, after the session was ended; start again
+  7    nothing was recorded: nobody spoke, or no button was held
   130  interrupted (143: terminated); the session was ended"""
 
 STUCK_EXIT_CODE = 6

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -15,9 +16,10 @@ from ravatar_audio.cli.controls import KEYS, control
 from ravatar_audio.cli.live import SOUND, TURNS
 from ravatar_audio.cli.meter import Meter, gate_state
 from ravatar_audio.cli.run import INTERRUPTS, SectionedCommand, load_settings, run, settings_options
-from ravatar_audio.errors import SettingsError
+from ravatar_audio.errors import NothingHeardError, SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.session import Recordings, TurnSource
+from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Mode, Recording
 from ravatar_audio.turns.recording import FORMATS
 
@@ -55,14 +57,16 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
 
     kept: list[Recording] = []
     part = path.with_name(path.name + ".part")
+    heard_samples, loudest_dbfs = 0, -math.inf
 
     async def work() -> None:
         meter = Meter(lambda: gate_state(turns.gate)) if sys.stderr.isatty() else None
-        heard_samples, is_enough = 0, trio.Event()
+        is_enough = trio.Event()
 
         def hear(frame: Frame) -> None:
-            nonlocal heard_samples
+            nonlocal heard_samples, loudest_dbfs
             heard_samples += frame.length_samples
+            loudest_dbfs = max(loudest_dbfs, frame.rms_dbfs)
             if heard_samples >= seconds * RATE_HZ:
                 is_enough.set()
             if meter:
@@ -100,12 +104,32 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
     try:
         run(work)
         if not kept:
-            raise click.ClickException("nothing was recorded")
+            raise nothing_heard(settings, heard_samples / RATE_HZ, loudest_dbfs)
         _write(part, kept[0].encoded(format))
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     click.echo(json.dumps(summary(path, kept[0])) if as_json else table(path, kept[0]), err=not as_json)
+
+
+def nothing_heard(settings: Settings, heard_s: float, loudest_dbfs: float) -> NothingHeardError:
+    """Why there is no recording, and what would have made one."""
+    if not heard_s:
+        return NothingHeardError("nothing was recorded: there was no sound", advice="'ravatar-audio doctor' looks why.")
+    loudest = "digital silence" if loudest_dbfs == -math.inf else f"{loudest_dbfs:.1f} dBFS at its loudest"
+    heard = f"in {heard_s:.1f} s of sound ({loudest})"
+    if settings.mode == Mode.PTT:
+        return NothingHeardError(
+            f"nothing was recorded: {heard} no button was held for {settings.shortest_press_ms:g} ms",
+            advice="Hold the space bar, or send SIGUSR1 and SIGUSR2, around what you say; --mode open needs no button.",
+        )
+    return NothingHeardError(
+        f"nothing was recorded: {heard} nobody spoke",
+        advice="Speak louder or nearer, or raise --gain; --mode open records everything."
+        if settings.detector != "energy"
+        else f"Speech begins at {settings.speech_dbfs:g} dBFS: speak louder or nearer, raise --gain, or lower "
+        "--speech-dbfs; --mode open records everything.",
+    )
 
 
 def _write(path: Path, data: bytes) -> None:
