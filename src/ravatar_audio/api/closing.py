@@ -11,6 +11,7 @@
 | any other close code, and none at all | retry | restart, overload, idle limit, broken network |
 | a stream error of Live Mode that only concerns the connection ("Connection timeout") | retry | what the guide says |
 | no connection, time-out, handshake cut off | retry | the network |
+| a call that a link needs fails: a token, a new slot | retry | an outage, once the session has begun |
 | certificate refused | final* | the wrong host, or a CA that is not trusted |
 | answer to the handshake that is not HTTP | final* | the address is no WebSocket server |
 
@@ -51,6 +52,7 @@ class Verdict(Enum):
 class Cause(Enum):
     """How a link ended."""
 
+    PLATFORM = "the platform cannot be asked"
     UNREACHABLE = "the address cannot be reached"
     TIMEOUT = "no answer in time"
     CERTIFICATE = "the server's certificate is refused"
@@ -107,6 +109,8 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
 
     def error(self) -> RavatarError:
         """What the user gets when there is no further try."""
+        if isinstance(cause := self.__cause__, RavatarError):
+            return cause.replaced()
         details: dict[str, Any] = {"close_code": self.close_code, "status": self.status}
         if self.verdict is Verdict.REFRESH:
             return AuthenticationError(f"the WebSocket refuses a fresh token: {self}", **details)

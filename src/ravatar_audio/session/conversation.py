@@ -13,12 +13,12 @@ import trio
 
 from ravatar_audio.api.backoff import Backoff
 from ravatar_audio.api.closing import Cause, LinkDown, Verdict
-from ravatar_audio.api.groups import alone
+from ravatar_audio.api.groups import alone, beside
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits, open_link
 from ravatar_audio.api.messages import Envelope, StreamFault, parse_server_message
 from ravatar_audio.api.results import Avatar, Connection, Language
-from ravatar_audio.errors import NetworkError, SettingsError
+from ravatar_audio.errors import BusyError, NetworkError, ProtocolError, ServerError, SettingsError
 from ravatar_audio.session.choosing import choose_language
 from ravatar_audio.session.events import LinkLost, LinkUp, LiveEvent
 from ravatar_audio.session.outbox import MakeText, Outbox
@@ -181,15 +181,13 @@ class Conversation(ABC):
             self.avatar = self._choose_avatar()
             self.language = choose_language(self.connection, self.settings.language)
             stack.push_async_callback(self._on_exit)
-            with alone():
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._supervise)
-                    while not (self._is_begun or self._is_over):
-                        await self._changed.park()
-                    self._raise_failure()
-                    nursery.start_soon(self._run_beside)
-                    yield
-                    nursery.cancel_scope.cancel()
+            async with beside() as nursery:
+                nursery.start_soon(self._supervise)
+                while not (self._is_begun or self._is_over):
+                    await self._changed.park()
+                self._raise_failure()
+                nursery.start_soon(self._run_beside)
+                yield
             self._is_over = True
             self._changed.unpark_all()
             if not self._is_failure_raised:
@@ -208,11 +206,10 @@ class Conversation(ABC):
         tries = 0
         up_s = trio.current_time()  # when a link that had lasted ended; flapping ones do not count
         while True:
-            await self._before_link()
             token = ""
             began_s = math.inf
             try:
-                token = await self._token()
+                token = await self._prepare_link()
                 async with open_link(
                     self.settings.websocket_url, token, self.platform.ssl_context, self._limits
                 ) as link:
@@ -253,13 +250,19 @@ class Conversation(ABC):
             self._note_lost(down, lasted_s, delay_s)
             await trio.sleep(delay_s)
 
-    async def _token(self) -> str:
+    async def _prepare_link(self) -> str:
+        """What a mode needs before a link, and the token for it."""
         try:
+            await self._before_link()
             return await self.platform.tokens.get()
-        except NetworkError as error:
+        except (NetworkError, ServerError, BusyError, ProtocolError) as error:
             if not self._is_begun:
                 raise
-            raise LinkDown(Cause.UNREACHABLE, error.message) from error
+            # It has worked before: whatever answers now, or does not, is not there for good.
+            retry_after_s = error.details.get("retry_after_s")
+            raise LinkDown(
+                Cause.PLATFORM, error.message, retry_after_s=retry_after_s if isinstance(retry_after_s, float) else 0.0
+            ) from error
 
     async def _use(self, link: Link) -> None:
         """Everything that goes on over one connection; raises LinkDown at its end."""

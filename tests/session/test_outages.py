@@ -1,0 +1,72 @@
+"""What the platform does for a while, once a session has begun, does not end it: calls beside the link included."""
+
+import pytest
+import trio
+
+from ravatar_audio.emulator import Emulator, Fault
+from ravatar_audio.errors import BusyError, PaymentRequiredError, RavatarError, ServerError
+from ravatar_audio.session import LinkLost, LinkUp, LiveSession, SessionRenewed
+
+from .conftest import Frames, MakeSettings, until
+
+
+async def losses_until(live: LiveSession, kind: type) -> list[LinkLost]:
+    """What was told of a lost link before the first event of a kind."""
+    lost = []
+    async for event in live.events():
+        if isinstance(event, kind):
+            break
+        if isinstance(event, LinkLost):
+            lost.append(event)
+    return lost
+
+
+PASSING = ["status=500", "status=503", "status=404", "garbage"]
+
+
+@pytest.mark.parametrize("what", PASSING)
+@pytest.mark.row("complaint 4: dropped in mid-session and never connected again")
+async def test_a_token_that_cannot_be_had_for_a_while_is_asked_for_again(settings_for: MakeSettings, what: str) -> None:
+    with trio.fail_after(20):
+        async with Emulator() as emulator:
+            async with LiveSession(settings_for(emulator), Frames(every_s=0.02), reconnect_limit_s=None) as live:
+                await losses_until(live, LinkUp)
+                emulator.faults.add(Fault.parse(f"jwt {what} times=2"))
+                await emulator.strike(Fault(at="message", do="close", code=1008))
+                lost = await losses_until(live, LinkUp)
+            assert emulator.statistics().violation_count == 0
+        assert [event.close_code for event in lost] == [1008, None, None]
+        assert "POST /jwt" in lost[1].why
+
+
+@pytest.mark.parametrize(("place", "status"), [("connection", 500), ("startLiveSession", 503)])
+@pytest.mark.row("complaint 4: dropped in mid-session and never connected again")
+async def test_a_session_that_expires_in_an_outage_is_renewed_after_it(
+    settings_for: MakeSettings, place: str, status: int
+) -> None:
+    with trio.fail_after(20):
+        async with Emulator() as emulator:
+            frames = Frames(every_s=0.02)
+            async with LiveSession(settings_for(emulator), frames, renew=True, reconnect_limit_s=None) as live:
+                await losses_until(live, LinkUp)
+                emulator.faults.add(Fault(at=place, do="status", status=status, times=3))
+                emulator.expire_sessions()
+                assert len(await losses_until(live, SessionRenewed)) == 4
+                sent = live.statistics().sent_frames
+                await until(lambda: live.statistics().sent_frames > sent, "sound in the new session")
+            assert [item.state for item in emulator.statistics().live] == ["expired", "ended"]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(500, ServerError), (503, BusyError), (402, PaymentRequiredError)])
+async def test_an_outage_that_outlasts_the_limit_ends_the_session_with_the_platforms_own_error(
+    settings_for: MakeSettings, status: int, kind: type[RavatarError]
+) -> None:
+    with trio.fail_after(20):
+        async with Emulator() as emulator:
+            with pytest.raises(kind, match=f"POST /jwt answered {status}"):  # noqa: PT012 - the block is tested
+                async with LiveSession(settings_for(emulator), Frames(every_s=0.02), reconnect_limit_s=1.0) as live:
+                    await losses_until(live, LinkUp)
+                    emulator.faults.add(Fault(at="jwt", do="status", status=status, times=0))
+                    await emulator.strike(Fault(at="message", do="close", code=1008))
+                    await live.wait_finished()
+            assert emulator.statistics().requests["jwt"][200] == 1
