@@ -1,7 +1,7 @@
 """Exception groups, taken apart: a nursery of one's own should not show in what a caller catches."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import trio
 
@@ -33,3 +33,25 @@ def alone() -> Iterator[None]:
         finally:
             chosen.__context__ = context
             del group, found, ranked, chosen, context
+
+
+@asynccontextmanager
+async def beside() -> AsyncIterator[trio.Nursery]:
+    """A nursery for tasks beside a block that is somebody else's; they are cancelled at its end.
+
+    The block's error comes out as it is: a group of the caller's is not taken apart. The tasks' errors come `alone`.
+    """
+    failure: BaseException | None = None
+    try:
+        with alone():
+            async with trio.open_nursery() as nursery:
+                try:
+                    yield nursery
+                except BaseException as error:
+                    failure = error
+                nursery.cancel_scope.cancel()
+    except trio.Cancelled:
+        if failure is None:
+            raise
+    if failure is not None:
+        raise failure

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import trio
 
+from ravatar_audio.api.groups import beside
 from ravatar_audio.emulator.app import App
 from ravatar_audio.emulator.faults import Fault, FaultScript
 from ravatar_audio.emulator.platform import Platform
@@ -117,24 +118,34 @@ class Emulator:
     async def _run(self) -> AsyncIterator[None]:
         settings = self.settings
         self._platform = Platform(settings)
-        failure: BaseException | None = None
         try:
             listeners = await _listen(settings)
             self._port = listeners[0].socket.getsockname()[1]
             self._relay = Relay(settings.tls, partial(self.faults.strike, "accept"))
             self._app = App(self._platform, self.faults, self._relay.links.get, self.api_url)
+            scope = trio.CancelScope()
+            async with beside() as nursery:
+                await nursery.start(self._run_servers, scope, listeners)
+                try:
+                    yield
+                finally:
+                    scope.cancel()
+        finally:
+            self._platform.close()
+
+    async def _run_servers(
+        self,
+        scope: trio.CancelScope,
+        listeners: list[trio.SocketListener],
+        task_status: "trio.TaskStatus[None]",
+    ) -> None:
+        """Until the scope is cancelled: a cancellation from outside ends what uses this platform first."""
+        with scope:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._relay.serve, listeners)
                 await nursery.start(self._serve)
-                try:
-                    yield
-                except BaseException as error:  # raised again below, outside of the nursery's group
-                    failure = error
-                nursery.cancel_scope.cancel()
-            if failure is not None:
-                raise failure
-        finally:
-            self._platform.close()
+                scope.shield = True
+                task_status.started()
 
     async def _serve(self, task_status: "trio.TaskStatus[None]") -> None:
         """Keep an HTTP server on a free port of loopback, behind the relay.
