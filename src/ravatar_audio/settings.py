@@ -125,7 +125,8 @@ class Settings:
         """Arguments over environment over file over defaults; arguments that are None count as not given.
 
         `file` defaults to RAVATAR_SETTINGS. Raises SettingsError for a file that cannot be read and for unknown names.
-        A variable RAVATAR_* that no setting has, but one nearly, is warned of; it may be another program's.
+        An empty variable counts as not set. A variable RAVATAR_* that no setting has, but one nearly, is warned of; it
+        may be another program's.
         """
         environ = os.environ if environ is None else environ
         names = {item.name for item in fields(cls)}
@@ -133,10 +134,10 @@ class Settings:
         path = file or environ.get("RAVATAR_SETTINGS")
         if path:
             values |= _read_file(Path(path), names)
-        values |= {name: environ[key] for name in names if (key := f"RAVATAR_{name.upper()}") in environ}
+        values |= {name: text for name in names if (text := environ.get(f"RAVATAR_{name.upper()}"))}
         for key in _DEBUG_VARIABLES:
-            if key in environ:
-                values["debug"] = environ[key]
+            if text := environ.get(key):
+                values["debug"] = text
         _warn_of_misspelt(environ, names)
         return cls(**values | {name: value for name, value in given.items() if value is not None})
 
@@ -189,7 +190,9 @@ def _meant(name: str, names: set[str]) -> str | None:
     """The setting whose name was probably misspelt."""
     import difflib  # only then
 
-    return next(iter(difflib.get_close_matches(name, names, 1, 0.75)), None)
+    known = {known.removesuffix("_hz").removesuffix("_db").removesuffix("_ms"): known for known in names}
+    known |= {name: name for name in names}
+    return next((known[near] for near in difflib.get_close_matches(name, known, 1, 0.75)), None)
 
 
 def _warn_of_misspelt(environ: Mapping[str, str], names: set[str]) -> None:
@@ -217,6 +220,8 @@ def _checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
             if isinstance(value, bool):
                 raise ValueError
             value = wanted(value) if isinstance(value, str) or wanted is float else value
+        if wanted is str and isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
             raise ValueError
     except (TypeError, ValueError):

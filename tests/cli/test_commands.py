@@ -88,7 +88,9 @@ def read_wav(path: str) -> np.ndarray[Any, np.dtype[np.int16]]:
 
 
 def test_the_demo_carries_every_sample_to_the_platform(environment: dict[str, str], tmp_path: Path) -> None:
-    result = run(environment, "demo", "--seconds", "3", "--json", "--wav-dir", str(tmp_path / "heard"))
+    result = run(
+        environment, "demo", "--seconds", "3", "--json", "--ring-ms", "5000", "--wav-dir", str(tmp_path / "heard")
+    )
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout.splitlines()[-1])
     assert summary["frames_sent"] == summary["frames_received"] == 12
@@ -281,6 +283,8 @@ def test_version_and_exit_codes_are_told(environment: dict[str, str]) -> None:
     [
         (["nonsense"], 2, "nonsense"),
         (["demo", "--seconds", "x"], 2, "'x'"),
+        (["live", "--seconds", "nan"], 2, "no length of time"),
+        (["say", "a.wav", "--wait", "inf"], 2, "no length of time"),
         (["live", "--api-url", "nowhere"], 2, "api_url"),
         (["live", "--width", "5000"], 2, "width is 5000"),
         (["live", "--user-id", "a b"], 2, "user_id is 'a b'"),
@@ -340,3 +344,74 @@ ravatar_audio.cli.main(["devices"])
     )
     assert result.stderr == b""
     assert result.stdout.startswith(b"half: \\ud83d, star: ")
+
+
+@pytest.mark.parametrize("place", ["1>/dev/full", "1>&-", "2>&-"])
+def test_an_output_that_is_full_or_closed_ends_in_order(
+    environment: dict[str, str], tmp_path: Path, place: str
+) -> None:
+    with emulator(environment, tmp_path) as (url, process):
+        line = f"{shlex.join(COMMAND)} live --json --source synthetic:tone --seconds 0.3 --linger 0 --api-url {url}"
+        result = subprocess.run(
+            ["sh", "-c", f"{line} {place}"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+        assert "Traceback" not in result.stderr
+        assert result.returncode == (1 if "full" in place else 0)
+        assert ("No space left" in result.stderr) == ("full" in place)
+        assert ended(process)["violations"] == 0
+    assert not list((tmp_path / "state").glob("unended/*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_terminal_that_is_closed_ends_the_session(
+    environment: dict[str, str], tmp_path: Path, number: signal.Signals
+) -> None:
+    with emulator(environment, tmp_path) as (url, process):
+        live = subprocess.Popen(
+            [*COMMAND, "live", "--json", "--source", "synthetic:tone", "--api-url", url],
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert live.stdout is not None
+        while "LinkUp" not in live.stdout.readline():
+            pass
+        live.send_signal(number)
+        live.communicate(timeout=LIMIT_S)
+        assert live.returncode == 128 + number
+        assert ended(process)["violations"] == 0
+    assert not list((tmp_path / "state").glob("unended/*"))
+
+
+def test_a_button_before_the_session_is_up_does_not_end_the_program(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with emulator(environment, tmp_path, "--slots", "0") as (url, _):
+        live = subprocess.Popen(
+            [*COMMAND, "live", "--mode", "ptt", "--source", "synthetic:tone", "--slot-wait", "60", "--debug"],
+            env=environment | {"RAVATAR_API_URL": url},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert live.stderr is not None
+        while "startLiveSession" not in live.stderr.readline():
+            pass
+        live.send_signal(signal.SIGUSR1)
+        live.send_signal(signal.SIGINT)
+        live.communicate(timeout=LIMIT_S)
+        assert live.returncode == 130
+
+
+@pytest.mark.parametrize(
+    "arguments", [["say", "nothing.wav"], ["doctor", "--user-id", "ü", "--no-mic"], ["live", "--source", "nothing.wav"]]
+)
+def test_a_failure_is_in_the_json_too(environment: dict[str, str], arguments: list[str]) -> None:
+    result = run(environment, *arguments, "--json")
+    assert result.returncode == 2
+    said = json.loads(result.stdout.splitlines()[-1])
+    assert said.get("code") == "invalid_settings" or said["findings"][0]["state"] == "problem"

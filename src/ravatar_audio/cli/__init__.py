@@ -1,8 +1,10 @@
 """The command line: one file per command, loaded when it is called."""
 
+import contextlib
 import importlib
 import io
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -66,10 +68,12 @@ def cli() -> None:
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Entry point: an expected failure becomes one line, advice, and its family's exit code; never a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a reply may hold what the terminal's encoding has not
-            stream.reconfigure(errors="backslashreplace")
+    _prepare()
     code = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        code = code or _not_written(error)
     worker = sys.modules.get("ravatar_audio.capture.worker")
     if worker is not None and worker.stuck_calls():
         # Its threads may keep the interpreter from ending. Whoever supervises the program starts it again.
@@ -79,20 +83,47 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
+def _prepare() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the program was started with it closed
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - for the process's life
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a reply may hold what the terminal's encoding has not
+            stream.reconfigure(errors="backslashreplace")
+    for name in ("SIGUSR1", "SIGUSR2"):  # a button that is pressed before anybody listens must not end the program
+        if number := getattr(signal, name, None):
+            signal.signal(number, signal.SIG_IGN)
+
+
 def _run(arguments: list[str] | None) -> int | str | None:
     try:
         cli.main(arguments, prog_name="ravatar-audio", standalone_mode=False)
     except RavatarError as error:
-        click.echo(f"ravatar-audio: {error.message}", err=True)
-        click.echo(f"  {error.advice}", err=True)
+        _say(f"ravatar-audio: {error.message}\n  {error.advice}")
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        return _not_written(error)
     except SystemExit as exit:
         return exit.code
     return 0
+
+
+def _not_written(error: OSError) -> int:
+    """The exit code after what the system refused; nothing is left that would be written, and fail, at the end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(error, BrokenPipeError):  # the reader of our output has gone, as `head` does
+        return 0
+    name = f" {error.filename!r}" if error.filename else ""
+    _say(f"ravatar-audio: {error.strerror or error}{name}: an output, or a file, could not be read or written")
+    return 1
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # nobody can be told then
+        click.echo(text, err=True)

@@ -39,8 +39,6 @@ async def control(turns: TurnSource, *, task_status: trio.TaskStatus[bool] = tri
 
 
 async def _obey_signals(turns: TurnSource, *, task_status: trio.TaskStatus[None]) -> None:
-    for number in (signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, signal.SIG_IGN)  # one that comes too late must not end the program
     with trio.open_signal_receiver(signal.SIGUSR1, signal.SIGUSR2) as received:
         task_status.started()
         async for caught in received:

@@ -8,7 +8,7 @@ import click
 
 from ravatar_audio.capture import open_source
 from ravatar_audio.cli.live import SOUND
-from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
+from ravatar_audio.cli.run import Seconds, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.emulator import Emulator, EmulatorSettings, EmulatorStatistics
 from ravatar_audio.settings import Settings
@@ -18,12 +18,10 @@ _ROUNDTRIP_S = 0.3
 
 
 @click.command(name="demo", cls=SectionedCommand)
-@click.option(
-    "--seconds", type=click.FloatRange(0.1, 86_400), default=10.0, show_default=True, help="How long to stream."
-)
+@click.option("--seconds", type=Seconds(0.1, 86_400), default=10.0, show_default=True, help="How long to stream.")
 @click.option("--mic", is_flag=True, help="The microphone instead of generated sound.")
 @click.option(
-    "--wav-dir", type=click.Path(file_okay=False), help="Folder for what the platform heard; default: a new one."
+    "--wav-dir", type=click.Path(file_okay=False), help="Folder to keep what the platform heard in; default: nowhere."
 )
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object on the last line.")
 @settings_options(microphone=SOUND, other=("debug",))
@@ -40,11 +38,10 @@ def command(
     ended: list[Streamed] = []
 
     async def work() -> None:
-        folder = wav_dir or tempfile.mkdtemp(prefix="ravatar-demo-")
-        with tempfile.TemporaryDirectory() as state_dir:
-            async with Emulator(EmulatorSettings(wav_dir=folder)) as emulator:
+        with tempfile.TemporaryDirectory(prefix="ravatar-demo-") as scratch:
+            async with Emulator(EmulatorSettings(wav_dir=wav_dir or f"{scratch}/heard")) as emulator:
                 # Whatever the user has configured for the real platform does not concern this one.
-                settings = local(configured, api_url=emulator.api_url, state_dir=state_dir)
+                settings = local(configured, api_url=emulator.api_url, state_dir=scratch)
                 source = open_source(
                     settings, "mic" if mic else "synthetic:speech", duration_s=None if mic else seconds
                 )
@@ -57,7 +54,7 @@ def command(
                     linger_s=_ROUNDTRIP_S,
                 )
                 heard = emulator.statistics()
-        result = summary(ended[0], heard)
+        result = summary(ended[0], heard, is_kept=wav_dir is not None)
         click.echo(json.dumps(result) if as_json else table(result, source.name))
 
     run(work)
@@ -69,7 +66,7 @@ def local(configured: Settings, *, api_url: str, state_dir: str) -> Settings:
     return Settings(api_url=api_url, state_dir=state_dir, mode="open", **kept)
 
 
-def summary(streamed: Streamed, heard: EmulatorStatistics) -> dict[str, Any]:
+def summary(streamed: Streamed, heard: EmulatorStatistics, *, is_kept: bool) -> dict[str, Any]:
     """What was sent and what arrived. Received samples are without the zeros that pad the last frame."""
     received = heard.samples - streamed.padding_samples
     (session,) = heard.live
@@ -80,7 +77,7 @@ def summary(streamed: Streamed, heard: EmulatorStatistics) -> dict[str, Any]:
         "samples_received": received,
         "samples_lost": streamed.capture.captured_samples + streamed.capture.device_lost_samples - received,
         "age_at_send_ms": streamed.age_at_send_ms,
-        "wav": str(session.wav) if session.wav else None,
+        "wav": str(session.wav) if session.wav and is_kept else None,
     }
 
 
@@ -94,6 +91,6 @@ def table(result: dict[str, Any], source: str) -> str:
             f"samples        {result['samples_captured']} captured, {result['samples_received']} received, "
             f"{result['samples_lost']} lost",
             f"age at send    p50 {age['p50']:.1f} ms, p99 {age['p99']:.1f} ms, max {age['max']:.1f} ms",
-            f"heard as       {result['wav']}",
+            f"heard as       {result['wav'] or '(--wav-dir DIR keeps it as a WAV file)'}",
         ]
     )

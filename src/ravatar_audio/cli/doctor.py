@@ -12,8 +12,9 @@ import click
 from ravatar_audio.api.http import Platform
 from ravatar_audio.cli.checks import Finding, PlatformChecks
 from ravatar_audio.cli.live import PLATFORM, REST, SOUND
-from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
+from ravatar_audio.cli.run import Seconds, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.cli.sound import microphone_checks
+from ravatar_audio.errors import RavatarError
 from ravatar_audio.session.state import stable_user_id
 from ravatar_audio.settings import Settings
 
@@ -27,7 +28,7 @@ MARKS = {"fine": "ok  ", "warning": "warn", "problem": "FAIL", "skipped": "-   "
 @click.option(
     "--listen",
     "listen_s",
-    type=click.FloatRange(1, 3600),
+    type=Seconds(1, 3600),
     default=2.0,
     show_default=True,
     help="Seconds to listen; the longer, the better the clock is known.",
@@ -47,19 +48,32 @@ def command(
 
     For each it says what is fine, what is not, and what to do. The exit code is the first problem's.
     """
-    settings = load_settings(settings_file, given, log_level=logging.ERROR)  # warnings are findings
     findings: list[Finding] = []
+
+    def note(finding: Finding) -> None:
+        findings.append(finding)
+        if not as_json:
+            click.echo(shown(finding))
 
     async def work() -> None:
         checks = all_checks(
-            settings, with_platform=not no_platform, with_slot=slot, with_microphone=not no_mic, listen_s=listen_s
+            settings,
+            user_id,
+            with_platform=not no_platform,
+            with_slot=slot,
+            with_microphone=not no_mic,
+            listen_s=listen_s,
         )
         async for finding in checks:
-            findings.append(finding)
-            if not as_json:
-                click.echo(shown(finding))
+            note(finding)
 
-    run(work)
+    try:
+        settings = load_settings(settings_file, given, log_level=logging.ERROR)  # warnings are findings
+        user_id = stable_user_id(settings)
+    except RavatarError as error:
+        note(Finding("settings", "problem", error.message, error.advice, error.exit_code))
+    else:
+        run(work)
     exit_code = next((finding.exit_code for finding in findings if finding.state == "problem"), 0)
     if as_json:
         click.echo(json.dumps({"exit_code": exit_code, "findings": [dataclasses.asdict(item) for item in findings]}))
@@ -67,10 +81,9 @@ def command(
 
 
 async def all_checks(
-    settings: Settings, *, with_platform: bool, with_slot: bool, with_microphone: bool, listen_s: float
+    settings: Settings, user_id: str, *, with_platform: bool, with_slot: bool, with_microphone: bool, listen_s: float
 ) -> AsyncIterator[Finding]:
     """Every finding, as it is made."""
-    user_id = stable_user_id(settings)
     yield Finding("settings", "fine", f"{settings.api_url}, user {user_id}, project {settings.project_id or '(none)'}")
     if with_platform:
         async with Platform(settings, user_id) as platform:

@@ -6,7 +6,7 @@ from typing import Any
 import click
 import trio
 
-from ravatar_audio.cli.run import run
+from ravatar_audio.cli.run import Seconds, run
 from ravatar_audio.emulator import (
     Avatar,
     Emulator,
@@ -19,7 +19,7 @@ from ravatar_audio.emulator import (
 from ravatar_audio.emulator.settings import AVATARS, LANGUAGES
 from ravatar_audio.errors import SettingsError
 
-SECONDS = click.FloatRange(0.001)
+SECONDS = Seconds(0.001)
 
 
 @click.command(name="emulator")

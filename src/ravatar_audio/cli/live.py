@@ -4,14 +4,13 @@ import dataclasses
 import json
 import logging
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
 import click
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import CaptureEvent, open_source
-from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
+from ravatar_audio.cli.run import Seconds, SectionedCommand, error_line, load_settings, run, settings_options, stamped
 from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
@@ -50,12 +49,12 @@ REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "deb
     help="mic, a sound file, synthetic:speech|tone|sweep|noise, or - for standard input: "
     "WAV, or PCM as --rate, --channels and --format say (16000, 1, int16).",
 )
-@click.option("--seconds", type=click.FloatRange(0.1), help="Stop after so long; default: at the source's end.")
+@click.option("--seconds", type=Seconds(0.1), help="Stop so long after the session is up; default: at the end.")
 @click.option(
-    "--linger", type=click.FloatRange(0), default=2.0, show_default=True, help="Seconds to wait for answers at the end."
+    "--linger", type=Seconds(0), default=2.0, show_default=True, help="Seconds to wait for answers at the end."
 )
 @click.option(
-    "--slot-wait", type=click.FloatRange(0), default=0.0, show_default=True, help="Seconds to wait while all are busy."
+    "--slot-wait", type=Seconds(0), default=0.0, show_default=True, help="Seconds to wait while all are busy."
 )
 @click.option("--renew", is_flag=True, help="Begin a new session when the platform ends one.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
@@ -81,7 +80,8 @@ def command(
     digital_silence, sound, overruns, clipping, source_changed, no_constraints, ...), both with "kind" and
     "position_samples" at 16 kHz; last "summary", and after a failure "error" with code, message and advice.
 
-    Every option can also be set in the environment (RAVATAR_API_URL, RAVATAR_DEVICE, ...) or in a TOML file.
+    What stands under a heading below is a setting: it can also come from the environment (RAVATAR_API_URL,
+    RAVATAR_DEVICE, ...) or from a TOML file, by its whole name where that has a unit: RAVATAR_RATE_HZ, gain_db.
     """
     is_service = not (as_json or sys.stderr.isatty())
     settings = load_settings(settings_file, given, log_level=logging.INFO if is_service else logging.WARNING)
@@ -90,7 +90,7 @@ def command(
 
     def tell(line: dict[str, Any]) -> None:
         if as_json:
-            click.echo(json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds")} | line))
+            click.echo(json.dumps(stamped(line)))
 
     def show(event: LiveEvent) -> None:
         tell(as_plain(event))
@@ -123,7 +123,7 @@ def command(
     try:
         run(work)
     except RavatarError as error:
-        tell({"event": "error", "code": error.code, "message": error.message, "advice": error.advice})
+        tell(error_line(error))
         raise
 
 

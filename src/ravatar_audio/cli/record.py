@@ -15,7 +15,7 @@ from ravatar_audio.capture import open_source
 from ravatar_audio.cli.controls import KEYS, control
 from ravatar_audio.cli.live import SOUND, TURNS
 from ravatar_audio.cli.meter import Meter, gate_state
-from ravatar_audio.cli.run import INTERRUPTS, SectionedCommand, load_settings, run, settings_options
+from ravatar_audio.cli.run import INTERRUPTS, Seconds, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.errors import NothingHeardError, SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.session import Recordings, TurnSource
@@ -36,9 +36,7 @@ LATE_S = 2.0
     show_default=True,
     help="mic, a sound file, - (PCM on standard input), or synthetic:speech|tone|sweep|noise.",
 )
-@click.option(
-    "--seconds", type=click.FloatRange(0.1, 3_600), default=120.0, show_default=True, help="Longest recording."
-)
+@click.option("--seconds", type=Seconds(0.1, 3_600), default=120.0, show_default=True, help="Longest recording.")
 @click.option("--json", "as_json", is_flag=True, help="The summary as one JSON object.")
 @settings_options(microphone=SOUND, turns=TURNS, other=("debug",))
 def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: str | None, **given: Any) -> None:

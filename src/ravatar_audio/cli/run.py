@@ -2,10 +2,12 @@
 
 import dataclasses
 import logging
+import math
 import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import click
@@ -14,11 +16,37 @@ import trio
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.settings import Settings
 
-INTERRUPTS = [signal.SIGINT, signal.SIGTERM]
+_HANGUPS = [number for name in ("SIGHUP", "SIGQUIT") if (number := getattr(signal, name, None))]
+INTERRUPTS = [
+    *(signal.SIGINT, signal.SIGTERM),
+    *(number for number in _HANGUPS if signal.getsignal(number) is not signal.SIG_IGN),
+]
+"""What ends a command in order. A terminal that is closed counts as well, unless that was to be survived (nohup)."""
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds in a range; no infinity, and no NaN, which is in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The value as a float; usage errors for what is none in the range."""
+        seconds: float = super().convert(value, param, ctx)
+        if not math.isfinite(seconds):
+            self.fail(f"{value} is no length of time.", param, ctx)
+        return seconds
+
+
+def stamped(line: dict[str, Any]) -> dict[str, Any]:
+    """A line of --json with its time."""
+    return {"time": datetime.now(UTC).isoformat(timespec="milliseconds")} | line
+
+
+def error_line(error: RavatarError) -> dict[str, str]:
+    """A failure as the last line of --json."""
+    return {"event": "error", "code": error.code, "message": error.message, "advice": error.advice}
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
-    """Run `work` under trio. SIGINT and SIGTERM cancel it, so that it leaves cleanly; then exit with 128 + signal.
+    """Run `work` under trio. A signal of INTERRUPTS cancels it, so that it leaves cleanly; then exit with 128 + signal.
 
     A second signal ends the program at once: what could not be ended is kept for the next start. Of several failures at
     once the first RavatarError is raised, as the others follow from it.
@@ -53,9 +81,9 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
 def raise_expected(group: BaseExceptionGroup[BaseException]) -> NoReturn:
     """Raise the first failure of a group that holds nothing unexpected; else the group.
 
-    Expected are a RavatarError and a BrokenPipeError: whoever read our output has gone.
+    Expected are a RavatarError and an OSError: an output that is full or closed, a file that may not be written.
     """
-    expected, unexpected = group.split((RavatarError, BrokenPipeError))
+    expected, unexpected = group.split((RavatarError, OSError))
     if unexpected is not None or expected is None:
         raise group
     leaf: BaseException = expected

@@ -10,7 +10,8 @@ import trio
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.cli.live import PLATFORM, REST, as_plain, as_text
-from ravatar_audio.cli.run import SectionedCommand, load_settings, run, settings_options
+from ravatar_audio.cli.run import Seconds, SectionedCommand, error_line, load_settings, run, settings_options, stamped
+from ravatar_audio.errors import RavatarError
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import ChatSession, LiveSession
 from ravatar_audio.session.sound_file import read_recording
@@ -22,12 +23,8 @@ from ravatar_audio.turns.recording import FORMATS
 @click.option("--live", "is_live", is_flag=True, help="In Live Mode; default: in Chat Mode.")
 @click.option("--push-to-talk", is_flag=True, help="Tell the platform that a button was held for it.")
 @click.option("--as", "format", type=click.Choice(FORMATS), default="wav", show_default=True, help="What is sent.")
-@click.option(
-    "--limit", type=click.FloatRange(0.1, 3_600), default=120.0, show_default=True, help="Longest file in seconds."
-)
-@click.option(
-    "--wait", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to wait for the answer."
-)
+@click.option("--limit", type=Seconds(0.1, 3_600), default=120.0, show_default=True, help="Longest file in seconds.")
+@click.option("--wait", type=Seconds(0), default=10.0, show_default=True, help="Seconds to wait for the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
 @settings_options(platform=PLATFORM, other=REST)
 def command(
@@ -48,6 +45,10 @@ def command(
     """
     settings = load_settings(settings_file, given)
 
+    def tell(line: dict[str, Any]) -> None:
+        if as_json:
+            click.echo(json.dumps(stamped(line)))
+
     async def work() -> None:
         recording = await trio.to_thread.run_sync(partial(read_recording, file, limit_s=limit))
         recording.is_push_to_talk = push_to_talk
@@ -56,16 +57,20 @@ def command(
             await session.send_voice(recording, format=format)
             with trio.move_on_after(wait):
                 async for event in session.events():
-                    if as_json:
-                        click.echo(json.dumps(as_plain(event), default=str))
-                    elif text := as_text(event):
+                    tell(as_plain(event))
+                    if not as_json and (text := as_text(event)):
                         click.echo(text)
                     if isinstance(event, Reply):
                         break
-        result = {"event": "summary", "seconds": round(recording.duration_s, 3), "format": format}
-        click.echo(json.dumps(result) if as_json else f"said {recording.duration_s:.1f} s as {format}", err=not as_json)
+        tell({"event": "summary", "seconds": round(recording.duration_s, 3), "format": format})
+        if not as_json:
+            click.echo(f"said {recording.duration_s:.1f} s as {format}", err=True)
 
-    run(work)
+    try:
+        run(work)
+    except RavatarError as error:
+        tell(error_line(error))
+        raise
 
 
 async def _nothing() -> AsyncIterator[Frame]:

@@ -58,6 +58,7 @@ class App:
             allow_origins=["*"],
             allow_methods=["*"],
             allow_headers=["*"],
+            allow_private_network=True,
             expose_headers=["Retry-After"],
         )
         self.asgi = Starlette(routes=routes, middleware=[cors])

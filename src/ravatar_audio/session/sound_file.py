@@ -117,7 +117,10 @@ def _open_soundfile(path: Path) -> tuple[Iterator[Samples], int]:
 
     def blocks() -> Iterator[Samples]:
         with file:
-            yield from file.blocks(_BLOCK_SAMPLES, dtype="float32", always_2d=True)
+            try:
+                yield from file.blocks(_BLOCK_SAMPLES, dtype="float32", always_2d=True)
+            except soundfile.SoundFileError as error:
+                raise SettingsError(f"the sound file {str(path)!r} is damaged: {error}") from error
 
     return blocks(), int(file.samplerate)
 
@@ -133,13 +136,20 @@ def _open_av(path: Path) -> tuple[Iterator[Samples], int]:
         container.close()
         raise SettingsError("there is no sound in it")
     stream = container.streams.audio[0]
+    rate_hz = int(stream.codec_context.sample_rate)
+    if rate_hz <= 0:  # it looked like sound, by a byte or two
+        container.close()
+        raise SettingsError("there is no sound in it")
     # It mixes to mono; soxr resamples.
-    mixer = av.AudioResampler(format="flt", layout="mono", rate=stream.codec_context.sample_rate)
+    mixer = av.AudioResampler(format="flt", layout="mono", rate=rate_hz)
 
     def blocks() -> Iterator[Samples]:
         with container:
-            for frame in container.decode(stream):
-                for mono in mixer.resample(frame):
-                    yield np.asarray(mono.to_ndarray(), np.float32).reshape(-1, 1)
+            try:
+                for frame in container.decode(stream):
+                    for mono in mixer.resample(frame):
+                        yield np.asarray(mono.to_ndarray(), np.float32).reshape(-1, 1)
+            except av.FFmpegError as error:
+                raise SettingsError(f"the sound file {str(path)!r} is damaged: {error.strerror or error}") from error
 
-    return blocks(), int(stream.codec_context.sample_rate)
+    return blocks(), rate_hz
