@@ -1,6 +1,7 @@
 """What the converter's options do to the sound: gain, offset, dither, formats, and which kernel does it."""
 
 import math
+import platform
 import sys
 from typing import Any
 
@@ -53,6 +54,8 @@ def test_kernels_agree_to_within_one_step(monkeypatch: pytest.MonkeyPatch, rate_
             assert converter.kernel == name
             results[name] = sound_of(converter.process(samples) + converter.flush())
     assert "portable" in results
+    if len(results) == 1 and platform.machine().lower() not in ("x86_64", "amd64", "aarch64", "arm64"):
+        pytest.skip(f"{platform.machine()} has no kernel but the portable one")
     assert len(results) > 1
     for name, result in results.items():
         assert np.abs(result - results["portable"]).max() <= 1, name
