@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ravatar_audio.converter import Converter
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
+from tests.conftest import IS_EMULATED
 
 Samples = NDArray[np.float64]
 
@@ -69,8 +70,13 @@ def test_a_kernel_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch
         Converter(48_000)
 
 
+TONE_RATES = [8_000, 44_100, 48_000, 191_999]
+if not IS_EMULATED:  # two seconds each
+    TONE_RATES += [11_025, 16_000, 22_050, 32_000, 96_000, 192_000]
+
+
 @pytest.mark.parametrize("kernel", kernels_here())
-@pytest.mark.parametrize("rate_hz", [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000, 191_999, 192_000])
+@pytest.mark.parametrize("rate_hz", TONE_RATES)
 def test_a_tone_keeps_96_db_over_noise(monkeypatch: pytest.MonkeyPatch, kernel: str, rate_hz: int) -> None:
     """997 Hz at -1 dBFS, without dither: what is left is the rounding to int16, which is 97.1 dB below."""
     monkeypatch.setenv("RAVATAR_AUDIO_KERNEL", kernel)

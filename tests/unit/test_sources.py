@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ravatar_audio.capture import FileSource, PipeSource, Source, SyntheticSource, open_source
 from ravatar_audio.capture.signals import KINDS, generate
-from ravatar_audio.capture.wav import UnsupportedWavError, parse_wav_header
+from ravatar_audio.capture.wav import UnsupportedWavError, native_samples, parse_wav_header
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.settings import Settings
@@ -43,10 +43,11 @@ def noise(samples: int, channels: int = 1) -> bytes:
 
 
 def wav(data: bytes, rate_hz: int = 16_000, channels: int = 1, sample_bytes: int = 2) -> bytes:
+    """A WAV of little-endian samples, as its writers make it."""
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setparams((channels, sample_bytes, rate_hz, 0, "NONE", ""))
-        writer.writeframes(data)
+        writer.writeframes(native_samples(data, sample_bytes))  # the library swaps them on a big-endian machine
     return file.getvalue()
 
 

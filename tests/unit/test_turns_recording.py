@@ -24,7 +24,7 @@ def recording_of(sound: NDArray[np.int16], limit_s: float = 120.0) -> Recording:
 def decoded_wav(data: bytes) -> NDArray[np.int16]:
     with wave.open(io.BytesIO(data)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2")
+        return np.frombuffer(file.readframes(file.getnframes()), np.int16)  # the library reads them into native order
 
 
 def test_a_turn_becomes_a_wav_bit_for_bit() -> None:

@@ -8,9 +8,9 @@ from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain
 
-QUIET = np.tile(np.array([0, 1, 0, -1], "<i2"), FRAME_SAMPLES // 4)
-ZEROS = np.zeros(FRAME_SAMPLES, "<i2")
-LOUD = np.where(np.arange(FRAME_SAMPLES) % 40 < 20, 32_767, -32_768).astype("<i2")
+QUIET = np.tile(np.array([0, 1, 0, -1], np.int16), FRAME_SAMPLES // 4)
+ZEROS = np.zeros(FRAME_SAMPLES, np.int16)
+LOUD = np.where(np.arange(FRAME_SAMPLES) % 40 < 20, 32_767, -32_768).astype(np.int16)
 
 
 def frames(*blocks: "np.ndarray[tuple[int], np.dtype[np.int16]] | int") -> Iterator[Frame]:

@@ -10,10 +10,10 @@ import trio
 
 from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.capture.source import Source, ring_capacity
-from ravatar_audio.capture.wav import WavHeader, parse_wav_header
+from ravatar_audio.capture.wav import WavHeader, native_samples, parse_wav_header
 from ravatar_audio.errors import MediaAbortedError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain
+from ravatar_audio.native import SAMPLE_BYTES, Chain
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ _OTHER_FORMATS = {
 
 
 class PipeSource(Source):
-    """Raw interleaved PCM, or a WAV stream, from a file descriptor; native byte order, `rate_hz` and so on as declared.
+    """Interleaved PCM from a file descriptor: raw in native byte order, `rate_hz` and so on as declared, or a WAV.
 
     A stream that begins as a WAV (as arecord's does) says rate, channels and format itself. The descriptor stays the
     caller's and is not changed. It is read when the program asks for a frame, so nothing is lost here: a slow program
@@ -74,6 +74,7 @@ class PipeSource(Source):
         self._profile, self._gain_db, self._dc_block, self._ring_s = profile, gain_db, dc_block, ring_s
         self._is_pollable = True
         self._rest = b""
+        self._is_wav = False
         self._unread_bytes: int | None = None  # of a WAV that says how long it is
         self._is_at_end = self._is_over = False
 
@@ -87,7 +88,7 @@ class PipeSource(Source):
             declared, self.rate_hz, self.channels, self.format = self._layout(), wav.rate_hz, wav.channels, wav.format
             if declared != self._layout():
                 log.info("%s is a WAV of %s; %s was declared", self.name, self._layout(), declared)
-            self._rest, self._unread_bytes = self._rest[wav.data_offset :], wav.data_bytes
+            self._rest, self._unread_bytes, self._is_wav = self._rest[wav.data_offset :], wav.data_bytes, True
         self._chain = Chain(
             rate_hz=self.rate_hz,
             channels=self.channels,
@@ -191,7 +192,7 @@ class PipeSource(Source):
         whole = len(self._rest) // chain.stride_bytes * chain.stride_bytes
         block, self._rest = self._rest[:whole], self._rest[whole:]
         if block:
-            chain.push(block)
+            chain.push(native_samples(block, SAMPLE_BYTES[self.format]) if self._is_wav else block)
         if self._unread_bytes is not None:
             self._unread_bytes -= whole
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ravatar_audio.capture.source import Source, ring_capacity
-from ravatar_audio.capture.wav import parse_wav_header
+from ravatar_audio.capture.wav import native_samples, parse_wav_header
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import SAMPLE_BYTES, Chain
@@ -177,7 +177,8 @@ class _Wav:
             self._map.close()
             raise
         self.rate_hz, self.channels, self.format = header.rate_hz, header.channels, header.format
-        self._stride_bytes = SAMPLE_BYTES[header.format] * header.channels
+        self._sample_bytes = SAMPLE_BYTES[header.format]
+        self._stride_bytes = self._sample_bytes * header.channels
         self._at = header.data_offset
         present = len(self._map) - header.data_offset
         whole = min(present, header.data_bytes or present) // max(1, self._stride_bytes)
@@ -187,7 +188,7 @@ class _Wav:
         end = min(self._end, self._at + samples * self._stride_bytes)
         block = self._map[self._at : end]
         self._at = end
-        return block
+        return native_samples(block, self._sample_bytes)
 
     def close(self) -> None:
         self._map.close()

@@ -5,6 +5,7 @@ and "Multiple channel audio data and WAVE files" (the extensible format).
 """
 
 import struct
+import sys
 from dataclasses import dataclass
 
 from ravatar_audio.errors import SettingsError
@@ -29,6 +30,16 @@ class WavHeader:
     data_offset: int
     data_bytes: int | None
     """None: unknown, up to the end, as programs write that stream a WAV."""
+
+
+def native_samples(data: bytes, sample_bytes: int) -> bytes:
+    """Whole samples of a WAV in this machine's byte order, in which the core takes them."""
+    if sys.byteorder == "little" or sample_bytes == 1:
+        return data
+    swapped = bytearray(len(data))
+    for at in range(sample_bytes):
+        swapped[at::sample_bytes] = data[sample_bytes - 1 - at :: sample_bytes]
+    return bytes(swapped)
 
 
 class UnsupportedWavError(SettingsError):
