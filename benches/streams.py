@@ -256,7 +256,7 @@ def in_own_process(pipeline: str, streams: int, seconds: float, core: bool) -> R
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--streams", type=int, default=2_000, help="streams of our own pipeline")
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long each run streams")
+    parser.add_argument("--seconds", type=float, default=12.0, help="how long each run streams")
     parser.add_argument(
         "--sweep", action="store_true", help="more and more streams until they are late, some ten minutes; see sweep.py"
     )

@@ -36,7 +36,8 @@ class AudioEncoder:
         if self._is_plain or link.wire.is_busy:
             return False
         rest = link.start_frame(self.frame(pcm, lost_samples))
-        self._rest = rest or memoryview(b"")
+        if rest:
+            self._rest = rest
         return rest is not None and not rest
 
     async def send(self, link: Link, pcm: bytes, lost_samples: int = 0) -> None:

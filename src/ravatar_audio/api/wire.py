@@ -22,6 +22,7 @@ _UNSENT_LIMIT_BYTES = 16 * 1024
 
 _RECEIVE_BYTES = 64 * 1024
 _HEAD_BYTES = 64
+_NOTHING = memoryview(b"")
 
 
 class WireStream(trio.abc.Stream):
@@ -94,14 +95,14 @@ class WireStream(trio.abc.Stream):
         """
         if self.is_busy:
             return None
-        view = memoryview(data)
-        sent = self._send_some(view)
-        if sent < len(view):
-            self.is_busy = True
-            self.send_started_s, self.send_bytes = trio.current_time(), len(view)
-            # OpenSSL may have written a part of its record when it asks to wait, and must see the same bytes again.
-            self._is_begun = sent > 0 or self._is_tls
-        return view[sent:]
+        sent = self._send_some(data)
+        if sent == len(data):
+            return _NOTHING
+        self.is_busy = True
+        self.send_started_s, self.send_bytes = trio.current_time(), len(data)
+        # OpenSSL may have written a part of its record when it asks to wait, and must see the same bytes again.
+        self._is_begun = sent > 0 or self._is_tls
+        return memoryview(data)[sent:]
 
     async def finish_send(self, rest: memoryview) -> None:
         """Send the rest that `start_send` has returned. Raises as `send_all`."""
@@ -128,19 +129,19 @@ class WireStream(trio.abc.Stream):
         if not room.poll(0):
             return False
         try:
-            self.is_torn = self._send_some(memoryview(data)) < len(data)
+            self.is_torn = self._send_some(data) < len(data)
         except trio.BrokenResourceError:
             return False  # whoever receives hears of it
         return not self.is_torn
 
-    def _send_some(self, view: memoryview) -> int:
+    def _send_some(self, data: bytes | bytearray | memoryview) -> int:
         """How many bytes the socket has taken, perhaps none."""
         if self._is_closed:
             raise trio.ClosedResourceError("the stream is closed")
         if self.is_torn:
             raise trio.BrokenResourceError("an earlier message was cut off; the connection cannot be used")
         try:
-            sent = self._sock.send(view)
+            sent = self._sock.send(data)
         except (BlockingIOError, ssl.SSLWantWriteError):
             return 0
         except OSError as error:
