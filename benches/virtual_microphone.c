@@ -10,6 +10,7 @@
  *       rates "44100 48000"        formats "S16_LE S24_3LE S24_LE S32_LE FLOAT_LE"
  *       channels_min 1             channels_max 2
  *       ppm 0                      # by how much its clock is fast
+ *       step 1                     # it tells its position in whole multiples of so many samples, as many cards do
  *       control "/path/control"    # see below
  *       exclusive 1                # a second open is refused
  *       hint { show on  description "..." }
@@ -58,6 +59,7 @@ typedef struct {
     int64_t stalled_at;
     int64_t deaf_until_ns;   /* of lose; 0: not deaf */
     double ppm;
+    long step;
     const int16_t *wav;
     int64_t wav_length;
     unsigned wav_channels;
@@ -72,7 +74,7 @@ static int64_t now_ns(void) {
 /* Samples that the device has made since its first start. */
 static int64_t position(const microphone *mic) {
     double elapsed_s = (double)(now_ns() - mic->epoch_ns) * 1e-9;
-    return (int64_t)(elapsed_s * mic->io.rate * (1.0 + mic->ppm * 1e-6));
+    return (int64_t)(elapsed_s * mic->io.rate * (1.0 + mic->ppm * 1e-6)) / mic->step * mic->step;
 }
 
 static void read_control(const char *path, char *word, size_t size, long *number) {
@@ -315,7 +317,7 @@ static int offer(microphone *mic, const char *rates, const char *formats, long c
 SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
     (void)root;
     const char *source = "ramp", *control = "", *rates = "48000", *formats = "S16_LE";
-    long channels_min = 1, channels_max = 2, exclusive = 0, ppm = 0;
+    long channels_min = 1, channels_max = 2, exclusive = 0, ppm = 0, step = 1;
     const struct {
         const char *name;
         const char **text;
@@ -323,7 +325,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
     } fields[] = {
         {"source", &source, NULL},        {"control", &control, NULL},      {"rates", &rates, NULL},
         {"formats", &formats, NULL},      {"exclusive", NULL, &exclusive},  {"channels_min", NULL, &channels_min},
-        {"channels_max", NULL, &channels_max}, {"ppm", NULL, &ppm},
+        {"channels_max", NULL, &channels_max}, {"ppm", NULL, &ppm},             {"step", NULL, &step},
     };
     snd_config_iterator_t at, next;
     snd_config_for_each(at, next, conf) {
@@ -346,6 +348,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
     if (!mic) return -ENOMEM;
     mic->lock_fd = mic->timer_fd = -1;
     mic->ppm = (double)ppm;
+    mic->step = step;
     snprintf(mic->control, sizeof mic->control, "%s", control);
     struct stat status; /* what the file says already does not happen again: lose is for running streams */
     if (!stat(control, &status)) mic->control_changed = status.st_mtim;

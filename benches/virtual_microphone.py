@@ -32,6 +32,7 @@ class Pcm:
     formats: tuple[str, ...] = ("int16",)
     source: str = "ramp"
     ppm: int = 0
+    step: int = 1
     exclusive: bool = True
     description: str = "Virtual USB microphone"
 
@@ -51,7 +52,7 @@ class VirtualMicrophones:
                 "control": str(self.control_file(pcm.name)),
             }
             texts = " ".join(f'{name} "{value}"' for name, value in fields.items())
-            numbers = f"channels_min {pcm.channels[0]} channels_max {pcm.channels[1]} ppm {pcm.ppm}"
+            numbers = f"channels_min {pcm.channels[0]} channels_max {pcm.channels[1]} ppm {pcm.ppm} step {pcm.step}"
             hint = f'hint {{ show on description "{pcm.description}" }}'
             lines.append(
                 f"pcm.{pcm.name} {{ type virtual_microphone {texts} {numbers} exclusive {int(pcm.exclusive)} {hint} }}"

@@ -56,6 +56,9 @@ def test_no_sample_is_lost_or_repeated_in_any_rate_format_and_number_of_channels
     }
     # Everything through both backends at once; a microphone can be opened only once, so each has its own.
     pcms |= {f"alsa_{name}": replace(pcm, name=f"alsa_{name}") for name, pcm in pcms.items()}
+    # Cards that tell their position in steps, finer and coarser than a block: our thread looks too early there.
+    steps = {f"alsa_steps_of_{step}": step for step in (48, 441, 480, 1_000)}
+    pcms |= {name: Pcm(name, (48_000,), (1, 1), ("int16",), step=step) for name, step in steps.items()}
     streams = [{"name": name, "device": f"alsa:{name}" if name.startswith("alsa_") else name} for name in pcms]
     answer = run_child(
         usb_microphone(*pcms.values()),

@@ -50,7 +50,7 @@ from ravatar_audio.observe.log import HidingFilter, Log
 from ravatar_audio.settings import PROJECT_ID, USER_ID, Settings
 
 if TYPE_CHECKING:
-    import httpx2  # else only where it is used: a third of all import time, which a microphone need not wait for
+    import httpx2  # else only where it is used: a tenth of the time until the first frame, which need not wait for it
 
 TRIES = 4
 """Of a call that fails for a passing reason: the first, and as many again as the platform's own demo makes."""
