@@ -162,6 +162,7 @@ def summary(streamed: Streamed) -> dict[str, Any]:
         "samples_gated": streamed.gate.gated_samples,
         "turns": streamed.gate.turns,
         "samples_lost": streamed.lost_samples,
+        "samples_unsent": streamed.unsent_samples,
         "reconnects": streamed.live.reconnects,
         "age_at_send_ms": streamed.age_at_send_ms,
     }
@@ -171,7 +172,9 @@ def table(result: dict[str, Any]) -> str:
     """The summary for people."""
     age = result["age_at_send_ms"]
     ages = f"; age at send p50 {age['p50']:.1f} ms, p99 {age['p99']:.1f} ms" if result["frames_sent"] else ""
+    unsent = f", {result['samples_unsent']} not sent at the end" if result["samples_unsent"] else ""
     return (
         f"sent {result['frames_sent']} frames in {result['turns']} turns, {result['samples_sent']} of "
-        f"{result['samples_captured']} samples; lost {result['samples_lost']}; {result['reconnects']} reconnects{ages}"
+        f"{result['samples_captured']} samples; lost {result['samples_lost']}{unsent}; "
+        f"{result['reconnects']} reconnects{ages}"
     )

@@ -42,7 +42,18 @@ class Streamed:
 
     @property
     def lost_samples(self) -> int:
-        """Captured or known to be lost by the device, in a turn, and not written to a socket."""
+        """In a turn, and lost by the device, a full ring or a full outbox."""
+        ring_samples = self.capture.ring_dropped_samples
+        dropped_samples = sum(self.live.dropped_samples.values())
+        return min(self._missing_samples, self.capture.device_lost_samples + ring_samples + dropped_samples)
+
+    @property
+    def unsent_samples(self) -> int:
+        """In a turn, and still on their way when the end came."""
+        return self._missing_samples - self.lost_samples
+
+    @property
+    def _missing_samples(self) -> int:
         heard_samples = self.capture.captured_samples + self.capture.device_lost_samples
         return heard_samples - self.gate.gated_samples - self.live.sent_samples
 
