@@ -142,8 +142,8 @@ def goals(run: Run) -> Iterator[str]:
         found = _rows(run, line.bench)
         rows = [row for row in map(found.get, line.figures) if row is not None and row["value"] is not None]
         verdict = {None: "", True: "reached", False: "**not reached**"}[_reached(rows)]
-        if len(rows) < len(line.figures):
-            verdict = "**not measured**"
+        if len(rows) < len(line.figures) and _reached(rows) is not False:
+            verdict = "**not all measured**" if rows else "**not measured**"
         measured = _values(rows) if rows else "-"
         cells = [line.what, measured, _goal(rows), verdict, f"`python -m benches.{line.bench}`"]
         yield f"| {' | '.join(cells)} |\n"
@@ -177,7 +177,8 @@ def floors(run: Run) -> Iterator[str]:
         rows = _rows(run, bench)
         for figure in FLOORS[bench]:
             if figure in rows and rows[figure]["value"] is not None:
-                yield f"| {figure.replace('_', ' ')} | {_values([rows[figure]])} | `python -m benches.{bench}` |\n"
+                what = f"CPU per message, {figure}" if bench == "message" else figure
+                yield f"| {what.replace('_', ' ')} | {_values([rows[figure]])} | `python -m benches.{bench}` |\n"
 
 
 def resampler(run: Run) -> Iterator[str]:

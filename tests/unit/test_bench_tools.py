@@ -233,6 +233,8 @@ def test_a_line_of_the_readme_shows_its_figures_goal_and_command() -> None:
     line = "| 300 / 512 µs | ≤ 320 / 450 | **not reached** | `python -m benches.latency` |"
     assert line in table
     assert "| one live wss stream: CPU | - |  | **not measured** | `python -m benches.footprint` |" in table
+    half = "".join(readme.goals(run_of(lambda made: made.at_most("wss_ours", 20.0, "us", 25), "message")))
+    assert "| 20 µs | ≤ 25 | **not all measured** | `python -m benches.message` |" in half
     assert "footprint: CPU, ours, wss" in readme.lacking(run_of(add, "latency"))
 
 
