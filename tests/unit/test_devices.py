@@ -52,3 +52,8 @@ def test_a_default_by_name_serves_where_the_library_names_none() -> None:
 def test_no_default_is_an_error_and_not_a_guess(devices: list[Device]) -> None:
     with pytest.raises(DeviceNotFoundError):
         choose_device(devices)
+
+
+def test_without_any_device_the_one_that_was_asked_for_is_named_all_the_same() -> None:
+    with pytest.raises(DeviceNotFoundError, match="neither 'usb:2886:0018' nor any other"):
+        choose_device([], "usb:2886:0018")

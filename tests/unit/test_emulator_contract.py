@@ -65,6 +65,11 @@ def test_each_row_of_the_messages_table_is_accepted(row: str) -> None:
 
 
 @pytest.mark.row("voice size", "voice encoding")
+def test_a_browsers_data_url_is_named_as_what_it_is() -> None:
+    with pytest.raises(Violation, match="comes after its comma"):
+        check_message(json.dumps(CHAT | BLOB | {"file_base64_data": f"data:audio/wav;base64,{PCM}"}), SPEAKER)
+
+
 def test_a_live_frame_is_10924_characters_of_base64() -> None:
     assert FRAME_CHARACTERS == len(PCM) == 10_924
 

@@ -102,7 +102,8 @@ def choose_device(devices: Sequence[Device], selector: str | int | None = None) 
         pcm = text.removeprefix("alsa:")
         return Device(index=None, name=pcm, host_api="ALSA", channels=0, rate_hz=0, is_default=False, pcm=pcm)
     if not devices:
-        raise DeviceNotFoundError("no input device was found", candidates=[])
+        wanted = "" if text == "default" else f", neither {text!r} nor any other"
+        raise DeviceNotFoundError(f"no input device was found{wanted}", candidates=[])
     found = _fitting(devices, text)
     if len(found) == 1:
         return found[0]

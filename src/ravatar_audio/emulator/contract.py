@@ -126,6 +126,8 @@ def _kind(message: Mapping[str, Any], is_live: bool) -> Literal["text", "voice",
 
 def _decode(message: Mapping[str, Any], field: str) -> bytes:
     text = _take(message, field, str)
+    if text.startswith("data:"):  # as a browser's FileReader.readAsDataURL gives it
+        raise Violation(field, "it is a data: URL; send what comes after its comma")
     try:
         data = binascii.a2b_base64(text)
     except (binascii.Error, ValueError) as error:
