@@ -186,6 +186,32 @@ async def test_recovery_can_be_bounded(autojump_clock: Clock) -> None:
     assert 20 < trio.current_time() - began_s < 40
 
 
+async def test_a_stream_that_ends_at_once_again_and_again_is_opened_ever_more_seldom(autojump_clock: Clock) -> None:
+    device = FakeDevice("ramp", rate_hz=16_000, script={160_000: "enospc", 1_600_000: "ok"})
+    _, events = await hear(FakeMicrophone(device, duration_s=120))
+    at_s = [event.at_s - events[0].at_s for event in events if event.kind == "reopened"]
+    assert 15 < len(at_s) < 30, "90 s long: at once, and then at most every 5 s"
+    waits_s = [later - sooner for sooner, later in itertools.pairwise(at_s)]
+    assert all(5.0 >= later - 0.1 >= sooner - 0.2 for sooner, later in itertools.pairwise(waits_s))
+    assert "No space left on device" in events[0].message, "it says why"
+
+
+async def test_once_a_stream_has_lasted_it_is_opened_at_once_again(autojump_clock: Clock) -> None:
+    script = {160_000: "enospc", 480_000: "ok", 800_000: "eio"}
+    _, events = await hear(FakeMicrophone(FakeDevice("ramp", rate_hz=16_000, script=script), duration_s=60))
+    began, again = [event for event in events if event.kind in ("reopening", "reopened")][-2:]
+    assert "Input/output" in began.message
+    assert again.at_s - began.at_s < 0.1
+
+
+async def test_openings_that_do_not_last_count_as_one_recovery(autojump_clock: Clock) -> None:
+    began_s = trio.current_time()
+    device = FakeDevice("ramp", rate_hz=16_000, script={160_000: "enospc"})
+    with pytest.raises(MediaAbortedError, match="No space left"):
+        await hear(FakeMicrophone(device, recover_s=30))
+    assert 35 < trio.current_time() - began_s < 50
+
+
 def desk_and_spare(**script: Any) -> tuple[FakeDevice, FakeDevice]:
     return (
         FakeDevice("ramp", rate_hz=16_000, name="Desk", usb_id="1111:0001", **script),

@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+import ravatar_audio.capture.microphone as microphone_module
 import ravatar_audio.capture.system as module
 from ravatar_audio.capture import Device, Microphone, recovery
 from ravatar_audio.capture.arrivals import Arrivals
@@ -222,6 +223,36 @@ async def test_cancelled_before_anything_opens_it_leaves_nothing_behind() -> Non
             async with Microphone():
                 raise AssertionError("it cannot have opened")
     assert held() == before
+
+
+async def test_cancelled_while_it_begins_to_open_again_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-in ends while the device is being looked for, and the program waits for a frame no longer just then."""
+    monkeypatch.setattr(microphone_module, "LOOK_BACK_S", 0.0)
+    wait_ended = System.wait_ended
+
+    async def wait_for_the_look(self: System, errand: Any, timeout_s: float) -> bool:
+        await trio.lowlevel.checkpoint()  # as there is one when the look has not ended
+        FakeLine.gate.set()
+        return await wait_ended(self, errand, timeout_s)
+
+    monkeypatch.setattr(System, "wait_ended", wait_for_the_look)
+    FakeLine.refusals = [DeviceNotFoundError("not there yet")]
+    with trio.fail_after(10):
+        async with Microphone("fake", stand_in="other") as microphone:
+            FakeLine.gate.clear()
+            with trio.move_on_after(0.01):
+                await anext(microphone)  # begins the look, which does not end
+            stand_in = FakeLine.made[0]
+            with trio.CancelScope() as scope:
+                monkeypatch.setattr(stand_in, "close", lambda: trio.from_thread.run_sync(scope.cancel))
+                stand_in.end()
+                await anext(microphone)
+            assert scope.cancelled_caught
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(anext, microphone)
+                while FakeLine.made[-1] is stand_in or FakeLine.made[-1].stream is None:  # noqa: ASYNC110 - a thread does it
+                    await trio.sleep(0.001)
+                FakeLine.made[-1].send(FRAME_SAMPLES)
 
 
 async def test_a_microphone_is_opened_once() -> None:

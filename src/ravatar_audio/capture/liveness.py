@@ -2,6 +2,7 @@
 
 import errno
 import math
+import os
 from collections.abc import Iterator
 
 from ravatar_audio.capture.stream import Stream, StreamStatistics
@@ -53,8 +54,9 @@ class Liveness:
         """Why the stream of the microphone `name` cannot go on as it is, or None."""
         since_s = now_s - (stream.last_block_s or stream.opened_s)
         if stream.has_finished:
+            why = f": {os.strerror(-stream.finish_code)}" if stream.finish_code < 0 else ""
             return MediaAbortedError(
-                f"the microphone {name!r} ended the stream after {stream.blocks} blocks",
+                f"the microphone {name!r} ended the stream after {stream.blocks} blocks{why}",
                 errno=errno.errorcode.get(-stream.finish_code),
             )
         if stream.last_block_s is None:

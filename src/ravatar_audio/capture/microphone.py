@@ -18,7 +18,7 @@ from ravatar_audio.capture.liveness import Liveness
 from ravatar_audio.capture.memory import lock_memory
 from ravatar_audio.capture.moves import MoveWatch
 from ravatar_audio.capture.opener import Opened, Opener
-from ravatar_audio.capture.recovery import Recovery
+from ravatar_audio.capture.recovery import Recovery, Relapses
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.capture.system import System
@@ -138,6 +138,7 @@ class Microphone(Source):
         self._is_left_behind = self._is_stand_in = self._has_judged_blocks = False
         self._earlier = EarlierChains()
         self._recovery: Recovery[Opened] | None = None
+        self._relapses = Relapses()
         self._lookout: Recovery[bool] | None = None  # for the device, while the stand-in runs
         self._moves: MoveWatch | None = None
         self._line_lock = trio.Lock()
@@ -336,32 +337,40 @@ class Microphone(Source):
             return False
 
     async def _begin_recovery(self, reason: MediaError, chain: Chain, wake: Wake) -> None:
-        async with self._line_lock:
-            line = self._line
-            if line is None or self._is_stopped:
-                return
-            resume_ns = _stream_of(line).statistics().captured_ns
-            if not await self._close_line():
-                raise reason
-            # Coming from the stand-in, it is the first thing to go back to.
-            stand_in_from_s = self._system.now_s() + (0.0 if self._is_stand_in else self._stand_in_after_s)
-            before = self._earlier.statistics()
-
-            def open_again() -> Opened:
-                or_stand_in = self._system.now_s() >= stand_in_from_s
-                return self._opener.open(wake, chain=chain, after=before, resume_ns=resume_ns, or_stand_in=or_stand_in)
-
-            await self._end_lookout()
-            self._recovery = Recovery(
-                open_again,
-                Opened.close,
-                reason,
-                within_s=self._recover_s,
-                wake=wake.set,
-                arrivals=self._watch_arrivals(),
-                system=self._system,
-            )
+        # Shielded: between the old stream's end and the recovery there is nothing that would go on.
+        with trio.CancelScope(shield=True):
+            async with self._line_lock:
+                if (line := self._line) is None or self._is_stopped:
+                    return
+                await self._recover(line, reason, chain, wake)
         self._tell("reopening", reason.message)
+
+    async def _recover(self, line: Line, reason: MediaError, chain: Chain, wake: Wake) -> None:
+        stream, now_s = _stream_of(line).statistics(), self._system.now_s()
+        resume_ns = stream.captured_ns
+        self._relapses.note_end(stream.opened_s, now_s)
+        within_s = self._relapses.begun_s + self._recover_s - now_s
+        if not await self._close_line() or within_s <= 0:
+            raise reason
+        # Coming from the stand-in, it is the first thing to go back to.
+        stand_in_from_s = self._system.now_s() + (0.0 if self._is_stand_in else self._stand_in_after_s)
+        before = self._earlier.statistics()
+
+        def open_again() -> Opened:
+            or_stand_in = self._system.now_s() >= stand_in_from_s
+            return self._opener.open(wake, chain=chain, after=before, resume_ns=resume_ns, or_stand_in=or_stand_in)
+
+        await self._end_lookout()
+        self._recovery = Recovery(
+            open_again,
+            Opened.close,
+            reason,
+            within_s=within_s,
+            wake=wake.set,
+            arrivals=self._watch_arrivals(),
+            system=self._system,
+            first_wait_s=self._relapses.wait_s,
+        )
 
     async def _close_line(self) -> bool:
         """Whether the stream has ended: if not, its thread may push, and chain and wake-up must live on, unused."""

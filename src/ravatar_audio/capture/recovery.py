@@ -15,8 +15,26 @@ BACKOFF_S = (0.1, 5.0)
 """First and longest wait between two attempts; each is twice the one before."""
 ATTEMPT_TIMEOUT_S = 10.0
 """An attempt that takes longer hangs in the sound library."""
+WELL_S = 1.0
+"""A stream that ended sooner after its opening was no cure; one that lasted longer is worth having back at once."""
 
 T = TypeVar("T")
+
+
+class Relapses:
+    """Streams that can be opened but do not last: how long to wait before the next, and since when it goes on so."""
+
+    def __init__(self) -> None:
+        self.begun_s = self.wait_s = 0.0
+        self._has_ended = False
+
+    def note_end(self, opened_s: float, now_s: float) -> None:
+        """A stream that was opened then has ended."""
+        is_relapse = self._has_ended and now_s - opened_s < WELL_S
+        if not is_relapse or not self.wait_s:
+            self.begun_s = now_s
+        self.wait_s = min(max(BACKOFF_S[0], 2 * self.wait_s), BACKOFF_S[1]) if is_relapse else 0.0
+        self._has_ended = True
 
 
 class Recovery(Generic[T]):

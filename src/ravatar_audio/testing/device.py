@@ -19,10 +19,10 @@ from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.native import Chain
 from ravatar_audio.testing.sound import make_sound
 
-WORDS = ("ok", "unplug", "eio", "stall", "lose", "mute", "hang", "eacces", "ebusy", "enodev", "end")
+WORDS = ("ok", "unplug", "eio", "stall", "lose", "mute", "hang", "eacces", "ebusy", "enodev", "enospc", "end")
 
 _AT_OPEN = {"eacces": errno.EACCES, "ebusy": errno.EBUSY, "enodev": errno.ENODEV, "unplug": errno.ENODEV}
-_WHILE_RUNNING = {"unplug": errno.ENODEV, "eio": errno.EIO}
+_WHILE_RUNNING = {"unplug": errno.ENODEV, "eio": errno.EIO, "enospc": errno.ENOSPC}
 _NEARLY_S = 1e-6
 """What floats of seconds can be off."""
 
@@ -45,6 +45,7 @@ class FakeDevice:
         lose N      N samples are lost, as the program learns with the next block
         mute        exact zeros, as from a muted or dead microphone
         hang        no call into the sound library returns
+        enospc      the stream ends, and any other at once, as when the bus cannot carry it
         eacces, ebusy, enodev   from here on, opening is refused so; a running stream goes on
         end         the FakeMicrophone stops, as by stop()
 
@@ -157,8 +158,10 @@ class FakeDevice:
         if self._begun_s is None:
             self._begun_s = clock()
         blocks = Blocks(chain, self.rate_hz, clock(), resume_ns)
-        self._stream = FakeStream(self, blocks, wake, request.block_samples, self.position)
-        return self._stream
+        self._stream = stream = FakeStream(self, blocks, wake, request.block_samples, self.position)
+        if self._word == "enospc":
+            stream.end(-errno.ENOSPC)
+        return stream
 
     def let_go(self, stream: "FakeStream") -> None:
         """The stream has been closed."""
