@@ -82,7 +82,10 @@ class PortAudio:
     def __init__(self) -> None:
         self._module = _import_pyaudio()
         with _life_cycle(), chatter_to_log():
-            self._instance = self._module.PyAudio()
+            try:
+                self._instance = self._module.PyAudio()
+            except OSError as error:
+                _raise_for_oserror(error, "PortAudio cannot be initialised")
         out = ffi.new("rva_portaudio **")
         path = self._module._portaudio.__file__
         self._native = out[0] if lib.rva_portaudio_bind(os.fsencode(path), out) == lib.RVA_OK else None
@@ -245,6 +248,7 @@ class _PyAudioStream:
         self._continue, self._overflow = module.paContinue, module.paInputOverflow
         self._blocks = Blocks(chain, request.rate_hz, time.monotonic(), resume_ns)
         self._is_open = True
+        self._asking = threading.Lock()  # a worker thread may close it meanwhile
         formats = {
             "int16": module.paInt16,
             "int24": module.paInt24,
@@ -285,8 +289,9 @@ class _PyAudioStream:
                 _raise_for_oserror(error, "the device cannot be started")
 
     def close(self) -> None:
-        if self._is_open:
-            self._is_open = False
+        with self._asking:
+            was_open, self._is_open = self._is_open, False
+        if was_open:
             with _life_cycle():
                 self._stream.close()  # which aborts; PyAudio's stop_stream would wait for the device
 
@@ -297,7 +302,8 @@ class _PyAudioStream:
         """Nothing to be done: the callback comes with each block."""
 
     def statistics(self) -> StreamStatistics:
-        has_finished = self._is_open and self._blocks.count > 0 and not self._stream.is_active()
+        with self._asking:
+            has_finished = self._is_open and self._blocks.count > 0 and not self._stream.is_active()
         return replace(self._blocks.statistics(), has_finished=has_finished)
 
     def block_durations_s(self) -> list[tuple[float, int]]:

@@ -1,0 +1,54 @@
+"""PortAudio through PyAudio, where PyAudio is made up: what it says when it fails, and two threads at one stream."""
+
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ravatar_audio.capture import Device, portaudio
+from ravatar_audio.capture.portaudio import PortAudio, _PyAudioStream
+from ravatar_audio.capture.stream import StreamRequest
+from ravatar_audio.errors import RecorderError
+from ravatar_audio.native import Chain
+
+FORMATS = dict.fromkeys(("paInt16", "paInt24", "paInt32", "paFloat32", "paUInt8", "paContinue", "paInputOverflow"), 0)
+DEVICE = Device(0, "made up", "ALSA", 1, 16_000, True)
+
+
+def test_portaudio_that_cannot_be_initialised_is_a_microphone_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise OSError(-9999, "Unanticipated host error")
+
+    monkeypatch.setattr(portaudio, "_import_pyaudio", lambda: SimpleNamespace(PyAudio=refuse))
+    with pytest.raises(RecorderError, match="PortAudio cannot be initialised: Unanticipated host error") as caught:
+        PortAudio()
+    assert caught.value.details["portaudio_code"] == -9999
+    assert not portaudio._lock.locked()
+
+
+def test_a_stream_is_not_closed_while_it_is_asked_whether_it_runs() -> None:
+    calls: list[str] = []
+
+    class MadeUpStream:
+        def is_active(self) -> bool:
+            closer.start()
+            closer.join(0.1)  # which it does not do; a closed stream would be read after its memory was freed
+            calls.append("asked")
+            return True
+
+        def close(self) -> None:
+            calls.append("closed")
+
+    instance: Any = SimpleNamespace(get_device_count=lambda: 1, open=lambda **_: MadeUpStream())
+    with Chain(rate_hz=16_000) as chain:
+        request = StreamRequest(DEVICE, 16_000, 1, "int16", 0.01, 0.1)
+        stream = _PyAudioStream(SimpleNamespace(**FORMATS), instance, chain, request, 0)  # type: ignore[arg-type]
+        closer = threading.Thread(target=stream.close)
+        stream._on_block(bytes(320), 160, {"current_time": 0.0, "input_buffer_adc_time": 0.0}, 0)
+        assert not stream.statistics().has_finished
+        closer.join(10)
+        assert calls == ["asked", "closed"]
+        stream.close()
+        assert not stream.statistics().has_finished
+        assert calls == ["asked", "closed"]
