@@ -25,7 +25,8 @@ struct rva_alsa_stream {
     snd_pcm *pcm;
     pthread_t thread;
     bool has_thread;
-    int call_pipe[2]; /* a byte makes the thread look at once; closing the second end stops it */
+    int call_pipe[2];        /* a byte makes the thread look at once */
+    _Atomic bool is_closing; /* the end of the pipe would not tell: a forked process holds a copy of it */
     uint32_t block_samples, stride_bytes;
     uint32_t sleep_samples; /* whole blocks */
     snd_uframes seen;       /* available and unread, at the newest look */
@@ -256,7 +257,8 @@ static void *run(void *context) {
         if (events < 0 && errno != EINTR) code = -errno;
         if (events > 0 && call->revents) {
             char calls[64];
-            if (read(call->fd, calls, sizeof calls) == 0) return NULL;
+            if (read(call->fd, calls, sizeof calls) < 0) code = -errno;
+            if (atomic_load_explicit(&stream->is_closing, memory_order_acquire)) return NULL;
             events--;
         }
         unsigned short happened = 0;
@@ -282,18 +284,21 @@ int rva_alsa_start(rva_alsa_stream *stream) {
     return code ? RVA_ERROR_SYSTEM - code : RVA_OK;
 }
 
+static void wake_thread(const rva_alsa_stream *stream) {
+    if (write(stream->call_pipe[1], "", 1) < 0) return; /* it has been called so often already that it will look */
+}
+
 void rva_alsa_hurry(const rva_alsa_stream *stream) {
     /* What is further ahead than two sleeps is heard of in time, whatever the thread is at. */
     const double far_samples = 2.0 * stream->sleep_samples * RVA_RATE_HZ / stream->base.rate_hz;
-    if ((double)rva_chain_flush_in_samples(stream->base.chain) > far_samples) return;
-    if (write(stream->call_pipe[1], "", 1) < 0) return; /* it has been called so often already that it will look */
+    if ((double)rva_chain_flush_in_samples(stream->base.chain) <= far_samples) wake_thread(stream);
 }
 
 void rva_alsa_watch(rva_alsa_stream *stream, int64_t stall_ns) { rva_stream_watch(&stream->base, stall_ns); }
 
 void rva_alsa_close(rva_alsa_stream *stream) {
-    close(stream->call_pipe[1]);
-    stream->call_pipe[1] = -1;
+    atomic_store_explicit(&stream->is_closing, true, memory_order_release);
+    wake_thread(stream);
     if (stream->has_thread) pthread_join(stream->thread, NULL);
     stream->alsa->drop(stream->pcm);
     release(stream);

@@ -32,7 +32,8 @@ int rva_watch_start(rva_watch *watch, rva_stream *stream) {
 void rva_watch_stop(rva_watch *watch) {
     if (!watch->is_running) return;
     watch->is_running = false;
-    close(watch->end_pipe[1]);
+    /* Closing the end would not tell: a forked process holds a copy of it. */
+    while (write(watch->end_pipe[1], "", 1) < 0 && errno == EINTR) continue;
     pthread_join(watch->thread, NULL);
-    close(watch->end_pipe[0]);
+    for (int end = 0; end < 2; end++) close(watch->end_pipe[end]);
 }

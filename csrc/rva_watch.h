@@ -12,7 +12,7 @@
 typedef struct {
     rva_stream *stream;
     pthread_t thread;
-    int end_pipe[2]; /* closing the second end ends the thread */
+    int end_pipe[2]; /* a byte ends the thread */
     bool is_running;
 } rva_watch;
 

@@ -1,0 +1,43 @@
+"""Opens a microphone, takes frames, closes it, and tells what is left. Its argument is JSON.
+
+"microphone": Microphone's arguments; "frames": to take; "fork": whether a process without an exec lives on meanwhile,
+as those of multiprocessing do, with a copy of every descriptor.
+"""
+
+import json
+import os
+import signal
+import sys
+from typing import Any
+
+import trio
+
+from ravatar_audio.capture import Microphone
+from ravatar_audio.capture.worker import stuck_calls
+from tests.device.capture_child import be_urgent
+
+
+def end(child: int) -> None:
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+async def main(request: dict[str, Any]) -> None:
+    child = 0
+    try:
+        with trio.fail_after(30):
+            async with Microphone(**request["microphone"]) as microphone:
+                for _ in range(request["frames"]):
+                    await anext(microphone)
+                if request["fork"] and not (child := os.fork()):
+                    signal.pause()
+                captured_samples = microphone.statistics().captured_samples
+        print(json.dumps({"stuck_calls": stuck_calls(), "captured_samples": captured_samples}), flush=True)
+    finally:
+        if child:
+            end(child)
+
+
+if __name__ == "__main__":
+    be_urgent()
+    trio.run(main, json.loads(sys.argv[1]))
