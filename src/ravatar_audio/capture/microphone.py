@@ -453,9 +453,8 @@ class Microphone(Source):
             if wake is not None:
                 self.statistics()
                 chains, self._chain = [*self._earlier.release(), self._chain], None
-                if self._is_left_behind or self._line is not None:
-                    _left_behind.append((chains, wake))
-                else:
+                # What a stream that was left behind uses lives on with its line, or with the call that opens it.
+                if not self._is_left_behind and self._line is None:
                     for chain in chains:
                         if chain is not None:
                             chain.close()
@@ -488,7 +487,3 @@ def _stream_of(line: Line) -> Stream:
 def _wake_of(wake: Wake | None) -> Wake:
     assert wake is not None, "the microphone has been opened"
     return wake
-
-
-_left_behind: list[tuple[list[Chain | None], Wake]] = []
-"""Of microphones whose stream could not be stopped: kept alive, as their threads may still use them."""
