@@ -152,7 +152,7 @@ class WireStream(trio.abc.Stream):
 
     def _set_free(self) -> None:
         self.is_busy = False
-        self._free.unpark()
+        self._free.unpark_all()  # one that sends at once wakes nobody after it
 
     async def wait_send_all_might_not_block(self) -> None:
         """Part of trio's Stream; waits until the socket takes bytes."""
