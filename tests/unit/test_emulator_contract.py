@@ -112,6 +112,7 @@ WRONG_VALUES: list[tuple[dict[str, Any], str]] = [
     (LIVE | TEXT | {"licenseid": "l1"}, "licenseid"),
     (LIVE | VOICE | {"isPushToTalk": True}, "isPushToTalk"),
     (LIVE | VOICE | {"lost_samples": -1}, "lost_samples"),
+    (LIVE | VOICE | {"lost_samples": 10**400}, "lost_samples"),
     (CHAT | VOICE, "audio_base64_pcm"),
     (LIVE | VOICE | {"audio_base64_pcm": PCM[:-4]}, "audio_base64_pcm"),
     (LIVE | VOICE | {"audio_base64_pcm": PCM + "AAAA"}, "audio_base64_pcm"),

@@ -19,6 +19,7 @@ from ravatar_audio.api.messages import (
     UnknownMessage,
     parse_server_message,
 )
+from ravatar_audio.api.results import ChatItem
 from ravatar_audio.errors import BusyError, SessionExpiredError, StreamError
 
 CHAT = Envelope(avatar_id="ava", user_id="u", language="en-US", source="test", session="s")
@@ -161,3 +162,10 @@ NAMES = ["type", "direction", "answer", "message", "error", "date", "timestamp",
 @given(st.dictionaries(st.sampled_from(NAMES) | st.text(), JSON))
 def test_no_json_object_is_fatal(fields: dict[str, object]) -> None:
     assert isinstance(parse_server_message(json.dumps(fields)), ServerMessage)
+
+
+@pytest.mark.parametrize("date", ["1" + "0" * 400, "1e999", "NaN", "true", '"soon"'])
+@pytest.mark.row("hear the time")
+def test_a_time_that_no_float_holds_is_no_time(date: str) -> None:
+    assert parse_server_message(f'{{"type": "incoming", "date": {date}}}').time_s is None
+    assert ChatItem.parse(json.loads(f'{{"_id": "1", "date": {date}}}')).date_s == 0.0

@@ -7,7 +7,9 @@ import math
 import pytest
 import trio
 
+from ravatar_audio.api.results import parse_jwt_answer
 from ravatar_audio.api.tokens import Tokens, token_lifetime_s
+from ravatar_audio.errors import ProtocolError
 
 
 def jwt(**claims: float | str) -> str:
@@ -105,3 +107,14 @@ def test_a_token_that_does_not_say_or_has_expired_by_this_clock_counts_as_good(t
 def test_the_lifetime_does_not_depend_on_this_machines_clock() -> None:
     assert token_lifetime_s(jwt(iat=5_000, exp=5_600), now_s=0.0) == 600
     assert token_lifetime_s(jwt(exp=5_600), now_s=5_000.0) == 600
+
+
+def test_an_expiry_that_no_float_holds_is_none() -> None:
+    assert token_lifetime_s(jwt(exp=10**400)) == math.inf
+
+
+@pytest.mark.parametrize("token", ["abc.déf.ghi", "abc\r\nX-Other: 1", "a b", "abc\0"])
+def test_a_token_that_no_header_can_carry_is_no_token(token: str) -> None:
+    with pytest.raises(ProtocolError, match="characters") as caught:
+        parse_jwt_answer({"jwt": token})
+    assert token not in str(caught.value)

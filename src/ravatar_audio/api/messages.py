@@ -218,6 +218,13 @@ def _time_s(fields: Mapping[str, Any]) -> float | None:
             return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError):
             return None
-    if isinstance(date, int | float) and not isinstance(date, bool) and math.isfinite(date):
-        return float(date)
-    return None
+    return finite(date)
+
+
+def finite(value: object) -> float | None:
+    """A JSON number as a float, or None: for what is no number, and for one that no float can hold."""
+    try:
+        number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,10 +1,12 @@
 """What the HTTP endpoints answer: frozen, accepting the variants that were observed, unknown fields kept. Pure."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
+from ravatar_audio.api.messages import finite
 from ravatar_audio.errors import ProtocolError
 
 T = TypeVar("T")
@@ -108,13 +110,12 @@ class ChatItem:
     def parse(cls, data: Mapping[str, Any]) -> "ChatItem":
         """From an item of `payload`."""
         direction = _text(data, "direction", default="")
-        date = data.get("date")
         url = data.get("fileUrl")
         return cls(
             id=_text(data, "_id", "id"),
             direction=direction,
             text=_text(data, "answer" if direction == "incoming" else "request", default=""),
-            date_s=date / 1000 if isinstance(date, int | float) else 0.0,
+            date_s=(finite(data.get("date")) or 0.0) / 1000,
             chat_type=_text(data, "chat_type", default="text"),
             file_url=url if isinstance(url, str) else None,
             fields=data,
@@ -138,7 +139,10 @@ def parse_jwt_answer(data: Mapping[str, Any]) -> str:
     """The token of a `POST /jwt` answer, as `jwt` or `token`. Raises ProtocolError when there is none."""
     if data.get("result") == "failure":
         raise ProtocolError("POST /jwt answered result 'failure' instead of a token")
-    return _text(data, "jwt", "token")
+    token = _text(data, "jwt", "token")
+    if not re.fullmatch("[!-~]+", token):
+        raise ProtocolError("POST /jwt answered a token with characters that no HTTP header can carry")
+    return token
 
 
 def viewer_url(streaming_url: str, token: str, *, page_is_https: bool) -> str:

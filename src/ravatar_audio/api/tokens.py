@@ -1,7 +1,6 @@
 """The JWT: fetched once for all who wait, and renewed shortly before it expires."""
 
 import base64
-import binascii
 import json
 import math
 import time
@@ -20,7 +19,7 @@ def token_lifetime_s(token: str, *, now_s: float | None = None) -> float:
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         expiry_s = float(claims["exp"])
         issued_s = float(claims.get("iat", time.time() if now_s is None else now_s))
-    except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError, binascii.Error):
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError):
         return math.inf
     lifetime_s = expiry_s - issued_s
     # A fresh token that seems to have expired says that a clock is wrong; the platform is left to judge it.

@@ -19,6 +19,9 @@ FRAME_CHARACTERS: Final = 4 * ((FRAME_BYTES + 2) // 3)
 GAP_FIELD: Final = "lost_samples"
 """The one field beyond the platform's guide: a client may say how many samples it dropped before this message."""
 
+LOST_SAMPLES_MAX: Final = 2**53 - 1
+"""The largest integer that JSON carries everywhere (RFC 8259, section 6)."""
+
 _T = TypeVar("_T")
 
 LIMITS: Final = {"width": 1920, "height": 1080}
@@ -101,8 +104,8 @@ def check_message(raw: str | bytes, speaker: Speaker) -> ClientMessage:
         check_recording(sound)
         return replace(checked, data=sound, is_push_to_talk=held)
     lost = _take(message, GAP_FIELD, int) if GAP_FIELD in message else 0
-    if lost < 0:
-        raise Violation(GAP_FIELD, f"it is {lost}; it must be 0 or more")
+    if not 0 <= lost <= LOST_SAMPLES_MAX:
+        raise Violation(GAP_FIELD, f"it must be 0 to {LOST_SAMPLES_MAX}")
     return replace(checked, data=_decode_frame(message), lost_samples=lost)
 
 
