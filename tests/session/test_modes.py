@@ -114,10 +114,15 @@ def test_the_state_files_are_for_this_user_alone(tmp_path: Path) -> None:
     assert list((tmp_path / "state" / "unended").iterdir()) == []
 
 
+@pytest.mark.parametrize("kept", [b"", b"\0" * 32, b"\xff\xfe", b"not an id!"])
+def test_a_damaged_user_id_is_made_anew_and_kept(tmp_path: Path, kept: bytes) -> None:
+    (tmp_path / "user_id").write_bytes(kept)
+    made = stable_user_id(Settings(state_dir=str(tmp_path)))
+    assert len(made) == 32
+    assert stable_user_id(Settings(state_dir=str(tmp_path))) == made
+
+
 def test_a_damaged_state_folder_is_a_clear_error_or_nothing(tmp_path: Path) -> None:
-    (tmp_path / "user_id").write_bytes(b"\xff\xfe")
-    with pytest.raises(SettingsError, match="user id"):
-        stable_user_id(Settings(state_dir=str(tmp_path)))
     (tmp_path / "unended").mkdir()
     (tmp_path / "unended" / "x.json").write_text("not JSON")
     assert list(KeptLicense.orphans(Settings(state_dir=str(tmp_path)))) == []

@@ -23,7 +23,7 @@ def stable_user_id(settings: Settings) -> str:
     path = settings.state_path / "user_id"
     try:
         with contextlib.suppress(FileNotFoundError):
-            if USER_ID.fullmatch(kept := path.read_text(encoding="ascii").strip()):
+            if (kept := _read_user_id(path)) is not None:
                 return kept
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         made = os.urandom(16).hex()
@@ -32,17 +32,23 @@ def stable_user_id(settings: Settings) -> str:
         try:
             os.link(draft, path)  # of two programs that start at once, the first one's id stays
         except FileExistsError:
-            if USER_ID.fullmatch(kept := path.read_text(encoding="ascii").strip()):
+            if (kept := _read_user_id(path)) is not None:
                 return kept
             draft.replace(path)
             return made
         finally:
             draft.unlink(missing_ok=True)
-    except (OSError, UnicodeError) as error:
+    except OSError as error:
         raise SettingsError(
             f"no user id can be kept in {str(path.parent)!r}: {error}", advice="Set user_id, or state_dir to a folder."
         ) from error
     return made
+
+
+def _read_user_id(path: Path) -> str | None:
+    """None for a file that holds no user id: it may have been damaged, and is written anew then."""
+    kept = path.read_text(encoding="ascii", errors="replace").strip()
+    return kept if USER_ID.fullmatch(kept) else None
 
 
 class KeptLicense:
