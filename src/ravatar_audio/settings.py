@@ -249,6 +249,7 @@ def _check_url(name: str, url: str | None) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
+        (parts.hostname or "").encode("idna")  # an empty label, or one of more than 63 characters
     except ValueError:
         usable = False
     else:

@@ -12,7 +12,9 @@ import trio
 import trustme
 
 from ravatar_audio.api.backoff import Backoff
+from ravatar_audio.api.closing import Cause, LinkDown
 from ravatar_audio.api.http import Platform
+from ravatar_audio.api.link import open_link
 from ravatar_audio.api.results import viewer_url
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import (
@@ -270,3 +272,35 @@ def test_the_viewers_url() -> None:
     assert viewer_url("http://h/p?a=1&token=old", "a/b", page_is_https=True) == "https://h/p?a=1&token=a%2Fb"
     assert viewer_url("http://h/p", "t", page_is_https=False) == "http://h/p?token=t"
     assert viewer_url("https://h/p#x", "t", page_is_https=True) == "https://h/p?token=t#x"
+
+
+@pytest.mark.row("bad host")
+async def test_a_name_that_is_no_host_name_is_one_typed_error() -> None:
+    settings = Settings(api_url="https://\N{SNOWMAN}.example")
+    async with Platform(settings, "user-1") as client:
+        with pytest.raises(UnreachableError, match="it is no host name"):
+            await client.connection()
+        with pytest.raises(LinkDown) as caught:
+            async with open_link(settings.websocket_url, "token", client.ssl_context):
+                pytest.fail("there is no such host")
+    assert caught.value.cause is Cause.UNREACHABLE
+
+
+async def test_a_secret_that_the_platform_repeats_is_not_in_the_errors_details() -> None:
+    async def refuse(stream: trio.SocketStream) -> None:
+        async with stream:
+            await stream.receive_some()
+            body = b'{"error": "bad_token secret-license-1"}'
+            await stream.send_all(b"HTTP/1.1 400 Bad\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+
+    with trio.fail_after(15):
+        async with trio.open_nursery() as nursery:
+            listeners = await nursery.start(functools.partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
+            address = listeners[0].socket.getsockname()
+            async with Platform(Settings(api_url=f"http://{address[0]}:{address[1]}"), "user-1") as client:
+                client.log.add_secret("secret-license-1")
+                with pytest.raises(BadRequestError) as caught:
+                    await client.request_token()
+            nursery.cancel_scope.cancel()
+    assert caught.value.details["error"] == "bad_token [hidden]"
+    assert "secret-license-1" not in str(caught.value)

@@ -58,3 +58,13 @@ def test_a_distribution_of_the_same_values_later() -> None:
         histogram.record(value)
     now, later = histogram.distribution(), histogram.distribution().later_by(0.5)
     assert (later.count, later.p50_s - now.p50_s, later.max_s) == (2, 0.5, 0.7)
+
+
+def test_of_very_many_secrets_the_newest_are_kept() -> None:
+    log = Log()
+    for number in range(1_000):
+        log.add_secret("license-in-use")
+        log.add_secret(f"secret-value-{number:04}")
+    assert len(log._secrets) <= 256, "each costs time at each line"
+    for secret in ("secret-value-0999", "secret-value-0900", "license-in-use"):
+        assert secret not in log.redact(f"the very {secret} itself")

@@ -75,6 +75,8 @@ def test_the_platforms_own_debug_switches_work(name: str) -> None:
         ({"heard": "left"}, "heard is 'left'"),
         ({"api_url": "chat.rvtr.ai"}, "https://chat.rvtr.ai"),
         ({"api_url": "https://"}, "api_url"),
+        ({"api_url": "https://chat..rvtr.ai"}, "api_url"),
+        ({"ws_url": f"wss://{'a' * 64}.rvtr.ai"}, "ws_url"),
         ({"api_url": "https://host:99999"}, "api_url"),
         ({"ws_url": "https://chat.rvtr.ai/ws/chat"}, "wss://"),
         ({"ca_file": "/nowhere.pem"}, "/nowhere.pem"),

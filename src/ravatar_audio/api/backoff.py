@@ -39,13 +39,21 @@ class Backoff:
             self.failures = 0
 
 
-def parse_retry_after(text: str) -> float:
-    """Seconds from a Retry-After header: a number, or an HTTP date (RFC 9110, 10.2.3); 0 for anything else."""
+def parse_retry_after(text: str, date: str = "") -> float:
+    """Seconds from a Retry-After header: a number, or an HTTP date (RFC 9110, 10.2.3); 0 for anything else.
+
+    `date` is the answer's own Date header: by the server's clock, where it tells; this machine's may be wrong.
+    """
     try:
         seconds = float(text)
     except ValueError:
         try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError):
+            until_s = email.utils.parsedate_to_datetime(text).timestamp()
+        except (ValueError, TypeError, OverflowError):
             return 0.0
+        try:
+            now_s = email.utils.parsedate_to_datetime(date).timestamp()
+        except (ValueError, TypeError, OverflowError):
+            now_s = time.time()
+        seconds = until_s - now_s
     return max(0.0, seconds) if math.isfinite(seconds) else 0.0

@@ -254,7 +254,7 @@ class Platform:
             raise ProtocolError(f"{method} {path}: {self._address} does not speak HTTP") from error
         except httpx2.DecodingError as error:
             raise ProtocolError(f"{method} {path}: the answer is damaged") from error
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, httpx2.InvalidURL, UnicodeError) as error:
             raise why_unreachable(error, self._address) from error
         if reading.cancelled_caught:
             raise ProtocolError(f"{method} {path} answered more than {_LARGEST_ANSWER_BYTES >> 20} MiB")
@@ -276,11 +276,12 @@ class Platform:
                 raise ProtocolError(f"{call} answered something that is no JSON object", status=status)
             return data
         said = data.get("error") or data.get("message") if isinstance(data, dict) else None
-        text = f"{call} answered {status}" + (f": {self.log.redact(said)[:300]}" if isinstance(said, str) else "")
-        details: dict[str, Any] = {"status": status, "error": said if isinstance(said, str) else None}
+        said = self.log.redact(said)[:300] if isinstance(said, str) else None
+        text = f"{call} answered {status}" + (f": {said}" if said is not None else "")
+        details: dict[str, Any] = {"status": status, "error": said}
         retry_after = headers.get("Retry-After")
         if retry_after is not None:
-            details["retry_after_s"] = parse_retry_after(retry_after)
+            details["retry_after_s"] = parse_retry_after(retry_after, headers.get("Date", ""))
         raise _error_type(status)(text, **details)
 
 

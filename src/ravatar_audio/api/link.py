@@ -271,7 +271,7 @@ async def open_link(
             wire = await WireStream.connect(
                 host, port, ssl_context if is_tls else None, user_timeout_s=limits.user_timeout_s
             )
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             why = why_unreachable(error, address)
             kinds = {CertificateError: Cause.CERTIFICATE, ProtocolError: Cause.NOT_WEBSOCKET}
             raise LinkDown(kinds.get(type(why), Cause.UNREACHABLE), why.message) from error
@@ -302,6 +302,6 @@ def _refused(status: int, headers: dict[bytes, bytes], body: bytes) -> LinkDown:
         said = json.loads(body)["error"]
     except (ValueError, KeyError, TypeError, RecursionError):
         said = None
-    retry_after_s = parse_retry_after(headers.get(b"retry-after", b"").decode("ascii", "replace"))
+    asked, date = (headers.get(name, b"").decode("ascii", "replace") for name in (b"retry-after", b"date"))
     why = said[:200] if isinstance(said, str) else ""
-    return LinkDown(Cause.REFUSED, why, status=status, retry_after_s=retry_after_s)
+    return LinkDown(Cause.REFUSED, why, status=status, retry_after_s=parse_retry_after(asked, date))

@@ -50,6 +50,8 @@ def why_unreachable(error: BaseException, address: str) -> NetworkError | Protoc
         if isinstance(cause, ssl.SSLCertVerificationError):
             return CertificateError(f"the certificate of {address} is refused: {cause.verify_message}")
     for cause in causes:
+        if isinstance(cause, UnicodeError):
+            return UnreachableError(f"the host of {address} cannot be found: it is no host name")
         if isinstance(cause, socket.gaierror):
             return UnreachableError(f"the host of {address} cannot be found: {cause.strerror}", errno=cause.errno)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):

@@ -7,6 +7,7 @@ LOGGER = logging.getLogger("ravatar_audio")
 HIDDEN = "[hidden]"
 
 _SHORTEST_SECRET = 6  # anything shorter would blank out ordinary words
+_SECRETS_MAX = 256
 _PATTERNS = [
     re.compile(r"(?<=token=)[^&\s\"']+"),
     re.compile(r"(?<=Bearer )[^\s\"']+"),
@@ -38,12 +39,15 @@ class Log:
     """
 
     def __init__(self) -> None:
-        self._secrets: set[str] = set()
+        self._secrets: dict[str, None] = {}  # the oldest first
 
     def add_secret(self, secret: str) -> None:
-        """Hide this text wherever it appears from now on."""
+        """Hide this text wherever it appears from now on; of many the newest 256, as each costs time at each line."""
         if len(secret) >= _SHORTEST_SECRET:
-            self._secrets.add(secret)
+            self._secrets.pop(secret, None)
+            self._secrets[secret] = None
+            if len(self._secrets) > _SECRETS_MAX:
+                del self._secrets[next(iter(self._secrets))]
 
     def redact(self, text: str) -> str:
         """The text with secrets hidden."""
