@@ -1,11 +1,15 @@
 """What the platform does for a while, once a session has begun, does not end it: calls beside the link included."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 import trio
 
+from ravatar_audio.api.messages import Reply
 from ravatar_audio.emulator import Emulator, Fault
 from ravatar_audio.errors import BusyError, PaymentRequiredError, RavatarError, ServerError
 from ravatar_audio.session import LinkLost, LinkUp, LiveSession, SessionRenewed
+from ravatar_audio.session.conversation import ASKED_WAIT_MAX_S
 
 from .conftest import Frames, MakeSettings, until
 
@@ -70,3 +74,40 @@ async def test_an_outage_that_outlasts_the_limit_ends_the_session_with_the_platf
                     await emulator.strike(Fault(at="message", do="close", code=1008))
                     await live.wait_finished()
             assert emulator.statistics().requests["jwt"][200] == 1
+
+
+@pytest.mark.row("hear the time")
+async def test_a_message_with_a_time_that_no_float_holds_ends_nothing(settings_for: MakeSettings) -> None:
+    with trio.fail_after(20):
+        async with Emulator() as emulator, LiveSession(settings_for(emulator), Frames(every_s=0.02)) as live:
+            await losses_until(live, LinkUp)
+            emulator.send('{"type": "incoming", "answer": "later", "date": 1' + "0" * 400 + "}")
+            reply = [event async for event in taken(live, Reply, 1)][0]
+            assert isinstance(reply, Reply)
+            assert (reply.text, reply.time_s) == ("later", None)
+            sent = live.statistics().sent_frames
+            await until(lambda: live.statistics().sent_frames > sent, "sound after it")
+
+
+@pytest.mark.row("complaint 4: dropped in mid-session and never connected again")
+async def test_a_wait_of_weeks_that_a_server_asks_for_is_one_of_a_minute(settings_for: MakeSettings) -> None:
+    with trio.fail_after(20):
+        async with Emulator() as emulator:
+            settings = settings_for(emulator)
+            async with LiveSession(settings, Frames(every_s=0.02), reconnect_limit_s=None) as live:
+                await losses_until(live, LinkUp)
+                emulator.faults.add(Fault(at="socket", do="status", status=503, retry_after_s=1_814_400))
+                await emulator.strike(Fault(at="message", do="reset"))
+                lost = [event async for event in taken(live, LinkLost, 2)][-1]
+                assert isinstance(lost, LinkLost)
+                assert lost.retry_in_s == ASKED_WAIT_MAX_S
+
+
+async def taken(live: LiveSession, kind: type, count: int) -> AsyncIterator[object]:
+    """The next so many events of a kind."""
+    async for event in live.events():
+        if isinstance(event, kind):
+            yield event
+            count -= 1
+            if not count:
+                return

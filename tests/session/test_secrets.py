@@ -11,7 +11,7 @@ import trio
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.results import LiveStart
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
-from ravatar_audio.errors import RavatarError
+from ravatar_audio.errors import RavatarError, StreamError
 from ravatar_audio.session import LinkLost, LiveSession
 
 from .conftest import Frames, MakeSettings, until
@@ -89,3 +89,15 @@ async def test_looking_at_a_streaming_page_shows_no_token(
             assert token is not None
             assert "/stream/" in caplog.text
             assert token not in caplog.text
+
+
+async def test_a_stream_error_that_repeats_a_secret_does_not_show_it(settings_for: MakeSettings) -> None:
+    with trio.fail_after(20):
+        async with Emulator() as emulator:
+            with pytest.raises(StreamError) as caught:  # noqa: PT012 - the block is what is tested
+                async with LiveSession(settings_for(emulator), Frames()) as live:
+                    token = live.platform.tokens.current or "none"
+                    emulator.send({"type": "error", "error": "Stream Error", "message": f"no stream for {token}"})
+                    await live.wait_finished()
+    assert str(caught.value) == "the platform says: no stream for [hidden]"
+    assert token not in json.dumps(caught.value.details)

@@ -75,11 +75,13 @@ class Source(ABC):
     def __init__(self) -> None:
         self._chain: Chain | None = None
         self._events = Events()
+        self._was_opened = False
         self._delivered_frames = self._delivered_samples = self._position_samples = 0
         self._last_statistics = CaptureStatistics(*(0,) * 14)
 
     async def __aenter__(self) -> Self:
         await self._open()
+        self._was_opened = True
         return self
 
     async def __aexit__(
@@ -91,8 +93,10 @@ class Source(ABC):
         return self
 
     async def __anext__(self) -> Frame:
-        """The next frame. Never loses one to a cancellation."""
+        """The next frame. Never loses one to a cancellation. Raises RuntimeError for a source that was never opened."""
         await trio.lowlevel.checkpoint()
+        if not self._was_opened:
+            raise RuntimeError(f"the {type(self).__name__} was not opened; open it with 'async with'")
         frame = await self._next()
         if frame is None:
             raise StopAsyncIteration

@@ -3,6 +3,7 @@
 live      LiveSession: Live Mode            conversation  the link that both keep up
 chat      ChatSession: Chat Mode            outbox        the queue between source and network
 events    what a session tells              choosing      which avatar, language and mode (pure)
+checking  what may be sent (pure)
 state     user id, and slots that could not be given back
 turn_source  TurnSource: a source with a gate in front
 recordings   turns as recordings                  sound_file    files as recordings

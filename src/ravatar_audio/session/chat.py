@@ -36,5 +36,6 @@ class ChatSession(Conversation):
         return choose_avatar(self.connection, self.settings.avatar_id)
 
     def history(self, *, per_page: int = 20) -> AsyncIterator[ChatItem]:
-        """What was said before, page after page, in the platform's order."""
+        """What was said before, page after page, in the platform's order; only while the session lasts."""
+        self._check_usable()
         return self.platform.chat(per_page=per_page)

@@ -19,6 +19,7 @@ from ravatar_audio.api.link import Link, LinkLimits, open_link
 from ravatar_audio.api.messages import Envelope, StreamFault, parse_server_message
 from ravatar_audio.api.results import Avatar, Connection, Language
 from ravatar_audio.errors import BusyError, NetworkError, ProtocolError, ServerError, SettingsError
+from ravatar_audio.session.checking import check_text, check_voice
 from ravatar_audio.session.choosing import choose_language
 from ravatar_audio.session.events import LinkLost, LinkUp, LiveEvent
 from ravatar_audio.session.outbox import MakeText, Outbox
@@ -29,10 +30,14 @@ from ravatar_audio.turns import Recording
 FIRST_TRIES = 4
 """Of opening the WebSocket when the session begins; afterwards `reconnect_limit_s` counts."""
 
-VOICE_BYTES_MAX = 8 * 1024 * 1024
-"""Of one recorded message: 4.4 minutes as WAV. Base64 makes 11 MiB of it, and servers usually take 16."""
+ASKED_WAIT_MAX_S = 60.0
+"""Of what a server may ask for by Retry-After: a wrong date must not silence a session for weeks."""
 
 _QUEUED_EVENTS = 1_000
+_QUEUED_CHARACTERS = 32 * 1024 * 1024  # of the messages as they came; a reply may hold megabytes of sound
+
+_OPENER_S = 1.0
+"""How long a source may wait for the session to begin before it is taken from: sources hold 2 s."""
 
 
 class Events:
@@ -65,9 +70,11 @@ class Conversation(ABC):
         self._limits = limits or LinkLimits(connect_s=settings.connect_timeout_ms / 1000)
         self._stack = AsyncExitStack()
         self._outbox = Outbox(settings.outbox_ms / 1000)
-        self._events: deque[LiveEvent] = deque()
+        self._events: deque[tuple[LiveEvent, int]] = deque()
+        """Each with the length of the message that it came in."""
+        self._queued_characters = 0
         self._changed = trio.lowlevel.ParkingLot()
-        self._is_begun = self._is_over = False
+        self._is_entered = self._is_begun = self._is_over = False
         self._failure: Exception | None = None
         self._is_failure_raised = False
         self._fault: StreamFault | None = None
@@ -81,6 +88,9 @@ class Conversation(ABC):
         self.language: Language
 
     async def __aenter__(self) -> Self:
+        if self._is_entered:
+            raise RuntimeError(f"a {type(self).__name__} is entered once; make a new one")
+        self._is_entered = True
         await self._stack.enter_async_context(self._lifetime())
         return self
 
@@ -92,21 +102,27 @@ class Conversation(ABC):
     def events(self) -> "Events":
         """The server's messages and what happens to the link, until the session is over.
 
-        At most 1,000 wait for whoever iterates; then the oldest are dropped and counted.
+        At most 1,000 wait for whoever iterates, and 32 MiB; then the oldest are dropped and counted.
         """
         return Events(self._next_event)
 
     async def _next_event(self) -> LiveEvent:
         await trio.lowlevel.checkpoint()
+        self._check_entered()
         while not self._events:
             if self._is_over:
                 self._raise_failure()
                 raise StopAsyncIteration
             await self._changed.park()
-        return self._events.popleft()
+        return self._take_event()
 
     async def send_text(self, text: str) -> None:
-        """Say something in writing; returns when the socket has it, and waits for a link where there is none."""
+        """Say something in writing; returns when the socket has it, and waits for a link where there is none.
+
+        Raises SettingsError for what the platform would refuse: no text, an empty one, one of more than 65,536
+        characters, and half a character (a lone surrogate). Raises trio.ClosedResourceError after the session's end.
+        """
+        check_text(text)
         await self._put(lambda envelope: envelope.text_message(text))
 
     async def send_voice(
@@ -116,18 +132,18 @@ class Conversation(ABC):
 
         `push_to_talk`: whether the user held a button for it; default: what the recording says. Returns when the socket
         has it, and waits for a link where there is none; cancelled before, it is not sent. The recording stays as it
-        is: when this raises, it can be sent again. Raises SettingsError for more than 8 MiB.
+        is: when this raises, it can be sent again. Raises SettingsError for more than 8 MiB, for a recording without
+        sound, and for bytes that are neither WAV nor WebM; trio.ClosedResourceError after the session's end.
         """
+        self._check_entered()
         if isinstance(recording, Recording):
+            if not recording.samples:
+                raise SettingsError("the recording is empty", advice="Record something before it is sent.")
             push_to_talk = recording.is_push_to_talk if push_to_talk is None else push_to_talk
             data = await trio.to_thread.run_sync(recording.encoded, format)
         else:
             data = recording
-        if len(data) > VOICE_BYTES_MAX:
-            raise SettingsError(
-                f"the recording has {len(data)} bytes; it must be {VOICE_BYTES_MAX} at most",
-                advice="Say it in shorter turns, or send it as WebM, which is a tenth of the size.",
-            )
+        check_voice(data)
         await self._put(lambda envelope: envelope.voice_message(data, push_to_talk=bool(push_to_talk)))
 
     # What a mode adds.
@@ -140,7 +156,7 @@ class Conversation(ABC):
         """Before each try to connect."""
 
     async def _run_beside(self) -> None:  # noqa: B027 - a mode may have nothing to do here
-        """In a task of its own, from the first link on."""
+        """In a task of its own, from the first link on, or sooner where that takes its time."""
 
     async def _on_exit(self) -> None:  # noqa: B027 - a mode may have nothing to do here
         """When everything else has ended, cancelled or not."""
@@ -152,7 +168,7 @@ class Conversation(ABC):
     def _after_fault(self, fault: StreamFault) -> None:
         """The recommended handling of a stream error: a time-out is only a connection to be made again."""
         if (error := fault.error()) is not None:
-            raise error
+            raise error.replaced(message=self.platform.log.redact(error.message))
 
     async def _send(self, link: Link) -> None:
         """Send what waits in the outbox, for ever."""
@@ -172,6 +188,7 @@ class Conversation(ABC):
     @asynccontextmanager
     async def _lifetime(self) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.callback(self._note_over)
             if self._given_platform is not None:
                 self.platform = self._given_platform
             else:
@@ -183,15 +200,20 @@ class Conversation(ABC):
             stack.push_async_callback(self._on_exit)
             async with beside() as nursery:
                 nursery.start_soon(self._supervise)
-                while not (self._is_begun or self._is_over):
-                    await self._changed.park()
+                with trio.move_on_after(_OPENER_S):
+                    await self._wait_begun()
                 self._raise_failure()
                 nursery.start_soon(self._run_beside)
+                await self._wait_begun()
+                self._raise_failure()
                 yield
-            self._is_over = True
-            self._changed.unpark_all()
+            self._note_over()
             if not self._is_failure_raised:
                 self._raise_failure()
+
+    async def _wait_begun(self) -> None:
+        while not (self._is_begun or self._is_over):
+            await self._changed.park()
 
     async def _supervise(self) -> None:
         try:
@@ -244,7 +266,7 @@ class Conversation(ABC):
             if verdict is Verdict.REFRESH:
                 is_fresh = True
                 self.platform.tokens.invalidate(token)
-            delay_s = backoff.next_delay_s(down.retry_after_s)
+            delay_s = backoff.next_delay_s(min(down.retry_after_s, ASKED_WAIT_MAX_S))
             if now_s + delay_s - up_s > self._reconnect_limit_s:
                 raise down.error() from down
             self._note_lost(down, lasted_s, delay_s)
@@ -284,7 +306,7 @@ class Conversation(ABC):
                 log.debug("a message of %d characters is skipped: %s", len(data), error)
                 continue
             log.debug("received %s, %d characters: %s", type(message).__name__, len(data), (message.text or "")[:200])
-            self._tell(message)
+            self._tell(message, len(data))
             if isinstance(message, StreamFault):
                 self._fault = message
                 raise LinkDown(Cause.STREAM_ERROR, message.text or message.kind)
@@ -302,7 +324,7 @@ class Conversation(ABC):
         )
 
     async def _put(self, make: MakeText) -> None:
-        self._raise_failure()
+        self._check_usable()
         await self._guard(self._outbox.put_text(make))
 
     async def _guard(self, waiting: Any) -> None:
@@ -312,12 +334,20 @@ class Conversation(ABC):
             self._is_failure_raised = self._is_failure_raised or error is self._failure
             raise
 
-    def _tell(self, event: LiveEvent) -> None:
-        if len(self._events) >= _QUEUED_EVENTS:
-            self._events.popleft()
+    def _tell(self, event: LiveEvent, characters: int = 0) -> None:
+        self._events.append((event, characters))
+        self._queued_characters += characters
+        while len(self._events) > _QUEUED_EVENTS or (
+            self._queued_characters > _QUEUED_CHARACTERS and len(self._events) > 1
+        ):
+            self._take_event()
             self._events_dropped += 1
-        self._events.append(event)
         self._changed.unpark_all()
+
+    def _take_event(self) -> LiveEvent:
+        event, characters = self._events.popleft()
+        self._queued_characters -= characters
+        return event
 
     def _note_up(self, link: Link) -> None:
         self._link = link
@@ -333,9 +363,23 @@ class Conversation(ABC):
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
             self._failure = error
+        self._note_over()
+
+    def _note_over(self) -> None:
+        """Nothing more comes or goes: whoever waits hears of it."""
         self._is_over = True
-        self._outbox.fail(error)
+        self._outbox.fail(self._failure or trio.ClosedResourceError("the session is over"))
         self._changed.unpark_all()
+
+    def _check_entered(self) -> None:
+        if not self._is_entered:
+            raise RuntimeError(f"the {type(self).__name__} has not begun; enter it with 'async with'")
+
+    def _check_usable(self) -> None:
+        self._check_entered()
+        self._raise_failure()
+        if self._is_over:
+            raise trio.ClosedResourceError("the session is over")
 
     def _raise_failure(self) -> None:
         if self._failure is not None:

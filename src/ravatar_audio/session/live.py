@@ -1,5 +1,6 @@
 """Live Mode: sound goes up as it is captured, events come down, and the slot is given back on every way out."""
 
+import contextlib
 import time
 from collections.abc import AsyncIterable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Distribution, Histogram
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
-from ravatar_audio.session.events import LinkUp, LiveEvent, SessionRenewed
+from ravatar_audio.session.events import LiveEvent, SessionRenewed
 from ravatar_audio.session.outbox import Parcel
 from ravatar_audio.session.state import KeptLicense
 from ravatar_audio.session.turn_source import TurnSource
@@ -27,6 +28,9 @@ from ravatar_audio.settings import Settings
 
 END_LIMIT_S = 3.0
 """For giving the slot back on the way out, tries included; after that the next start does it."""
+
+LAST_FRAMES_S = 1.0
+"""For sending what waits when the source has failed."""
 
 ACKNOWLEDGEMENT_LOOK_S = 0.01
 SLOT_GRACE_S = 0.06
@@ -122,6 +126,7 @@ class LiveSession(Conversation):
 
         It holds a secret. It changes when the session is renewed.
         """
+        self._check_entered()
         token = self.platform.tokens.current or ""
         url = self._start.streaming_url if self._start else ""
         return viewer_url(url, token, page_is_https=self.settings.api_url.startswith("https:"))
@@ -131,8 +136,9 @@ class LiveSession(Conversation):
 
         Acknowledged by the peer's system, that is, where this system tells; the protocol has no better answer.
         """
+        self._check_entered()
         while not self._is_source_over:
-            self._raise_failure()
+            self._check_usable()
             await self._changed.park()
         await self._guard(self._outbox.wait_empty())
         while self._link is not None and self._link.wire.unacknowledged_bytes():  # noqa: ASYNC110
@@ -160,11 +166,9 @@ class LiveSession(Conversation):
             events_dropped=self._events_dropped,
         )
 
-    def _tell(self, event: LiveEvent) -> None:
-        super()._tell(event)
+    def _tell(self, event: LiveEvent, characters: int = 0) -> None:
+        super()._tell(event, characters)
         if isinstance(self._source, TurnSource):
-            if isinstance(event, LinkUp):
-                self._source.follow(self.connection)
             self._source.note(event)
 
     def _choose_avatar(self) -> Avatar:
@@ -189,10 +193,14 @@ class LiveSession(Conversation):
                 dropped = self._outbox.put_nowait(frame) > 0
                 if dropped != is_dropping:
                     is_dropping = dropped
+                    why = "the network is too slow" if self._is_begun else "the session has not begun yet"
                     self.platform.log.warning(
-                        "the network is too slow: the oldest sound is being dropped" if dropped else "no more drops"
+                        "%s", f"{why}: the oldest sound is being dropped" if dropped else "no more drops"
                     )
         except Exception as error:
+            if self._link is not None:  # what came before the error is sent first
+                with contextlib.suppress(Exception), trio.move_on_after(LAST_FRAMES_S):
+                    await self._outbox.wait_empty()
             self._fail(error)
         else:
             self._is_source_over = True
@@ -206,6 +214,8 @@ class LiveSession(Conversation):
         super()._after_fault(fault)
 
     async def _before_link(self) -> None:
+        if isinstance(self._source, TurnSource):
+            self._source.follow(self.connection)
         if not self._are_orphans_ended:
             self._are_orphans_ended = True
             await self._end_orphans()
