@@ -82,7 +82,7 @@ async def test_a_message_with_a_time_that_no_float_holds_ends_nothing(settings_f
         async with Emulator() as emulator, LiveSession(settings_for(emulator), Frames(every_s=0.02)) as live:
             await losses_until(live, LinkUp)
             emulator.send('{"type": "incoming", "answer": "later", "date": 1' + "0" * 400 + "}")
-            reply = [event async for event in taken(live, Reply, 1)][0]
+            reply = await anext(taken(live, Reply, 1))
             assert isinstance(reply, Reply)
             assert (reply.text, reply.time_s) == ("later", None)
             sent = live.statistics().sent_frames

@@ -101,6 +101,7 @@ IN_WORDS = {
     "no connection": LinkDown(Cause.UNREACHABLE),
     "time-out": LinkDown(Cause.TIMEOUT),
     "handshake cut off": LinkDown(Cause.UNREACHABLE),
+    "a call for a token or a new slot that fails once the session has begun": LinkDown(Cause.PLATFORM),
     "certificate refused": LinkDown(Cause.CERTIFICATE),
     "answer to the handshake that is not HTTP": LinkDown(Cause.NOT_WEBSOCKET),
 }

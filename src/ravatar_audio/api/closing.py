@@ -11,7 +11,7 @@
 | any other close code, and none at all | retry | restart, overload, idle limit, broken network |
 | a stream error of Live Mode that only concerns the connection ("Connection timeout") | retry | what the guide says |
 | no connection, time-out, handshake cut off | retry | the network |
-| a call that a link needs fails: a token, a new slot | retry | an outage, once the session has begun |
+| a call for a token or a new slot that fails once the session has begun | retry | an outage |
 | certificate refused | final* | the wrong host, or a CA that is not trusted |
 | answer to the handshake that is not HTTP | final* | the address is no WebSocket server |
 
