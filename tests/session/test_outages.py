@@ -1,7 +1,5 @@
 """What the platform does for a while, once a session has begun, does not end it: calls beside the link included."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 import trio
 
@@ -23,6 +21,15 @@ async def losses_until(live: LiveSession, kind: type) -> list[LinkLost]:
         if isinstance(event, LinkLost):
             lost.append(event)
     return lost
+
+
+async def taken(live: LiveSession, kind: type, count: int) -> object:
+    """The event of a kind with that number, from now on."""
+    async for event in live.events():
+        count -= isinstance(event, kind)
+        if not count:
+            return event
+    raise AssertionError("the session has ended")
 
 
 PASSING = ["status=500", "status=503", "status=404", "garbage"]
@@ -82,7 +89,7 @@ async def test_a_message_with_a_time_that_no_float_holds_ends_nothing(settings_f
         async with Emulator() as emulator, LiveSession(settings_for(emulator), Frames(every_s=0.02)) as live:
             await losses_until(live, LinkUp)
             emulator.send('{"type": "incoming", "answer": "later", "date": 1' + "0" * 400 + "}")
-            reply = await anext(taken(live, Reply, 1))
+            reply = await taken(live, Reply, 1)
             assert isinstance(reply, Reply)
             assert (reply.text, reply.time_s) == ("later", None)
             sent = live.statistics().sent_frames
@@ -98,16 +105,6 @@ async def test_a_wait_of_weeks_that_a_server_asks_for_is_one_of_a_minute(setting
                 await losses_until(live, LinkUp)
                 emulator.faults.add(Fault(at="socket", do="status", status=503, retry_after_s=1_814_400))
                 await emulator.strike(Fault(at="message", do="reset"))
-                lost = [event async for event in taken(live, LinkLost, 2)][-1]
+                lost = await taken(live, LinkLost, 2)
                 assert isinstance(lost, LinkLost)
                 assert lost.retry_in_s == ASKED_WAIT_MAX_S
-
-
-async def taken(live: LiveSession, kind: type, count: int) -> AsyncIterator[object]:
-    """The next so many events of a kind."""
-    async for event in live.events():
-        if isinstance(event, kind):
-            yield event
-            count -= 1
-            if not count:
-                return
