@@ -37,8 +37,7 @@ class Resampler:
     def __init__(self, library: ctypes.CDLL, rate_hz: int, profile: str, phase: str) -> None:
         self._library = library
         self._pointer = ctypes.c_void_p()
-        self._output = np.empty(2 * CHUNK + 512, np.float32)
-        self._to = self._output.ctypes.data_as(ctypes.c_void_p)
+        self._outputs = ctypes.POINTER(ctypes.c_float)()
         self.rate_hz = rate_hz
         config = Config(rate_hz, 1, 1, 0, 8, PROFILES.index(profile), PHASES.index(phase), 0, 0.0, -1)
         code = library.rva_resample_open(ctypes.byref(config), ctypes.byref(self._pointer))
@@ -53,9 +52,6 @@ class Resampler:
     def kernel(self) -> str:
         return str(self._library.rva_resample_kernel(self._pointer).decode())
 
-    def _written(self, count: int) -> Floats:
-        return self._output[:count].copy()
-
     def feed(self, samples: ArrayLike) -> Floats:
         """Outputs that one block makes available."""
         block = np.ascontiguousarray(samples, np.float32)
@@ -63,14 +59,16 @@ class Resampler:
         for start in range(0, len(block), CHUNK):
             part = block[start : start + CHUNK]
             at = part.ctypes.data_as(ctypes.c_void_p)
-            outputs.append(
-                self._written(self._library.rva_resample_run(self._pointer, at, ctypes.c_size_t(len(part)), self._to))
+            made = self._library.rva_resample_run(
+                self._pointer, at, ctypes.c_size_t(len(part)), ctypes.byref(self._outputs)
             )
+            outputs.append(np.ctypeslib.as_array(self._outputs, (made,)).copy())
         return np.concatenate(outputs)
 
     def finish(self) -> Floats:
         """The outputs that are left."""
-        return self._written(self._library.rva_resample_end(self._pointer, self._to))
+        last = np.empty(2 * CHUNK + 512, np.float32)
+        return last[: self._library.rva_resample_end(self._pointer, last.ctypes.data_as(ctypes.c_void_p))]
 
     def convert(self, samples: ArrayLike, cuts: Iterable[int] = ()) -> Floats:
         """A whole sound, cut before the given positions."""

@@ -39,7 +39,7 @@ struct rva_chain {
     uint64_t ring_lost, device_lost;        /* to be told with the next frame that gets through */
     uint64_t loss_seen;                     /* device samples noted but not yet worth a sample at 16 kHz, times 16,000 */
     uint32_t flags;
-    float resampled[RVA_RESAMPLE_OUTPUTS];
+    float last[RVA_RESAMPLE_OUTPUTS]; /* what the resampler holds at the end */
 };
 
 #define NO_FLUSH UINT64_MAX
@@ -161,9 +161,9 @@ RVA_REALTIME static void flush(rva_chain *chain, uint64_t reached, size_t left, 
 }
 
 /* Puts the resampler's outputs into frames, hop by hop. */
-RVA_REALTIME static void collect(rva_chain *chain, size_t count, size_t unfed) {
-    if (chain->options & RVA_OPTION_DC_BLOCK) rva_highpass_run(&chain->highpass, chain->resampled, count);
-    for (const float *samples = chain->resampled; count;) {
+RVA_REALTIME static void collect(rva_chain *chain, float *samples, size_t count, size_t unfed) {
+    if (chain->options & RVA_OPTION_DC_BLOCK) rva_highpass_run(&chain->highpass, samples, count);
+    while (count) {
         size_t step = RVA_HOP_SAMPLES - chain->hop_filled;
         uint64_t here = chain->position + chain->filled;
         uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
@@ -190,7 +190,9 @@ RVA_REALTIME void rva_chain_push(rva_chain *chain, const void *block, size_t sam
         if (clipped) COUNT(chain->counters.clipped, clipped);
         at += step * chain->converter.stride_bytes;
         left -= step;
-        collect(chain, rva_resample_run(chain->resampler, mono, step, chain->resampled), left);
+        float *outputs;
+        const size_t count = rva_resample_run(chain->resampler, mono, step, &outputs);
+        collect(chain, outputs, count, left);
     }
     COUNT(chain->counters.blocks, 1);
     COUNT(chain->counters.device_samples, samples);
@@ -236,7 +238,7 @@ uint64_t rva_chain_flush_in_samples(const rva_chain *chain) {
 }
 
 RVA_REALTIME void rva_chain_finish(rva_chain *chain) {
-    collect(chain, rva_resample_end(chain->resampler, chain->resampled), 0);
+    collect(chain, chain->last, rva_resample_end(chain->resampler, chain->last), 0);
     if (chain->filled) {
         chain->flags |= RVA_FLAG_FLUSHED;
         finish_frame(chain, chain->end_ns);

@@ -26,10 +26,9 @@ typedef struct {
     RVA_REALTIME void (*rows)(const rva_filter_bank *bank, const float *history, size_t *index, uint32_t *phase,
                               size_t count, float *y);
 
-    /* All outputs of `count` cycles: y[p * stride + j] is phase p of cycle j, streams[r][j + q] the samples that the
-     * table's (r, q) belongs to. Reads and writes up to a whole number of lanes. */
-    RVA_REALTIME void (*tile)(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y,
-                              size_t stride);
+    /* All outputs of `count` cycles: y[j * up + p] is phase p of cycle j, streams[r][j + q] the samples that the table's
+     * (r, q) belongs to. Reads and writes up to a whole number of lanes of cycles. */
+    RVA_REALTIME void (*tile)(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y);
 } rva_kernel;
 
 /* Steps a position by one output. */

@@ -18,6 +18,13 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 
 #define IN_REGISTER(a) __asm__("" : "+x"(a))
 #define MULTIPLY_ADD(a, b, c) ((lanes)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
+#define INTERLEAVE(a, b, low, high)                                                                                   \
+    do {                                                                                                              \
+        const __m256 lower = _mm256_unpacklo_ps((__m256)(a), (__m256)(b));                                            \
+        const __m256 upper = _mm256_unpackhi_ps((__m256)(a), (__m256)(b));                                            \
+        low = (lanes)_mm256_permute2f128_ps(lower, upper, 0x20);                                                      \
+        high = (lanes)_mm256_permute2f128_ps(lower, upper, 0x31);                                                     \
+    } while (0)
 #define SUM4(a, b, c, d, y)                                                                                           \
     do {                                                                                                              \
         const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps((__m256)(a), (__m256)(b)),                                 \

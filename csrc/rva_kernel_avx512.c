@@ -18,6 +18,12 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 
 #define IN_REGISTER(a) __asm__("" : "+v"(a))
 #define MULTIPLY_ADD(a, b, c) ((lanes)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
+#define INTERLEAVE(a, b, low, high)                                                                                   \
+    do {                                                                                                              \
+        const __m512i at = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);                 \
+        low = (lanes)_mm512_permutex2var_ps((__m512)(a), at, (__m512)(b));                                            \
+        high = (lanes)_mm512_permutex2var_ps((__m512)(a), _mm512_or_si512(at, _mm512_set1_epi32(8)), (__m512)(b));    \
+    } while (0)
 #define FOLD(a) _mm256_add_ps(_mm512_castps512_ps256((__m512)(a)), _mm512_extractf32x8_ps((__m512)(a), 1))
 #define SUM4(a, b, c, d, y)                                                                                           \
     do {                                                                                                              \

@@ -1,8 +1,9 @@
 /* The vector kernels' common body, on the compilers' own vector types. The including file has defined, for its
  * instruction set: LANES, the type `lanes` of as many floats, MULTIPLY_ADD(a, b, c) = a * b + c, SUM4(a, b, c, d, y), which
  * writes the sum over the lanes of each to y[0..3], IN_REGISTER(a), which keeps the
- * compiler from loading a twice, WIDE1 and WIDE2, how many vectors of outputs of one and two phases the
- * registers hold at once, and is_supported(). No include guard: one inclusion is one kernel. */
+ * compiler from loading a twice, INTERLEAVE(a, b, low, high), which makes a0 b0 a1 b1 ... of a and b, WIDE1 and WIDE2, how
+ * many vectors of outputs of one and two phases the registers hold at once, and is_supported(). No include guard: one
+ * inclusion is one kernel. */
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
@@ -114,9 +115,14 @@ RVA_REALTIME static void rows(const rva_filter_bank *bank, const float *history,
     (bank->is_interpolated ? rows_between : rows_by_phase)(bank, first, index, phase, count, y);
 }
 
+/* One or two phases of many to where they belong. */
+__attribute__((noinline)) RVA_REALTIME static void scatter(const float *sums, size_t count, uint32_t up, float *y) {
+    for (size_t j = 0; j < count; j++) y[j * up] = sums[j];
+}
+
 /* `wide` vectors of cycles, of one or two phases; both are constants where it is called. */
 INLINE void tile_block(const rva_filter_bank *bank, const float *const *streams, size_t at, const float *table, int phases,
-                       int wide, float *y, size_t stride) {
+                       int wide, float *y) {
     lanes sums[2][WIDE1];
     for (int p = 0; p < phases; p++)
         for (int v = 0; v < wide; v++) sums[p][v] = (lanes){0};
@@ -133,13 +139,28 @@ INLINE void tile_block(const rva_filter_bank *bank, const float *const *streams,
             }
         }
     }
-    for (int p = 0; p < phases; p++)
-        for (int v = 0; v < wide; v++) store(y + (size_t)p * stride + at + (size_t)v * LANES, sums[p][v]);
+    y += at * bank->up;
+    if (bank->up == 1) {
+        for (int v = 0; v < wide; v++) store(y + v * LANES, sums[0][v]);
+    } else if (bank->up == 2 && phases == 2) {
+        for (int v = 0; v < wide; v++) {
+            lanes low, high;
+            INTERLEAVE(sums[0][v], sums[1][v], low, high);
+            store(y + 2 * v * LANES, low);
+            store(y + (2 * v + 1) * LANES, high);
+        }
+    } else {
+        float kept[WIDE1 * LANES];
+        for (int p = 0; p < phases; p++) {
+            for (int v = 0; v < wide; v++) store(kept + v * LANES, sums[p][v]);
+            scatter(kept, (size_t)wide * LANES, bank->up, y + p);
+        }
+    }
 }
 
 /* A block is as wide as the registers allow, and the blocks are as even as can be: narrow ones wait for their sums. */
 INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams, size_t count, const float *table,
-                        int phases, float *y, size_t stride) {
+                        int phases, float *y) {
     const size_t vectors = (count + LANES - 1) / LANES, widest = phases == 2 ? WIDE2 : WIDE1;
     const size_t blocks = (vectors + widest - 1) / widest;
     for (size_t block = 0, done = 0; block < blocks; block++) {
@@ -148,7 +169,7 @@ INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams
 #define WIDTH(n)                                                                                                      \
     case n:                                                                                                           \
         if (n <= (phases == 2 ? WIDE2 : WIDE1))                                                                       \
-            tile_block(bank, streams, at, table, phases, n <= WIDE1 ? n : WIDE1, y, stride);                        \
+            tile_block(bank, streams, at, table, phases, n <= WIDE1 ? n : WIDE1, y);                                \
         break
             WIDTH(1);
             WIDTH(2);
@@ -167,14 +188,12 @@ INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams
     }
 }
 
-RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y,
-                              size_t stride) {
+RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y) {
     const float *table = bank->table;
     const size_t pair = (size_t)2 * bank->down * bank->cycles;
     uint32_t p = 0;
-    for (; p + 2 <= bank->up; p += 2, table += pair)
-        tile_phases(bank, streams, count, table, 2, y + p * stride, stride);
-    if (p < bank->up) tile_phases(bank, streams, count, table, 1, y + p * stride, stride);
+    for (; p + 2 <= bank->up; p += 2, table += pair) tile_phases(bank, streams, count, table, 2, y + p);
+    if (p < bank->up) tile_phases(bank, streams, count, table, 1, y + p);
 }
 
 #undef INLINE

@@ -17,6 +17,12 @@
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 
 #define IN_REGISTER(a) __asm__("" : "+w"(a))
+#define INTERLEAVE(a, b, low, high)                                                                                   \
+    do {                                                                                                              \
+        const float32x4x2_t zipped = vzipq_f32((float32x4_t)(a), (float32x4_t)(b));                                   \
+        low = (lanes)zipped.val[0];                                                                                   \
+        high = (lanes)zipped.val[1];                                                                                  \
+    } while (0)
 #if defined(__aarch64__)
 #define WIDE1 10
 #define WIDE2 10

@@ -42,16 +42,24 @@ RVA_REALTIME static void rows(const rva_filter_bank *bank, const float *history,
     }
 }
 
-RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y,
-                              size_t stride) {
-    const float *next = bank->table;
-    for (uint32_t p = 0; p < bank->up; p++)
-        for (size_t j = 0; j < count; j++) y[p * stride + j] = 0.0f;
-    for (uint32_t p = 0; p < bank->up; p += 2)
-        for (uint32_t r = 0; r < bank->down; r++)
-            for (uint32_t q = 0; q < bank->cycles; q++)
-                for (uint32_t each = p; each < p + 2 && each < bank->up; each++, next++)
-                    for (size_t j = 0; j < count; j++) y[each * stride + j] += *next * streams[r][j + q];
+/* `phases` of up to LANES cycles from `at` on. */
+RVA_REALTIME static void tile_lanes(const rva_filter_bank *bank, const float *const *streams, size_t at, const float *next,
+                                    uint32_t phases, float *y) {
+    float sums[2][LANES] = {{0}};
+    for (uint32_t r = 0; r < bank->down; r++)
+        for (uint32_t q = 0; q < bank->cycles; q++)
+            for (uint32_t p = 0; p < phases; p++, next++)
+                for (size_t i = 0; i < LANES; i++) sums[p][i] += *next * streams[r][at + i + q];
+    for (uint32_t p = 0; p < phases; p++)
+        for (size_t i = 0; i < LANES; i++) y[(at + i) * bank->up + p] = sums[p][i];
+}
+
+RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y) {
+    for (uint32_t p = 0; p < bank->up; p += 2) {
+        const float *table = bank->table + (size_t)p * bank->down * bank->cycles;
+        for (size_t at = 0; at < count; at += LANES)
+            tile_lanes(bank, streams, at, table, p + 2 <= bank->up ? 2 : 1, y + p);
+    }
 }
 
 const rva_kernel rva_kernel_portable = {

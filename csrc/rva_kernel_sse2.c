@@ -18,6 +18,11 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 
 #define IN_REGISTER(a) __asm__("" : "+x"(a))
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+#define INTERLEAVE(a, b, low, high)                                                                                   \
+    do {                                                                                                              \
+        low = (lanes)_mm_unpacklo_ps((__m128)(a), (__m128)(b));                                                       \
+        high = (lanes)_mm_unpackhi_ps((__m128)(a), (__m128)(b));                                                      \
+    } while (0)
 #define SUM4(a, b, c, d, y)                                                                                           \
     do {                                                                                                              \
         __m128 row0 = (__m128)(a), row1 = (__m128)(b), row2 = (__m128)(c), row3 = (__m128)(d);                        \

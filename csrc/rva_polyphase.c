@@ -13,6 +13,8 @@
 /* Kernels read and write up to this many floats beyond what counts. */
 #define SLACK (2 * RVA_KERNEL_LANES_MAX)
 
+_Static_assert(RVA_FILTER_CYCLE_MAX <= RVA_POLYPHASE_BEFORE, "a cycle that was begun is written from its beginning");
+
 static size_t whole_lines(size_t floats) { return rva_rt_whole_lines(floats * sizeof(float)) / sizeof(float); }
 
 int rva_polyphase_open(rva_polyphase *polyphase, const rva_filter_bank *bank, const rva_kernel *kernel, size_t room) {
@@ -24,8 +26,7 @@ int rva_polyphase_open(rva_polyphase *polyphase, const rva_filter_bank *bank, co
         /* a stream holds what all cycles look back at, the cycles of a push and one that was not finished before it */
         const size_t cycles = room / bank->down + 2;
         length = whole_lines(bank->cycles + cycles + SLACK);
-        polyphase->stride = whole_lines(cycles + SLACK);
-        floats = length * bank->down + polyphase->stride * bank->up;
+        floats = length * bank->down;
     } else {
         floats = whole_lines(bank->taps + bank->down_index + 2 + room + SLACK);
     }
@@ -34,7 +35,6 @@ int rva_polyphase_open(rva_polyphase *polyphase, const rva_filter_bank *bank, co
     memset(polyphase->memory, 0, floats * sizeof(float));
     polyphase->history = polyphase->memory;
     for (uint32_t r = 0; bank->is_tiled && r < bank->down; r++) polyphase->streams[r] = polyphase->memory + r * length;
-    polyphase->planes = polyphase->memory + length * bank->down;
     return RVA_OK;
 }
 
@@ -90,13 +90,6 @@ RVA_REALTIME static size_t tiles_ready(const rva_polyphase *polyphase) {
     return ready;
 }
 
-/* Phase by phase to one by one; with a constant `up` the compiler finds the shuffles. */
-static inline __attribute__((always_inline)) void weave(const float *planes, size_t stride, uint32_t up, size_t cycles,
-                                                        float *y) {
-    for (size_t j = 0; j < cycles; j++)
-        for (uint32_t p = 0; p < up; p++) y[j * up + p] = planes[p * stride + j];
-}
-
 RVA_REALTIME static size_t run_tiles(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
                                      size_t most) {
     const rva_filter_bank *bank = polyphase->bank;
@@ -107,19 +100,10 @@ RVA_REALTIME static size_t run_tiles(rva_polyphase *polyphase, const float *samp
     if (ready - polyphase->phase > most) ready = polyphase->phase + (uint32_t)most;
     const float *streams[RVA_FILTER_CYCLE_MAX];
     for (uint32_t r = 0; r < bank->down; r++) streams[r] = polyphase->streams[r];
-    polyphase->kernel->tile(bank, streams, (ready + up - 1) / up, polyphase->planes, polyphase->stride);
+    /* The first cycle may have been given out in part, the last may not be finished: both are made once more, and alike. */
+    polyphase->kernel->tile(bank, streams, (ready + up - 1) / up, y - polyphase->phase);
 
-    /* The first cycle may have been given out in part, the last may not be finished: it will be made once more. */
-    const float *planes = polyphase->planes;
-    const size_t stride = polyphase->stride, made = ready - polyphase->phase;
-    uint32_t at = polyphase->phase;
-    for (; at < ready && at % up; at++) *y++ = planes[at % up * stride + at / up];
-    const uint32_t whole = (ready - at) / up, cycle = at / up;
-    if (up == 1) memcpy(y, planes + cycle, whole * sizeof *y);
-    else if (up == 2) weave(planes + cycle, stride, 2, whole, y);
-    else weave(planes + cycle, stride, up, whole, y);
-    for (y += whole * up, at += whole * up; at < ready; at++) *y++ = planes[at % up * stride + at / up];
-
+    const size_t made = ready - polyphase->phase;
     const size_t done = ready / up, kept = DIVIDE(polyphase->held + bank->down - 1, bank->down) - done;
     polyphase->phase = ready % up;
     polyphase->held -= done * bank->down;

@@ -5,6 +5,10 @@
 #include "rva_filter.h"
 #include "rva_kernel.h"
 
+/* Where outputs are written, so many floats before them and behind them are written too. */
+#define RVA_POLYPHASE_BEFORE 16
+#define RVA_POLYPHASE_BEHIND (RVA_FILTER_CYCLE_MAX * RVA_KERNEL_LANES_MAX)
+
 typedef struct {
     const rva_filter_bank *bank;
     const rva_kernel *kernel;
@@ -17,8 +21,6 @@ typedef struct {
     uint32_t phase; /* of the next output; in the tiled form too */
     /* tiled: sample i of the history is streams[i % down][i / down] */
     float *streams[RVA_FILTER_CYCLE_MAX];
-    float *planes; /* outputs of each phase */
-    size_t stride; /* of a plane */
 } rva_polyphase;
 
 /* RVA_OK or RVA_ERROR_MEMORY. `bank` and `kernel` must outlive it. Not real-time safe. */
@@ -29,7 +31,7 @@ void rva_polyphase_close(rva_polyphase *polyphase);
  * `early_out` outputs shall; that must be a whole number of cycles (a multiple of `up`) in the tiled form. */
 RVA_REALTIME void rva_polyphase_rewind(rva_polyphase *polyphase, uint32_t early_in, uint32_t early_out);
 
-/* Takes samples and writes all outputs that they make available, but no more than `most`; returns how many. What is
+/* Takes samples, all of them before it writes, and writes all outputs that they make available, but no more than `most`; returns how many. What is
  * beyond `most` is lost: it is for the end of a sound. */
 RVA_REALTIME size_t rva_polyphase_run(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
                                       size_t most);

@@ -17,8 +17,6 @@
 #define HALF_ROOM (RVA_RESAMPLE_CHUNK / 2 + 4 * RVA_FILTER_SIDE_MAX + SLACK)
 /* More than the samples from before time zero that half bands and a first bank make. */
 #define EARLY_MAX 64
-/* What a half band or a first bank makes of a chunk; the latter, of a rate not far above 16 kHz, half as much again. */
-#define BETWEEN_MAX (RVA_RESAMPLE_CHUNK * 3 / 2 + EARLY_MAX)
 /* How many outputs before time zero the wide prototype, 0.9 ms long, can make of sound at 24 kHz; and some. */
 #define FIRST_BANK_EARLY 12
 
@@ -34,8 +32,8 @@ struct rva_resampler {
     const rva_kernel *kernel;
     int64_t fed, made; /* input samples taken, outputs given, since the beginning */
     rva_polyphase banks[RVA_FILTER_BANKS_MAX];
-    /* input, and output of all stages but the last: each takes all of its input before it writes */
-    _Alignas(RVA_CACHE_LINE) float between[BETWEEN_MAX + SLACK];
+    /* input and output of all stages, from RVA_POLYPHASE_BEFORE on: each takes all of its input before it writes */
+    _Alignas(RVA_CACHE_LINE) float samples[RVA_POLYPHASE_BEFORE + RVA_RESAMPLE_OUTPUTS + RVA_POLYPHASE_BEHIND];
     rva_splitter splitters[]; /* one for each half band */
 };
 
@@ -132,35 +130,37 @@ RVA_REALTIME static size_t halve(const rva_kernel *kernel, const rva_filter_half
     return ready;
 }
 
-RVA_REALTIME static size_t run(rva_resampler *r, const float *samples, size_t count, float *output, size_t most) {
-    for (uint32_t s = 0; s < r->filter.half_count; s++) {
-        count = halve(r->kernel, &r->filter.halves[s], &r->splitters[s], samples, count, r->between);
-        samples = r->between;
-    }
-    if (r->filter.bank_count == 2) {
-        count = rva_polyphase_run(&r->banks[0], samples, count, r->between, SIZE_MAX);
-        samples = r->between;
-    }
-    const size_t made = rva_polyphase_run(&r->banks[r->filter.bank_count - 1], samples, count, output, most);
-    r->made += (int64_t)made;
-    return made;
+RVA_REALTIME float *rva_resample_input(rva_resampler *r) { return r->samples + RVA_POLYPHASE_BEFORE; }
+
+/* Writes up to `most` outputs to where the input would be. */
+RVA_REALTIME static size_t run(rva_resampler *r, const float *samples, size_t count, size_t most) {
+    float *const to = rva_resample_input(r);
+    for (uint32_t s = 0; s < r->filter.half_count; s++, samples = to)
+        count = halve(r->kernel, &r->filter.halves[s], &r->splitters[s], samples, count, to);
+    for (uint32_t b = 0; b < r->filter.bank_count; b++, samples = to)
+        count = rva_polyphase_run(&r->banks[b], samples, count, to, b + 1 < r->filter.bank_count ? SIZE_MAX : most);
+    r->made += (int64_t)count;
+    return count;
 }
 
-RVA_REALTIME float *rva_resample_input(rva_resampler *r) { return r->between; }
-
-RVA_REALTIME size_t rva_resample_run(rva_resampler *r, const float *mono, size_t samples, float *output) {
+RVA_REALTIME size_t rva_resample_run(rva_resampler *r, const float *mono, size_t samples, float **outputs) {
     r->fed += (int64_t)samples;
-    if (r->filter.bank_count) return run(r, mono, samples, output, SIZE_MAX);
-    memcpy(output, mono, samples * sizeof *output);
+    *outputs = rva_resample_input(r);
+    if (r->filter.bank_count) return run(r, mono, samples, SIZE_MAX);
+    if (mono != *outputs) memcpy(*outputs, mono, samples * sizeof *mono);
     r->made += (int64_t)samples;
     return samples;
 }
 
-RVA_REALTIME size_t rva_resample_end(rva_resampler *r, float *output) {
+RVA_REALTIME size_t rva_resample_end(rva_resampler *r, float *outputs) {
     static const float silence[RVA_RESAMPLE_CHUNK];
     const int64_t up = r->filter.ratio_up, down = r->filter.ratio_down, total = (r->fed * up + down - 1) / down;
     size_t made = 0;
-    while (r->made < total) made += run(r, silence, RVA_RESAMPLE_CHUNK, output + made, (size_t)(total - r->made));
+    while (r->made < total) {
+        const size_t count = run(r, silence, RVA_RESAMPLE_CHUNK, (size_t)(total - r->made));
+        memcpy(outputs + made, rva_resample_input(r), count * sizeof *outputs);
+        made += count;
+    }
     rewind_state(r);
     return made;
 }

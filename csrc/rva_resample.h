@@ -11,7 +11,7 @@
 /* Most input samples of one run. As little as 10 ms at 48 kHz needs: a callback finds its caches and its TLB cold, and
  * pays for every page that the buffers are spread over. */
 #define RVA_RESAMPLE_CHUNK 512
-#define RVA_RESAMPLE_OUTPUTS (2 * RVA_RESAMPLE_CHUNK + 512) /* most outputs of a run and of an end */
+#define RVA_RESAMPLE_OUTPUTS (2 * RVA_RESAMPLE_CHUNK + 512) /* most outputs of a run, of any stage, and of an end */
 
 typedef struct rva_resampler rva_resampler;
 
@@ -22,12 +22,13 @@ void rva_resample_close(rva_resampler *resampler);
 /* Room for RVA_RESAMPLE_CHUNK samples, to be filled and given to the next run: memory that is touched anyway. */
 RVA_REALTIME float *rva_resample_input(rva_resampler *resampler);
 
-/* Takes up to RVA_RESAMPLE_CHUNK input samples, writes all outputs that they allow and returns how many. */
-RVA_REALTIME size_t rva_resample_run(rva_resampler *resampler, const float *mono, size_t samples, float *output);
+/* Takes up to RVA_RESAMPLE_CHUNK input samples and returns how many outputs they allow; *outputs says where these are, in the
+ * resampler's own memory until the next call. */
+RVA_REALTIME size_t rva_resample_run(rva_resampler *resampler, const float *mono, size_t samples, float **outputs);
 
 /* The end of the input: writes what is left, so that the total is input x 16,000 / rate, rounded up, and returns how
  * many; all state is back at its beginning. */
-RVA_REALTIME size_t rva_resample_end(rva_resampler *resampler, float *output);
+RVA_REALTIME size_t rva_resample_end(rva_resampler *resampler, float *outputs);
 
 /* Input samples between the newest that was taken and the one at the time of the next output. May be negative at high
  * ratios. */

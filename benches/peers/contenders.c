@@ -11,7 +11,6 @@
 typedef struct {
     rva_converter converter;
     rva_resampler *resampler;
-    float resampled[RVA_RESAMPLE_OUTPUTS];
 } own_state;
 
 static void own_close(void *opaque) {
@@ -36,8 +35,9 @@ static size_t own_process(void *opaque, const void *block, size_t samples, int16
         const size_t step = samples < RVA_RESAMPLE_CHUNK ? samples : RVA_RESAMPLE_CHUNK;
         float *mono = rva_resample_input(state->resampler);
         rva_convert_run(&state->converter, at, step, mono);
-        const size_t count = rva_resample_run(state->resampler, mono, step, state->resampled);
-        rva_quantize_run(state->resampled, count, out + made);
+        float *outputs;
+        const size_t count = rva_resample_run(state->resampler, mono, step, &outputs);
+        rva_quantize_run(outputs, count, out + made);
         made += count;
         at += step * state->converter.stride_bytes;
         samples -= step;

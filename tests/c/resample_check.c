@@ -56,9 +56,10 @@ static size_t convert(uint32_t rate_hz, uint32_t profile, uint32_t phase, uint32
         float *block = malloc(step * sizeof *block);
         if (!block) exit(1);
         memcpy(block, input + at, step * sizeof *block);
-        const size_t count = rva_resample_run(resampler, block, step, made);
+        float *outputs;
+        const size_t count = rva_resample_run(resampler, block, step, &outputs);
         free(block);
-        memcpy(to + total, made, count * sizeof *to);
+        memcpy(to + total, outputs, count * sizeof *to);
         total += count;
         at += step;
     }
