@@ -140,51 +140,49 @@ INLINE void tile_block(const rva_filter_bank *bank, const float *const *streams,
         }
     }
     y += at * bank->up;
-    if (bank->up == 1) {
-        for (int v = 0; v < wide; v++) store(y + v * LANES, sums[0][v]);
-    } else if (bank->up == 2 && phases == 2) {
+    if (__builtin_expect(phases == 2 && bank->up == 2, 1)) { /* from 24 kHz */
+#pragma GCC unroll 16
         for (int v = 0; v < wide; v++) {
             lanes low, high;
             INTERLEAVE(sums[0][v], sums[1][v], low, high);
             store(y + 2 * v * LANES, low);
             store(y + (2 * v + 1) * LANES, high);
         }
-    } else {
-        float kept[WIDE1 * LANES];
-        for (int p = 0; p < phases; p++) {
-            for (int v = 0; v < wide; v++) store(kept + v * LANES, sums[p][v]);
-            scatter(kept, (size_t)wide * LANES, bank->up, y + p);
-        }
+        return;
     }
+    float kept[2][WIDE1 * LANES];
+    for (int p = 0; p < phases; p++)
+        for (int v = 0; v < wide; v++) store(kept[p] + v * LANES, sums[p][v]);
+    for (int p = 0; p < phases; p++) scatter(kept[p], (size_t)wide * LANES, bank->up, y + p);
 }
 
-/* A block is as wide as the registers allow, and the blocks are as even as can be: narrow ones wait for their sums. */
+/* A block is as wide as the registers allow, and all are as wide as each other, so that one piece of code is fetched: the
+ * last overlaps the one before. */
 INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams, size_t count, const float *table,
                         int phases, float *y) {
     const size_t vectors = (count + LANES - 1) / LANES, widest = phases == 2 ? WIDE2 : WIDE1;
-    const size_t blocks = (vectors + widest - 1) / widest;
-    for (size_t block = 0, done = 0; block < blocks; block++) {
-        const size_t wide = (vectors - done + blocks - block - 1) / (blocks - block), at = done * LANES;
-        switch (wide) {
+    const size_t blocks = (vectors + widest - 1) / widest, wide = (vectors + blocks - 1) / blocks;
+    switch (wide) {
 #define WIDTH(n)                                                                                                      \
     case n:                                                                                                           \
-        if (n <= (phases == 2 ? WIDE2 : WIDE1))                                                                       \
-            tile_block(bank, streams, at, table, phases, n <= WIDE1 ? n : WIDE1, y);                                \
+        if (n > (phases == 2 ? WIDE2 : WIDE1)) break;                                                                 \
+        for (size_t block = 0; block < blocks; block++) {                                                             \
+            const size_t first = block * n + n <= vectors ? block * n : vectors - n;                                  \
+            tile_block(bank, streams, first * LANES, table, phases, n <= WIDE1 ? n : WIDE1, y);                       \
+        }                                                                                                             \
         break
-            WIDTH(1);
-            WIDTH(2);
-            WIDTH(3);
-            WIDTH(4);
-            WIDTH(5);
-            WIDTH(6);
-            WIDTH(7);
-            WIDTH(8);
-            WIDTH(9);
-            WIDTH(10);
+        WIDTH(1);
+        WIDTH(2);
+        WIDTH(3);
+        WIDTH(4);
+        WIDTH(5);
+        WIDTH(6);
+        WIDTH(7);
+        WIDTH(8);
+        WIDTH(9);
+        WIDTH(10);
 #undef WIDTH
-        default: break;
-        }
-        done += wide;
+    default: break;
     }
 }
 

@@ -45,14 +45,14 @@ static size_t own_process(void *opaque, const void *block, size_t samples, int16
     return made;
 }
 
-#define OWN(identifier, text, profile, phase)                                                                         \
+#define OWN(identifier, text, profile, phase, cold)                                                                   \
     static void *identifier##_open(unsigned rate_hz, int input) { return own_open(rate_hz, input, profile, phase); }  \
-    static const contender identifier = {text, 3, 0, identifier##_open, own_process, own_close}
+    static const contender identifier = {text, 3, 0, cold, identifier##_open, own_process, own_close}
 
-OWN(own_balanced, "balanced", RVA_PROFILE_BALANCED, RVA_PHASE_LINEAR);
-OWN(own_low, "low_latency", RVA_PROFILE_LOW_LATENCY, RVA_PHASE_LINEAR);
-OWN(own_high, "high", RVA_PROFILE_HIGH, RVA_PHASE_LINEAR);
-OWN(own_minimum, "balanced minimum", RVA_PROFILE_BALANCED, RVA_PHASE_MINIMUM);
+OWN(own_balanced, "balanced", RVA_PROFILE_BALANCED, RVA_PHASE_LINEAR, 1);
+OWN(own_low, "low_latency", RVA_PROFILE_LOW_LATENCY, RVA_PHASE_LINEAR, 1);
+OWN(own_high, "high", RVA_PROFILE_HIGH, RVA_PHASE_LINEAR, 0);
+OWN(own_minimum, "balanced minimum", RVA_PROFILE_BALANCED, RVA_PHASE_MINIMUM, 0);
 
 #ifdef HAVE_SOXR
 #include <soxr.h>
@@ -72,8 +72,8 @@ static size_t soxr_any_process(void *state, const void *block, size_t samples, i
     return made;
 }
 static void soxr_any_close(void *state) { soxr_delete(state); }
-static const contender soxr_hq = {"soxr HQ", 3, 0, soxr_hq_open, soxr_any_process, soxr_any_close};
-static const contender soxr_vhq = {"soxr VHQ", 3, 0, soxr_vhq_open, soxr_any_process, soxr_any_close};
+static const contender soxr_hq = {"soxr HQ", 3, 0, 1, soxr_hq_open, soxr_any_process, soxr_any_close};
+static const contender soxr_vhq = {"soxr VHQ", 3, 0, 0, soxr_vhq_open, soxr_any_process, soxr_any_close};
 #endif
 
 #ifdef HAVE_SPEEX
@@ -111,9 +111,9 @@ static void speex_close(void *opaque) {
     speex_resampler_destroy(state->resampler);
     free(state);
 }
-static const contender speex_5 = {"speexdsp q5", 3, 0, speex_5_open, speex_process, speex_close};
-static const contender speex_7 = {"speexdsp q7", 3, 0, speex_7_open, speex_process, speex_close};
-static const contender speex_10 = {"speexdsp q10", 3, 1, speex_10_open, speex_process, speex_close};
+static const contender speex_5 = {"speexdsp q5", 3, 0, 0, speex_5_open, speex_process, speex_close};
+static const contender speex_7 = {"speexdsp q7", 3, 0, 0, speex_7_open, speex_process, speex_close};
+static const contender speex_10 = {"speexdsp q10", 3, 1, 0, speex_10_open, speex_process, speex_close};
 #endif
 
 #ifdef HAVE_SAMPLERATE
@@ -146,7 +146,7 @@ static void src_close(void *opaque) {
     src_delete(state->resampler);
     free(state);
 }
-static const contender samplerate_medium = {"libsamplerate MEDIUM", 2, 1, src_open, src_run, src_close};
+static const contender samplerate_medium = {"libsamplerate MEDIUM", 2, 1, 0, src_open, src_run, src_close};
 #endif
 
 #ifdef HAVE_SWRESAMPLE
@@ -175,7 +175,7 @@ static void swr_any_close(void *state) {
     SwrContext *context = state;
     swr_free(&context);
 }
-static const contender swresample_64 = {"libswresample 64", 3, 0, swr_any_open, swr_any_process, swr_any_close};
+static const contender swresample_64 = {"libswresample 64", 3, 0, 0, swr_any_open, swr_any_process, swr_any_close};
 #endif
 
 const contender *const contenders[] = {

@@ -13,6 +13,7 @@ typedef struct {
     const char *name;
     int takes; /* bit 0: int16, bit 1: float32 */
     int is_slow; /* left out of what takes many calls */
+    int is_called_cold;
     void *(*open)(unsigned rate_hz, int input);
     /* Converts `samples` of the input format to int16 (saturated) and returns how many outputs there were. */
     size_t (*process)(void *state, const void *block, size_t samples, int16_t *out);

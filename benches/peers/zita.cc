@@ -32,4 +32,4 @@ static size_t zita_process(void *opaque, const void *block, size_t samples, int1
 
 static void zita_close(void *state) { delete static_cast<zita_state *>(state); }
 
-extern const contender zita_48 = {"zita 48", 2, 0, zita_open, zita_process, zita_close};
+extern const contender zita_48 = {"zita 48", 2, 0, 0, zita_open, zita_process, zita_close};
