@@ -122,6 +122,8 @@ FLOORS = {
         "48 kHz int16, cold caches, soxr HQ: mean call",
         "48 kHz int16, cold caches: a call that only copies the block",
         "48 kHz int16, cold caches: mean over soxr HQ's, were our code free",
+        "48 kHz int16, multiplied as int16: one call over balanced's",
+        "48 kHz int16, multiplied as int16, cold caches: mean call over balanced's",
         "ring between two threads, per block: over the bare hand-off's time",
         "ring between two threads, per block: the most that any ring could be over PortAudio's",
         "ring between two threads, per block: the most that any ring could be over JACK's",

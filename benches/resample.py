@@ -55,7 +55,7 @@ def build_driver(folder: Path, report: Report) -> Path:
             report.lacks(f"the resampler of {package}", f"it is not installed: sudo apt-get install {package}")
     flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-D_GNU_SOURCE"]
     objects = []
-    for unit in [*CORE, PEERS / "contenders.c", PEERS / "resample_driver.c"]:
+    for unit in [*CORE, PEERS / "contenders.c", PEERS / "int16_path.c", PEERS / "resample_driver.c"]:
         objects.append(str(folder / f"{unit.stem}.o"))
         subprocess.run(["cc", "-std=gnu11", *flags, *defines, "-c", str(unit), "-o", objects[-1]], check=True)
     if "-DHAVE_ZITA" in defines:
@@ -130,6 +130,13 @@ def speed(report: Report, program: Path, quick: bool) -> None:
     value = ratio(s48, "cold_p95_ns", "balanced", "soxr HQ")
     report.at_most("48 kHz int16, cold caches: p95 over soxr HQ's", value, "x", 0.45)
     cold_call(report, s48)
+    value = ratio(s48, "call_ns", "int16 multiplications", "balanced")
+    report.at_most("48 kHz int16, multiplied as int16: one call over balanced's", value, "x")
+    ratios = paired(s48, "cold_means_ns", "int16 multiplications", "balanced")
+    value = median(ratios) if ratios else None
+    report.at_most(
+        "48 kHz int16, multiplied as int16, cold caches: mean call over balanced's", value, "x", None, ratios
+    )
     for profile, goal_ms in (("balanced", 3.9), ("low_latency", 2.2)):
         report.at_most(f"48 kHz, {profile}: longest lag", f48[profile]["lag_s"] * 1e3, "ms", goal_ms)
     report.at_most("48 kHz, soxr HQ: longest lag", f48.get("soxr HQ", {}).get("lag_s", math.nan) * 1e3, "ms")

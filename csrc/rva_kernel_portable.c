@@ -42,23 +42,32 @@ RVA_REALTIME static void rows(const rva_filter_bank *bank, const float *history,
     }
 }
 
-/* `phases` of up to LANES cycles from `at` on. */
-RVA_REALTIME static void tile_lanes(const rva_filter_bank *bank, const float *const *streams, size_t at, const float *next,
-                                    uint32_t phases, float *y) {
-    float sums[2][LANES] = {{0}};
-    for (uint32_t r = 0; r < bank->down; r++)
-        for (uint32_t q = 0; q < bank->cycles; q++)
-            for (uint32_t p = 0; p < phases; p++, next++)
-                for (size_t i = 0; i < LANES; i++) sums[p][i] += *next * streams[r][at + i + q];
-    for (uint32_t p = 0; p < phases; p++)
-        for (size_t i = 0; i < LANES; i++) y[(at + i) * bank->up + p] = sums[p][i];
+/* `phases` of LANES cycles from `at` on; a constant where it is called. */
+static inline __attribute__((always_inline)) void tile_lanes(const rva_filter_bank *bank, const float *const *streams,
+                                                             size_t at, const float *next, int phases, float *y) {
+    float first[LANES] = {0}, second[LANES] = {0};
+    for (uint32_t r = 0; r < bank->down; r++) {
+        const float *samples = streams[r] + at;
+        for (uint32_t q = 0; q < bank->cycles; q++, samples++, next += phases) {
+            for (int i = 0; i < LANES; i++) {
+                first[i] += next[0] * samples[i];
+                if (phases == 2) second[i] += next[1] * samples[i];
+            }
+        }
+    }
+    for (size_t i = 0; i < LANES; i++, at++) {
+        y[at * bank->up] = first[i];
+        if (phases == 2) y[at * bank->up + 1] = second[i];
+    }
 }
 
 RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y) {
     for (uint32_t p = 0; p < bank->up; p += 2) {
         const float *table = bank->table + (size_t)p * bank->down * bank->cycles;
-        for (size_t at = 0; at < count; at += LANES)
-            tile_lanes(bank, streams, at, table, p + 2 <= bank->up ? 2 : 1, y + p);
+        for (size_t at = 0; at < count; at += LANES) {
+            if (p + 2 <= bank->up) tile_lanes(bank, streams, at, table, 2, y + p);
+            else tile_lanes(bank, streams, at, table, 1, y + p);
+        }
     }
 }
 

@@ -179,7 +179,7 @@ static const contender swresample_64 = {"libswresample 64", 3, 0, 0, swr_any_ope
 #endif
 
 const contender *const contenders[] = {
-    &own_balanced, &own_low, &own_high, &own_minimum,
+    &own_balanced, &own_low, &own_high, &own_minimum, &int16_path,
 #ifdef HAVE_SOXR
     &soxr_hq, &soxr_vhq,
 #endif

@@ -111,7 +111,7 @@ static void cold_calls(unsigned rate_hz, int input, size_t calls) {
     for (size_t c = 0; contenders[c]; c++)
         for (int s = 0; s < 2 && takes(contenders[c], input) && contenders[c]->is_called_cold; s++) {
             states[c][s] = contenders[c]->open(rate_hz, input);
-            for (size_t call = 0; call < 40; call++)
+            for (size_t call = 0; states[c][s] && call < 40; call++)
                 contenders[c]->process(states[c][s], block(call), block_samples, out);
         }
     for (size_t call = 0; call < calls; call++) {

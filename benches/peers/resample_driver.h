@@ -29,6 +29,7 @@ static inline void round_to_s16(const float *samples, size_t count, int16_t *out
     }
 }
 
+extern const contender int16_path;
 #ifdef __cplusplus
 extern "C" {
 #endif
