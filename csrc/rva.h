@@ -173,7 +173,8 @@ double rva_chain_group_delay_s(const rva_chain *chain);
 /* Any thread. Name of the kernel that the chain's resampler runs: "portable", "avx2", "neon", ... */
 const char *rva_chain_kernel(const rva_chain *chain);
 
-/* Any thread; real-time safe. CLOCK_MONOTONIC in nanoseconds: the clock of captured_ns. */
+/* Any thread; real-time safe. CLOCK_MONOTONIC in nanoseconds, the clock of captured_ns; on macOS CLOCK_UPTIME_RAW, here
+ * and wherever this manual says CLOCK_MONOTONIC: the one that Python's time.monotonic() reads. */
 int64_t rva_now_ns(void);
 
 /* Any thread. A sentence for a result code, static. */

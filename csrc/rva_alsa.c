@@ -10,6 +10,10 @@
 #include "rva_alsa.h"
 #include "rva_alsa_library.h"
 
+#ifndef ESTRPIPE /* Linux's; this unit is compiled on macOS too, where there is no libasound to give it */
+#define ESTRPIPE 86
+#endif
+
 /* Longest sleep, unless a block is longer: an unplug without an event can stay unnoticed for so long. */
 enum { SLEEP_NS = 30000000 };
 /* Between two looks at a device that does not have yet what should be there by the clock. */

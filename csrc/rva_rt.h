@@ -19,10 +19,18 @@ static inline size_t rva_rt_whole_lines(size_t bytes) {
     return (bytes + RVA_CACHE_LINE - 1) / RVA_CACHE_LINE * RVA_CACHE_LINE;
 }
 
-/* Nanoseconds of CLOCK_MONOTONIC: the vDSO answers, without a system call. */
+/* The clock of Python's time.monotonic(), which the other half of each comparison comes from. On macOS that one stands still
+ * while the machine sleeps, and CLOCK_MONOTONIC does not (clock_gettime(3) of macOS). */
+#ifdef __APPLE__
+#define RVA_CLOCK CLOCK_UPTIME_RAW
+#else
+#define RVA_CLOCK CLOCK_MONOTONIC
+#endif
+
+/* Its nanoseconds: the vDSO answers, without a system call. */
 static inline int64_t rva_clock_ns(void) {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(RVA_CLOCK, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 

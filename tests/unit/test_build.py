@@ -81,6 +81,39 @@ def test_a_compiler_without_atomics_of_eight_bytes_is_helped(tmp_path: Path, com
     assert json.loads(result.stdout) == needed
 
 
+def compile_as_on_a_mac(tmp_path: Path, *arguments: str | Path) -> None:
+    """What can be said about macOS elsewhere: without Linux's parts, and without an errno that Darwin does not have."""
+    (tmp_path / "errno.h").write_text("#include_next <errno.h>\n#undef ESTRPIPE\n")
+    (tmp_path / "time.h").write_text("#include_next <time.h>\n#define CLOCK_UPTIME_RAW 8\n")
+    system = ["-U__linux__", "-D__APPLE__", "-isystem", tmp_path, f"-I{ROOT / 'csrc'}"]
+    warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    command = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", *system, *warnings, *arguments]
+    subprocess.run(command, check=True)
+
+
+def test_every_unit_compiles_without_what_only_linux_has(tmp_path: Path) -> None:
+    units = [unit for unit in sorted((ROOT / "csrc").glob("rva_*.c")) if "_kernel_" not in unit.name]  # those ask nobody
+    compile_as_on_a_mac(tmp_path, "-fsyntax-only", *units)
+
+
+def test_on_a_mac_the_cores_clock_is_pythons(tmp_path: Path) -> None:
+    """time.monotonic() stands still there while the machine sleeps, and CLOCK_MONOTONIC does not."""
+    (tmp_path / "clock.c").write_text("""
+        #include <time.h>
+        static clockid_t asked;
+        static int answer(clockid_t clock, struct timespec *now) {
+            asked = clock;
+            *now = (struct timespec){.tv_sec = 1};
+            return 0;
+        }
+        #define clock_gettime answer
+        #include "rva_rt.h"
+        int main(void) { return rva_clock_ns() == 1000000000 && asked == CLOCK_UPTIME_RAW ? 0 : 1; }
+    """)
+    compile_as_on_a_mac(tmp_path, tmp_path / "clock.c", "-o", tmp_path / "clock")
+    subprocess.run([tmp_path / "clock"], check=True, timeout=HANG_LIMIT_S)
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel, built from what a checkout has."""
