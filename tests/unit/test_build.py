@@ -85,14 +85,14 @@ def compile_as_on_a_mac(tmp_path: Path, *arguments: str | Path) -> None:
     """What can be said about macOS elsewhere: without Linux's parts, and without an errno that Darwin does not have."""
     (tmp_path / "errno.h").write_text("#include_next <errno.h>\n#undef ESTRPIPE\n")
     (tmp_path / "time.h").write_text("#include_next <time.h>\n#define CLOCK_UPTIME_RAW 8\n")
-    system = ["-U__linux__", "-D__APPLE__", "-isystem", tmp_path, f"-I{ROOT / 'csrc'}"]
+    system = ["-U__linux__", "-D__APPLE__", "-isystem", str(tmp_path), f"-I{ROOT / 'csrc'}"]
     warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    command = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", *system, *warnings, *arguments]
-    subprocess.run(command, check=True)
+    command: list[str | Path] = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", *system, *warnings]
+    subprocess.run([*command, *arguments], check=True)
 
 
 def test_every_unit_compiles_without_what_only_linux_has(tmp_path: Path) -> None:
-    units = [unit for unit in sorted((ROOT / "csrc").glob("rva_*.c")) if "_kernel_" not in unit.name]  # those ask nobody
+    units = [unit for unit in sorted((ROOT / "csrc").glob("rva_*.c")) if "_kernel_" not in unit.name]
     compile_as_on_a_mac(tmp_path, "-fsyntax-only", *units)
 
 
