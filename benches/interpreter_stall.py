@@ -30,7 +30,7 @@ import trio
 
 from ravatar_audio.capture import Microphone
 
-from .harness import Report, percentile, running, this_module
+from .harness import Report, progress, running, this_module
 from .virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
 
 RATE_HZ, CHANNELS = 48_000, 2
@@ -190,22 +190,27 @@ def run(microphones: VirtualMicrophones, *words: str) -> dict[str, Any]:
     return answer
 
 
-def measure(report: Report, microphones: VirtualMicrophones, seconds: float) -> None:
+def measure(report: Report, microphones: VirtualMicrophones, options: argparse.Namespace) -> None:
     """Each contender under each load with each period."""
     contenders = [*OURS, *THEIRS]
     if importlib.util.find_spec("sounddevice") is None:
         contenders.remove("sounddevice_raw")
-        report.note("sounddevice is not installed (pip install sounddevice), so its callback is missing")
-    for load, period_ms, contender in itertools.product(LOADS, PERIODS_MS, contenders):
-        answer = run(microphones, contender, load, str(period_ms / 1000), str(seconds))
-        name = f"{contender}_{load}_{period_ms}ms"
-        lost = 100 * answer["lost"] / answer["made"]
-        report.at_most(f"{name}_lost_percent", lost, "% of samples", 0.0 if contender in OURS else None)
-        if lost and "why" in answer:
-            report.note(f"{name}: {answer['why']}")
-        for percent in (50, 99, 100):
-            label = "max" if percent == 100 else f"p{percent}"
-            report.at_most(f"{name}_late_{label}_ms", percentile(answer["late_s"], percent) * 1e3, "ms")
+        report.lacks("sounddevice_raw", "sounddevice is not installed: pip install sounddevice")
+    seconds: float = options.seconds or (4.0 if options.quick else 30.0)
+    cases = list(itertools.product(options.load or LOADS, options.period_ms or PERIODS_MS))
+    for number, (load, period_ms) in enumerate(cases):
+        lost_percent = {}
+        for turn, contender in enumerate(contenders):
+            progress((number + turn / len(contenders)) / len(cases), f"{contender}, {load}, {period_ms} ms")
+            answer = run(microphones, contender, load, str(period_ms / 1000), str(seconds))
+            name = f"{contender}_{load}_{period_ms}ms"
+            lost = lost_percent[contender] = 100 * answer["lost"] / answer["made"]
+            report.at_most(f"{name}_lost_percent", lost, "% of samples", 0.0 if contender in OURS else None)
+            if lost and "why" in answer:
+                report.note(f"{name}: {answer['why']}")
+            late_ms = [1e3 * late_s for late_s in answer["late_s"]]
+            report.percentiles(f"{name}_late", late_ms, "ms", plot=f"Lateness: {load}, {period_ms} ms")
+        report.comparison(f"Samples lost: {load}, {period_ms} ms", lost_percent, "% of samples", ours=OURS)
 
 
 def main() -> None:
@@ -218,9 +223,11 @@ def main() -> None:
 
     def extend(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--seconds", type=float, help="of each run (default: 30, with --quick 4); there are 20")
+        parser.add_argument("--load", choices=LOADS, action="append", help="this one only; may be repeated")
+        parser.add_argument("--period-ms", type=int, choices=PERIODS_MS, action="append", help="likewise")
 
     with running("interpreter_stall", __doc__, extend) as (report, options), virtual_microphones(usb) as microphones:
-        measure(report, microphones, options.seconds or (4.0 if options.quick else 30.0))
+        measure(report, microphones, options)
 
 
 if __name__ == "__main__":
