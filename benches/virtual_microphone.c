@@ -11,6 +11,7 @@
  *       channels_min 1             channels_max 2
  *       ppm 0                      # by how much its clock is fast
  *       step 1                     # it tells its position in whole multiples of so many samples, as many cards do
+ *       lasting 1                  # its position goes on while nobody has it open, instead of beginning anew
  *       control "/path/control"    # see below
  *       exclusive 1                # a second open is refused
  *       hint { show on  description "..." }
@@ -22,6 +23,7 @@
  *   unplug                     what a USB microphone does: an overrun first, then no such device
  *   hup                        the driver hangs up: POLLERR and POLLHUP, and the state is "disconnected"
  *   stall                      no more samples, and no error
+ *   suspend                    once: what a machine that slept finds: the device is suspended and must be prepared anew
  *   lose N                     once: nothing is heard for as long as N samples take, then an overrun is reported
  *
  * The ramp, for sample n of channel c: channel 0 is n, channel 1 is n / 32768, channel c is n (c + 1), each modulo 32768;
@@ -60,6 +62,7 @@ typedef struct {
     int64_t deaf_until_ns;   /* of lose; 0: not deaf */
     double ppm;
     long step;
+    bool is_lasting;
     const int16_t *wav;
     int64_t wav_length;
     unsigned wav_channels;
@@ -116,6 +119,7 @@ static void look_at_control(microphone *mic) {
             mic->stalled_at = position(mic);
             mic->deaf_until_ns = now_ns() + (int64_t)(1e9 * (double)number / mic->io.rate);
         }
+        if (!strcmp(word, "suspend") && mic->io.state == SND_PCM_STATE_RUNNING) mic->io.state = SND_PCM_STATE_SUSPENDED;
     }
 }
 
@@ -131,7 +135,7 @@ static int on_start(snd_pcm_ioplug_t *io) {
     microphone *mic = io->private_data;
     look_at_control(mic);
     if (is_gone(mic)) return -ENODEV;
-    if (!mic->epoch_ns) mic->epoch_ns = now_ns();
+    if (!mic->epoch_ns) mic->epoch_ns = mic->is_lasting ? 1 : now_ns();
     mic->start_at = position(mic); /* what was before is gone, as in hardware that was stopped */
     int64_t period_ns = (int64_t)(1e9 * (double)io->period_size / io->rate / (1.0 + mic->ppm * 1e-6));
     struct timespec period = {period_ns / 1000000000, period_ns % 1000000000};
@@ -224,6 +228,7 @@ static int on_poll(snd_pcm_ioplug_t *io, struct pollfd *fds, unsigned count, uns
     if (fds[0].revents & POLLIN && read(mic->timer_fd, &ticks, sizeof ticks) > 0) *events = POLLIN;
     look_at_control(mic);
     if (mic->condition == STALLED) *events = 0;
+    if (io->state == SND_PCM_STATE_SUSPENDED) *events = POLLERR;
     if (mic->condition == HUNG_UP || (mic->condition == UNPLUGGED && mic->unplug_was_overrun)) {
         io->state = SND_PCM_STATE_DISCONNECTED;
         *events = POLLERR | POLLHUP;
@@ -317,7 +322,7 @@ static int offer(microphone *mic, const char *rates, const char *formats, long c
 SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
     (void)root;
     const char *source = "ramp", *control = "", *rates = "48000", *formats = "S16_LE";
-    long channels_min = 1, channels_max = 2, exclusive = 0, ppm = 0, step = 1;
+    long channels_min = 1, channels_max = 2, exclusive = 0, ppm = 0, step = 1, lasting = 0;
     const struct {
         const char *name;
         const char **text;
@@ -326,6 +331,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
         {"source", &source, NULL},        {"control", &control, NULL},      {"rates", &rates, NULL},
         {"formats", &formats, NULL},      {"exclusive", NULL, &exclusive},  {"channels_min", NULL, &channels_min},
         {"channels_max", NULL, &channels_max}, {"ppm", NULL, &ppm},             {"step", NULL, &step},
+        {"lasting", NULL, &lasting},
     };
     snd_config_iterator_t at, next;
     snd_config_for_each(at, next, conf) {
@@ -347,6 +353,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
     microphone *mic = calloc(1, sizeof *mic);
     if (!mic) return -ENOMEM;
     mic->lock_fd = mic->timer_fd = -1;
+    mic->is_lasting = lasting != 0;
     mic->ppm = (double)ppm;
     mic->step = step;
     snprintf(mic->control, sizeof mic->control, "%s", control);

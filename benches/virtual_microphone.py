@@ -34,6 +34,7 @@ class Pcm:
     ppm: int = 0
     step: int = 1
     exclusive: bool = True
+    lasting: bool = False
     description: str = "Virtual USB microphone"
 
 
@@ -53,10 +54,9 @@ class VirtualMicrophones:
             }
             texts = " ".join(f'{name} "{value}"' for name, value in fields.items())
             numbers = f"channels_min {pcm.channels[0]} channels_max {pcm.channels[1]} ppm {pcm.ppm} step {pcm.step}"
+            numbers += f" lasting {int(pcm.lasting)} exclusive {int(pcm.exclusive)}"
             hint = f'hint {{ show on description "{pcm.description}" }}'
-            lines.append(
-                f"pcm.{pcm.name} {{ type virtual_microphone {texts} {numbers} exclusive {int(pcm.exclusive)} {hint} }}"
-            )
+            lines.append(f"pcm.{pcm.name} {{ type virtual_microphone {texts} {numbers} {hint} }}")
         # PortAudio 19.6 aborts the process when no listed device is called "default".
         lines.append(f'pcm.!default "{pcms[0].name}"')
         (folder / "asound.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")

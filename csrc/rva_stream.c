@@ -1,4 +1,6 @@
 /* rva_stream - a device stream's counters and block timing, shared by the backends (rva_stream.h). */
+#include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "rva_stream.h"
@@ -7,6 +9,15 @@
 #define COUNT(field, amount)                                                                                          \
     atomic_store_explicit(&(field), atomic_load_explicit(&(field), memory_order_relaxed) + (amount), memory_order_relaxed)
 #define READ(field) atomic_load_explicit(&(field), memory_order_relaxed)
+
+/* So old may a block's newest sample be; and so old without having to come after what came before. In s. */
+#define AGE_MAX_S 60.0
+#define AGE_ANYWAY_S 2.0
+/* A pause in the blocks and in the capture times that is longer is a loss, where the sound after it is fresh. */
+#define PAUSE_S 0.1
+#define FRESH_S 0.05
+/* Of a block's capture time such a part is believed against the times of those before. */
+#define STEADINESS 16
 
 enum { FINEST_BITS = 8, STEP_BITS = 4 };
 
@@ -36,19 +47,34 @@ void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int
 
 RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
                                    bool has_overrun) {
-    bool is_believable = age_s > -0.05 && age_s < 2.0;
-    if (!is_believable) COUNT(stream->untimed_blocks, 1);
+    int64_t previous_ns = READ(stream->captured_ns), last_block_ns = READ(stream->last_block_ns);
+    bool is_believable = age_s > -0.05 && age_s < AGE_MAX_S;
     int64_t end_ns = arrived_ns - (is_believable && age_s > 0 ? (int64_t)(age_s * 1e9) : 0);
-    if (has_overrun || stream->resumes) {
+    /* Sound that has waited for longer, in a server that was stopped, comes after what came before all the same. */
+    if (is_believable && age_s >= AGE_ANYWAY_S && end_ns < previous_ns) {
+        is_believable = false;
+        end_ns = arrived_ns;
+    }
+    if (!is_believable) COUNT(stream->untimed_blocks, 1);
+    /* The time between the sample before and this block's first is what was lost, to within the clock's jitter. */
+    double begin_ns = (double)end_ns - (double)samples * 1e9 / stream->rate_hz;
+    if (stream->resumes) begin_ns = fmax(begin_ns, (double)stream->opened_ns); /* PipeWire's first times are too early */
+    double gap_s = previous_ns ? (begin_ns - (double)previous_ns) * 1e-9 : 0;
+    /* A sound server's source that was suspended sends nothing, and nobody says so. Sound that is not fresh has waited
+     * for us; and PipeWire's times are wrong until they have settled after that. */
+    bool has_paused = gap_s > PAUSE_S && arrived_ns - last_block_ns > (int64_t)(PAUSE_S * 1e9) &&
+                      arrived_ns - end_ns < (int64_t)(FRESH_S * 1e9);
+    bool is_gap = has_overrun || stream->resumes || has_paused;
+    if (is_gap) {
         stream->resumes = false;
-        /* The time between the sample before and this block's first is what was lost, to within the clock's jitter. */
-        double begin_ns = (double)end_ns - (double)samples * 1e9 / stream->rate_hz;
-        int64_t previous_ns = READ(stream->captured_ns);
-        double gap_s = previous_ns ? (begin_ns - (double)previous_ns) * 1e-9 : 0;
         COUNT(stream->overruns, 1);
         rva_chain_note_loss(stream->chain, gap_s > 0 ? (uint64_t)(gap_s * stream->rate_hz + 0.5) : 0);
     }
-    atomic_store_explicit(&stream->captured_ns, end_ns, memory_order_relaxed);
+    /* Where nothing was lost, time has gone on by the block's length. A server's last times before its source dies are
+     * off by some 30 ms, and are not to decide how long the gap is. */
+    int64_t expected_ns = previous_ns + (int64_t)((double)samples * 1e9 / stream->rate_hz), error_ns = end_ns - expected_ns;
+    bool is_steady = previous_ns && !is_gap && llabs(error_ns) < (int64_t)(PAUSE_S * 1e9);
+    atomic_store_explicit(&stream->captured_ns, is_steady ? expected_ns + error_ns / STEADINESS : end_ns, memory_order_relaxed);
     rva_chain_push(stream->chain, block, samples, end_ns);
     COUNT(stream->blocks, 1);
     atomic_store_explicit(&stream->last_block_ns, arrived_ns, memory_order_relaxed);

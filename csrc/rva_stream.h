@@ -21,7 +21,7 @@
 /* Counters since the stream was opened; read without a lock. */
 typedef struct {
     uint64_t blocks;               /* that the device delivered */
-    uint64_t overruns;             /* times that the device said it had lost sound */
+    uint64_t overruns;             /* times that the device lost sound, or paused */
     uint64_t untimed_blocks;       /* blocks whose capture time was not believable and was taken as "now" */
     int64_t longest_block_ns;      /* most time that the audio thread spent on one block */
     int64_t opened_ns;             /* CLOCK_MONOTONIC */
@@ -60,8 +60,10 @@ typedef struct {
 void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd, int64_t resume_ns);
 
 /* Audio thread; real-time safe. Pushes a block of `samples` per channel that arrived at `arrived_ns`; its last sample is
- * `age_s` old by the device's clock (anything outside -0.05 to 2 s is not believed, and 0 is taken). `has_overrun`: the
- * device lost sound before it; how much is told from the capture times. */
+ * `age_s` old by the device's clock (not believed, and 0 taken, below -0.05 s, from 60 s on, and from 2 s on where that
+ * puts it before the block before). `has_overrun`: the device lost sound before it; how much is told from the capture times.
+ * So it is, without being told, when for over 0.1 s nothing came, by the capture
+ * times either, and what comes then is fresh. */
 RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
                                    bool has_overrun);
 

@@ -1,12 +1,15 @@
 """Opens a microphone that misbehaves and tells what the program was told. Its argument is JSON.
 
-"microphone": Microphone's arguments; "control": a control file; "steps": words for it, one after each frame; "limit_s".
+"microphone": Microphone's arguments; "control": a control file; "steps": words for it, one after each frame; "limit_s";
+"as_nobody": whether this process gives up root's rights first.
 """
 
 import contextlib
+import grp  # noqa: F401 - needed as nobody, who may not be allowed to read it
 import json
 import os
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,10 +26,24 @@ def told(error: RavatarError) -> dict[str, Any]:
     return {"error": error.code, "message": error.message, "advice": error.advice, "details": repr(error.details)}
 
 
+def become_nobody() -> None:
+    """Give up root's rights, where this process has them, and keep what ALSA reads."""
+    configuration = Path(os.environ["ALSA_CONFIG_PATH"]).read_bytes()
+    descriptor, os.environ["ALSA_CONFIG_PATH"] = tempfile.mkstemp()
+    os.write(descriptor, configuration)
+    os.fchmod(descriptor, 0o644)
+    os.close(descriptor)
+    if os.getuid() == 0:
+        os.setgid(65_534)
+        os.setuid(65_534)
+
+
 async def main(request: dict[str, Any]) -> None:
     answer: dict[str, Any] = {"frames": 0, "events": []}
     control = Path(request["control"])
     steps = list(request["steps"])
+    if request.get("as_nobody"):
+        become_nobody()
     begun_s = time.monotonic()
     microphone = Microphone(**request["microphone"])
     events = microphone.events()

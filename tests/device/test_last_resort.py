@@ -12,6 +12,7 @@ from tests.device.microphones import MakeMicrophones
 pytestmark = pytest.mark.device
 
 
+@pytest.mark.fault("hung up", "portaudio")
 def test_a_program_whose_sound_library_hangs_ends_loudly(usb_microphone: MakeMicrophones) -> None:
     """PortAudio's thread waits for ever on a device that has hung up: closing its stream does not return."""
     microphones = usb_microphone()

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.device.microphones import MakeMicrophones, Pcm
-from tests.device.test_pulse import Watched
+from tests.device.watched import Watched
 
 pytestmark = pytest.mark.device
 
@@ -21,6 +21,4 @@ def test_a_stand_in_of_another_kind_takes_over_and_hands_back(usb_microphone: Ma
         assert "desk" in watched.until("event", "reopened")["message"]
         watched.until("frames")
         last = watched.finish()
-    captured, delivered, dropped, pending = last["counts"]
-    assert captured == delivered + dropped + pending
     assert last["lost"] > 1_000

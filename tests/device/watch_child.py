@@ -1,59 +1,145 @@
-"""Takes a microphone's frames and tells what happens, a JSON line each, until standard input ends.
+"""Streams a microphone to an emulator and tells what happens, a JSON line each, until standard input ends.
 
-Its argument is JSON, Microphone's arguments. Lines: {"frames": n} for each fourth frame, {"event": kind, ...} for
-events, {"error": code, ...}, and at the end {"counts": [captured, delivered, ring dropped, pending], "lost": ...}.
+Its argument is JSON: Microphone's arguments, and "ramp": whether the microphone hears rising samples at 16 kHz. Lines:
+{"frames": n, "held": ...} for each second frame, {"event": kind, ...} for events, {"not_yet": message} for each attempt
+to open it again that fails, {"error": code, ...}, and at the end a line with "gaps" that sums up, the live session too.
 """
 
+import itertools
 import json
+import logging
 import os
+import resource
+import statistics
 import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import trio
 
+from ravatar_audio import Emulator, EmulatorSettings, Frame, LiveSession, Settings
 from ravatar_audio.capture import Microphone
 from ravatar_audio.errors import RavatarError
 from tests.device.capture_child import be_urgent
+
+RATE_HZ, RAMP = 16_000, 32_768
 
 
 def tell(**line: Any) -> None:
     print(json.dumps(line), flush=True)
 
 
-async def main(arguments: dict[str, Any]) -> None:
-    async def take(microphone: Microphone) -> None:
-        count = 0
-        async for _ in microphone:
-            count += 1
-            if count % 4 == 0:
-                tell(frames=count)
+def held() -> dict[str, float]:
+    """What this process has of the machine."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return {
+        "files": len(os.listdir("/proc/self/fd")),
+        "threads": len(os.listdir("/proc/self/task")),
+        "memory_kib": pages * resource.getpagesize() // 1024,
+        "cpu_s": time.process_time(),
+    }
 
-    async def hear_events(microphone: Microphone) -> None:
+
+class Attempts(logging.Handler):
+    """Tells the failed ones."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tell(not_yet=record.getMessage())
+
+
+class Heard:
+    """What the frames say of what was lost between them; what their times say; and their sound, where it is a ramp."""
+
+    def __init__(self, *, is_ramp: bool) -> None:
+        self._is_ramp = is_ramp
+        self._last_value: int | None = None
+        self._offsets: list[list[float]] = [[]]
+        self._samples = 0
+        self._gaps: list[dict[str, Any]] = []
+        self.count = 0
+        self.is_in_order = True
+
+    def add(self, frame: Frame) -> None:
+        values = np.frombuffer(frame.pcm, "<i2")[: frame.length_samples].astype(np.int64)
+        steps = np.diff(values, prepend=values[0] - 1 if self._last_value is None else self._last_value) % RAMP
+        self._last_value = int(values[-1])
+        missing = int((steps - 1).sum()) if self._is_ramp else 0
+        if self.count and (frame.discontinuity or missing):  # a server may begin with silence
+            gap = {"lost": frame.device_lost_samples, "is_told": frame.discontinuity}
+            self._gaps.append(gap | ({"by_ramp": missing % RAMP} if self._is_ramp else {}))
+            self._offsets.append([])
+        self.is_in_order &= frame.seq == self.count
+        self.count += 1
+        self._samples += frame.length_samples
+        self._offsets[-1].append(frame.captured_s * RATE_HZ - self._samples)
+
+    def gaps(self) -> list[dict[str, Any]]:
+        """Each gap: samples by the frame, by the times of the frames on both sides, and modulo RAMP by the ramp."""
+        offsets = [statistics.median(offsets) for offsets in self._offsets]
+        return [
+            gap | {"by_clock": after - before}
+            for gap, (before, after) in zip(self._gaps, itertools.pairwise(offsets), strict=True)
+        ]
+
+
+async def main(arguments: dict[str, Any]) -> None:
+    heard = Heard(is_ramp=arguments.pop("ramp", False))
+    microphone = Microphone(**arguments)
+
+    async def noted() -> AsyncIterator[Frame]:
+        async for frame in microphone:
+            yield frame
+            heard.add(frame)
+            if heard.count % 2 == 0:
+                tell(frames=heard.count, held=held())
+
+    async def hear_events() -> None:
         async for event in microphone.events():
-            tell(event=event.kind, message=event.message, seconds=event.at_s)
+            tell(event=event.kind, message=event.message, at_s=event.at_s)
 
     async def until_told(scope: trio.CancelScope) -> None:
         await trio.lowlevel.wait_readable(0)
         assert os.read(0, 1) == b""
         scope.cancel()
 
-    microphone = Microphone(**arguments)
-    try:
-        async with microphone, trio.open_nursery(strict_exception_groups=False) as nursery:
-            nursery.start_soon(take, microphone)
-            nursery.start_soon(hear_events, microphone)
-            nursery.start_soon(until_told, nursery.cancel_scope)
-    except RavatarError as error:
-        tell(error=error.code, message=error.message)
+    attempts = logging.getLogger("ravatar_audio.capture.recovery")
+    attempts.setLevel(logging.DEBUG)
+    attempts.addHandler(Attempts())
+    summary: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as state:
+        async with Emulator(EmulatorSettings()) as emulator:
+            settings = Settings(api_url=emulator.api_url, state_dir=state)
+            try:
+                async with microphone, trio.open_nursery() as nursery:
+                    nursery.start_soon(hear_events)
+                    async with LiveSession(settings, noted()) as live:
+                        nursery.start_soon(until_told, nursery.cancel_scope)
+                        await live.wait_finished()
+            except* RavatarError as errors:
+                for error in errors.exceptions:
+                    tell(error=str(error))
+        sent = live.statistics()
+        summary |= {
+            "reconnects": sent.reconnects,
+            "unsent": sent.taken_samples - sent.sent_samples - sent.pending_samples,
+            "session_lost": sent.source_lost_samples,
+            "violations": emulator.statistics().violation_count,
+        }
     counts = microphone.statistics()
+    unaccounted = (
+        counts.captured_samples - counts.delivered_samples - counts.ring_dropped_samples - counts.pending_samples
+    )
     tell(
-        counts=[
-            counts.captured_samples,
-            counts.delivered_samples,
-            counts.ring_dropped_samples,
-            counts.pending_samples,
-        ],
+        gaps=heard.gaps(),
+        frames=heard.count,
+        is_in_order=heard.is_in_order,
+        unaccounted=unaccounted,
         lost=counts.device_lost_samples,
+        **summary,
     )
 
 

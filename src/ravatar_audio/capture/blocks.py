@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 
+AGE_MAX_S, AGE_ANYWAY_S, PAUSE_S, FRESH_S, STEADINESS = 60.0, 2.0, 0.1, 0.05, 16
+"""As in csrc/rva_stream.c, which has the reasons."""
+
+
 class Blocks:
     """Pushes one stream's blocks and counts them. Seconds are of the monotonic clock."""
 
@@ -38,17 +42,26 @@ class Blocks:
     ) -> None:
         """A block of `samples` per channel, whose last sample was `age_s` old when it came; None: nobody knows.
 
-        `has_overrun`: sound was lost before it; how much is told from the capture times.
+        `has_overrun`: sound was lost before it; how much is told from the capture times. A pause needs no telling.
         """
-        is_believable = age_s is not None and -0.05 < age_s < 2.0
-        self._untimed_blocks += not is_believable
+        is_believable = age_s is not None and -0.05 < age_s < AGE_MAX_S
         end_s = arrived_s - max(0.0, age_s) if is_believable and age_s else arrived_s
-        if has_overrun or self._resumes:
+        if arrived_s - end_s >= AGE_ANYWAY_S and end_s < self._previous_end_s:
+            is_believable, end_s = False, arrived_s
+        self._untimed_blocks += not is_believable
+        begin_s = end_s - samples / self._rate_hz
+        if self._resumes:
+            begin_s = max(begin_s, self._opened_s)
+        gap_s = begin_s - self._previous_end_s if self._previous_end_s else 0.0
+        has_paused = min(gap_s, arrived_s - self._last_block_s) > PAUSE_S and arrived_s - end_s < FRESH_S
+        is_gap = has_overrun or self._resumes or has_paused
+        if is_gap:
             self._resumes = False
             self._overruns += 1
-            gap_s = end_s - samples / self._rate_hz - self._previous_end_s if self._previous_end_s else 0.0
             self._chain.note_loss(max(0, round(gap_s * self._rate_hz)))
-        self._previous_end_s = end_s
+        expected_s = self._previous_end_s + samples / self._rate_hz
+        is_steady = self._blocks and not is_gap and abs(end_s - expected_s) < PAUSE_S
+        self._previous_end_s = expected_s + (end_s - expected_s) / STEADINESS if is_steady else end_s
         begun_s = time.monotonic()
         self._chain.push(block, end_s)
         self._blocks += 1

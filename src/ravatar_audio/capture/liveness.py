@@ -19,6 +19,7 @@ class Liveness:
         self._stall_s, self._reopen_s = stall_s, max(reopen_s, stall_s)
         self.is_stalled = self._is_watched = False
         self.look_again_in_s = stall_s / 2
+        self._looked_s = self._awake_since_s = -math.inf
 
     def begin(self, stream: Stream) -> None:
         """The microphone has this stream from now on."""
@@ -52,7 +53,11 @@ class Liveness:
 
     def reason_to_reopen(self, stream: StreamStatistics, now_s: float, name: str) -> MediaError | None:
         """Why the stream of the microphone `name` cannot go on as it is, or None."""
-        since_s = now_s - (stream.last_block_s or stream.opened_s)
+        # When it is this process that has done nothing for long, what waits for it has a chance to be taken.
+        if now_s - self._looked_s > self._reopen_s / 2:
+            self._awake_since_s = now_s
+        self._looked_s = now_s
+        since_s = now_s - max(stream.last_block_s or stream.opened_s, self._awake_since_s)
         if stream.has_finished:
             why = f": {os.strerror(-stream.finish_code)}" if stream.finish_code < 0 else ""
             return MediaAbortedError(
