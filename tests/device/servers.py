@@ -23,7 +23,7 @@ from tests.device.microphones import ROOT
 LIMIT_S = 20.0
 RATE_HZ, RAMP = 16_000, 32_768
 # norewinds: else the null sink hands its sound out in bursts of up to two seconds.
-SPEAKER = ("sink_name=speaker", "norewinds=1", f"rate={RATE_HZ}", "channels=1", "format=s16le")
+SPEAKER = ("sink_name=speaker", "norewinds=1", "format=s16le")
 MICROPHONE = ("master=speaker.monitor", "source_name=usbmic")
 ALSA = """\
 pcm.usbmic { type pulse device "usbmic" hint { show on description "USB microphone behind a sound server" } }
@@ -99,9 +99,10 @@ class SoundServer:
         fields = (line.split("\t") for line in self.do("list", "short", "modules").splitlines())
         return [field[0] for field in fields if field[1:2] == [name]]
 
-    def plug(self) -> None:
+    def plug(self, rate_hz: int = RATE_HZ, channels: int = 1) -> None:
         """Make the speaker and the microphone, or what is missing of them."""
-        for name, words in (("module-null-sink", SPEAKER), ("module-remap-source", MICROPHONE)):
+        speaker = (*SPEAKER, f"rate={rate_hz}", f"channels={channels}")
+        for name, words in (("module-null-sink", speaker), ("module-remap-source", MICROPHONE)):
             if not self.modules(name):
                 self.do("load-module", name, *words)
         self._until(lambda: self.command("set-default-source", "usbmic").returncode == 0, "the microphone is there")

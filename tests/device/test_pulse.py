@@ -19,6 +19,8 @@ pytestmark = pytest.mark.device
 
 
 def test_a_tone_comes_through_a_sound_server(pulse_server: SoundServer, tmp_path: Path) -> None:
+    pulse_server.unplug()
+    pulse_server.plug(48_000, 2)
     # Made within the server, at half of full scale: a player is a process of its own, and stumbles under load.
     assert pulse_server.command("load-module", "module-sine", "frequency=1000", "sink=speaker").returncode == 0
     streams = [
