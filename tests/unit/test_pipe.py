@@ -73,6 +73,7 @@ async def test_a_pipe_that_falls_silent_is_noticed(autojump_clock: trio.testing.
         os.write(write_fd, bytes(3_200))
         async with source:
             began_s = trio.current_time()
+            assert (await anext(source)).length_samples == 1_600, "what came is given out first"
             with pytest.raises(MediaAbortedError, match=r"nothing has come from .* for 7 s"):
                 await anext(source)
             assert trio.current_time() - began_s == pytest.approx(7.0)

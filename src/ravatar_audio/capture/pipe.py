@@ -11,7 +11,7 @@ import trio
 from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.wav import WavHeader, native_samples, parse_wav_header
-from ravatar_audio.errors import MediaAbortedError, RecorderError, SettingsError
+from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import SAMPLE_BYTES, Chain
 
@@ -42,7 +42,7 @@ class PipeSource(Source):
     makes the writer wait. `heard`, `profile`, `gain_db`, `dc_block` and `ring_s` are the microphone's.
 
     When nothing has come for `stall_s` the event "stalled" says so, and "recovered" when it goes on; after `give_up_s`
-    (None: never) iterating raises MediaAbortedError, as opening does when nothing comes at first. The end of the pipe
+    (None: never) MediaAbortedError is raised, by iterating after the last frame, or by opening. The end of the pipe
     ends the iteration, with the event "ended"; where `is_endless`, as with a microphone behind the pipe, it raises
     MediaAbortedError after the last frame. A pipe that ends before any sound raises RecorderError in any case.
     Opening raises SettingsError for a stream that is no PCM.
@@ -77,6 +77,7 @@ class PipeSource(Source):
         self._is_wav = False
         self._unread_bytes: int | None = None  # of a WAV that says how long it is
         self._is_at_end = self._is_over = False
+        self._failure: MediaError | None = None
 
     async def _open(self) -> None:
         if os.isatty(self._fd):
@@ -176,7 +177,12 @@ class PipeSource(Source):
                 return None
             # So little that it ends at most one frame, and the ring is empty: nothing is dropped.
             size = max(1, int(_READ_S * self.rate_hz)) * chain.stride_bytes
-            data = b"" if self._unread_bytes == 0 else await self._read(size)
+            data = b""
+            try:
+                if self._unread_bytes != 0:
+                    data = await self._read(size)
+            except MediaError as error:
+                self._failure = error  # raised behind the sound that came before it
             if self._chain is None:  # closed by another task meanwhile
                 return None
             self._rest += data
@@ -198,6 +204,8 @@ class PipeSource(Source):
 
     def _tell_of_the_end(self, chain: Chain) -> None:
         """The pipe has ended: is that in order?"""
+        if self._failure is not None:
+            raise self._failure
         heard_s = chain.statistics().device_samples / self.rate_hz
         said = f"{self.name} has ended after {heard_s:.3f} s of sound"
         if self._rest:
