@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import trio
 
 from ravatar_audio.capture import Source
+from ravatar_audio.errors import MediaAbortedError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.session.turn_source import TurnSource
@@ -55,6 +57,23 @@ class ScriptedSource(Source):
 async def heard(turns: TurnSource, outcomes: list[Outcome]) -> None:
     async for frame in turns:
         outcomes.append(frame)  # noqa: PERF401 - events come in between
+
+
+async def test_what_a_turn_had_when_its_source_failed_is_given_out_before_the_error() -> None:
+    def unplug() -> None:
+        raise MediaAbortedError("the microphone went away")
+
+    source = ScriptedSource(60_000)
+    source.script = {10_000: unplug}
+    outcomes: list[Outcome] = []
+    async with TurnSource(source, Gate("open"), on_event=outcomes.append) as turns:
+        with pytest.raises(MediaAbortedError):
+            await heard(turns, outcomes)
+        assert await turns.next_outcome() is None, "the error is told once"
+    assert kinds(outcomes) == ["started", "ended"]
+    frames = [item for item in outcomes if isinstance(item, Frame)]
+    assert len(frames) == source.statistics().delivered_frames > 0
+    assert isinstance(outcomes[-1], TurnEvent), "the turn has ended behind its last frame"
 
 
 async def test_a_press_sends_the_turn_and_its_end_with_the_block_that_has_it() -> None:

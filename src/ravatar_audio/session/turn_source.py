@@ -13,6 +13,7 @@ from ravatar_audio.api.messages import EventMessage, Reply
 from ravatar_audio.api.results import Connection
 from ravatar_audio.capture import Source
 from ravatar_audio.energy import EnergyDetector
+from ravatar_audio.errors import MediaError
 from ravatar_audio.frames import Frame
 from ravatar_audio.session.choosing import choose_mode
 from ravatar_audio.session.speaking import LONGEST_S, spoken_s, tells_speaking
@@ -52,6 +53,7 @@ class TurnSource:
         self._on_event, self._on_frame = on_event, on_frame
         self._ready: deque[Outcome] = deque()
         self._is_over = False
+        self._failure: MediaError | None = None
         self._avatar_ends_s = math.inf
         """When the avatar counts as silent, if nobody says so before."""
         self._has_speaking_events = False
@@ -108,14 +110,21 @@ class TurnSource:
         raise StopAsyncIteration
 
     async def next_outcome(self) -> Outcome | None:
-        """The next frame or event, each in its place, for those who want both; None at the end."""
+        """The next frame or event, each in its place, for those who want both; None at the end.
+
+        When the source raises a MediaError the open turn ends, and the error comes behind it.
+        """
         await trio.lowlevel.checkpoint()
         while not self._ready:
             if self._is_over:
+                failure, self._failure = self._failure, None
+                if failure is not None:
+                    raise failure
                 return None
             try:
                 frame = await anext(self.source)
-            except StopAsyncIteration:
+            except (StopAsyncIteration, MediaError) as error:
+                self._failure = error if isinstance(error, MediaError) else None
                 self._is_over = True
                 self._ready += self.gate.finish()
             else:
