@@ -49,13 +49,14 @@ def hold_interpreter(until_s: float, holds: list[float]) -> None:
 async def capture(stream: dict[str, Any], folder: Path, seconds: float, answer: dict[str, Any]) -> None:
     name = stream.pop("name")
     pcm = bytearray()
+    opening_s = trio.current_time()
     async with Microphone(**stream) as microphone:
         begun_s = trio.current_time()
         with trio.move_on_after(seconds):
             async for frame in microphone:
                 pcm += frame.pcm[: 2 * frame.length_samples]
         await microphone.stop()
-        elapsed_s = trio.current_time() - begun_s
+        elapsed_s, open_s = trio.current_time() - begun_s, trio.current_time() - opening_s
         async for frame in microphone:
             pcm += frame.pcm[: 2 * frame.length_samples]
     (folder / f"{name}.pcm").write_bytes(pcm)
@@ -65,6 +66,7 @@ async def capture(stream: dict[str, Any], folder: Path, seconds: float, answer: 
         "format": microphone.format,
         "backend": microphone.backend,
         "elapsed_s": elapsed_s,
+        "open_s": open_s,
     }
 
 

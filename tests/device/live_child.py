@@ -21,19 +21,18 @@ async def stream(
 ) -> None:
     name = arguments.pop("name")
     settings = Settings(api_url=emulator.api_url, user_id=name, state_dir=str(folder / name))
-    async with Microphone(**arguments) as microphone:
-        began_s = trio.current_time()
-        async with LiveSession(settings, microphone) as live:
-            await trio.sleep(seconds)
-            await microphone.stop()
-            elapsed_s = trio.current_time() - began_s
-            await live.wait_finished()
+    opening_s = trio.current_time()
+    async with Microphone(**arguments) as microphone, LiveSession(settings, microphone) as live:
+        await trio.sleep(seconds)
+        await microphone.stop()
+        open_s = trio.current_time() - opening_s
+        await live.wait_finished()
     answer[name] = dataclasses.asdict(microphone.statistics()) | {
         "rate_hz": microphone.rate_hz,
         "channels": microphone.channels,
         "format": microphone.format,
         "backend": microphone.backend,
-        "elapsed_s": elapsed_s,
+        "open_s": open_s,
         "sent_samples": live.statistics().sent_samples,
         "sent_frames": live.statistics().sent_frames,
         "live": dataclasses.asdict(live.statistics()),
