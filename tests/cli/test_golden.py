@@ -57,7 +57,7 @@ def normalised(text: str, folder: Path) -> str:
         (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
         (r"\b[0-9a-f]{32}\b", "USER-ID"),
         (r"\(pid \d+\)", "(pid N)"),
-        (r"\b\d+ ms\b", "N ms"),
+        (r"\b\d+(\.\d+)? ms\b", "N ms"),
         (r"[+-]\d+ ppm, give or take \d+", "N ppm, give or take N"),
         (r"-0\.00 %", "+0.00 %"),
         (r"(?m)^\d\d:\d\d:\d\d\.\d+ .*\n", ""),  # the log
