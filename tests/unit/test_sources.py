@@ -88,7 +88,7 @@ async def test_every_wav_encoding_gives_the_same_sound(tmp_path: Path, format: s
 async def test_a_stereo_file_at_another_rate_has_its_length_and_its_channel(tmp_path: Path) -> None:
     left = np.round(8_000 * np.sin(2 * np.pi * 440 / 44_100 * np.arange(44_100))).astype("<i2")
     stereo = np.stack([left, np.zeros_like(left)], axis=1)
-    (tmp_path / "a.wav").write_bytes(wav(stereo.tobytes(), 44_100, 2))
+    (tmp_path / "a.wav").write_bytes(wav(stereo.astype("<i2").tobytes(), 44_100, 2))
     source = FileSource(tmp_path / "a.wav", pace="full", heard=[0])
     frames = await frames_of(source)
     assert sum(frame.length_samples for frame in frames) == 16_000
