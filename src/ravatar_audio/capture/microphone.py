@@ -17,7 +17,7 @@ from ravatar_audio.capture.line import BACKENDS, Line, Wanted
 from ravatar_audio.capture.liveness import Liveness
 from ravatar_audio.capture.memory import lock_memory
 from ravatar_audio.capture.moves import MoveWatch
-from ravatar_audio.capture.opener import Opened, Opener
+from ravatar_audio.capture.opener import Feed, Opened, Opener
 from ravatar_audio.capture.recovery import Recovery, Relapses
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.stream import Stream, StreamStatistics
@@ -192,7 +192,7 @@ class Microphone(Source):
         def open_first() -> tuple[Wake, Opened]:
             wake = Wake()
             try:
-                return wake, self._opener.open(wake, or_stand_in=True)
+                return wake, self._opener.open(Feed(wake), or_stand_in=True)
             except BaseException:
                 wake.close()
                 raise
@@ -354,11 +354,10 @@ class Microphone(Source):
             raise reason
         # Coming from the stand-in, it is the first thing to go back to.
         stand_in_from_s = self._system.now_s() + (0.0 if self._is_stand_in else self._stand_in_after_s)
-        before = self._earlier.statistics()
+        feed = Feed(wake, chain, self._earlier.statistics(), resume_ns)
 
         def open_again() -> Opened:
-            or_stand_in = self._system.now_s() >= stand_in_from_s
-            return self._opener.open(wake, chain=chain, after=before, resume_ns=resume_ns, or_stand_in=or_stand_in)
+            return self._opener.open(feed, or_stand_in=self._system.now_s() >= stand_in_from_s)
 
         await self._end_lookout()
         self._recovery = Recovery(

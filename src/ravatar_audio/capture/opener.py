@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ravatar_audio.capture import alsa
 from ravatar_audio.capture.line import Line, Wanted
+from ravatar_audio.capture.stream import StreamRequest
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import ConstraintsError, MediaError
@@ -28,6 +29,18 @@ class Opened(NamedTuple):
         self.line.close()
 
 
+class Feed(NamedTuple):
+    """Where a stream's sound is to go, and what it goes on from."""
+
+    wake: Wake
+    chain: Chain | None = None
+    """What was fed before: a device of the same rate, channels and format goes on with it, any other gets its own."""
+    after: ChainStatistics | None = None
+    """What the chains before that one gave: a new one is numbered on."""
+    resume_ns: int = 0
+    """When the last sound before this was at the microphone; 0: never."""
+
+
 class Opener:
     """How one microphone is opened. Its methods run in a worker thread, one at a time."""
 
@@ -48,29 +61,17 @@ class Opener:
         """A rate, channels or a format has been asked for."""
         return self._wanted.has_constraints
 
-    def open(
-        self,
-        wake: Wake,
-        *,
-        chain: Chain | None = None,
-        after: ChainStatistics | None = None,
-        resume_ns: int = 0,
-        or_stand_in: bool,
-    ) -> Opened:
-        """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error.
-
-        `chain` is what was fed before and `after` what the chains before that one gave: a device of the same rate,
-        channels and format goes on feeding it, any other gets a chain of its own, numbered on.
-        """
+    def open(self, feed: Feed, *, or_stand_in: bool) -> Opened:
+        """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error."""
         try:
-            return self._open(self._wanted, wake, chain, after, resume_ns, is_stand_in=False)
+            return self._open(self._wanted, feed, is_stand_in=False)
         except MediaError as error:
             if self._stand_in is None or not or_stand_in:
                 raise
             # What was asked of the device need not fit another one.
             wanted = replace(self._wanted, selector=self._stand_in, rate_hz=None, channels=None, format=None)
             try:
-                return self._open(wanted, wake, chain, after, resume_ns, is_stand_in=True)
+                return self._open(wanted, feed, is_stand_in=True)
             except MediaError as second:
                 log.debug("neither the stand-in: %s", second.message)
                 raise error from second
@@ -85,55 +86,40 @@ class Opener:
             line.close()
         return True
 
-    def _open(
-        self,
-        wanted: Wanted,
-        wake: Wake,
-        chain: Chain | None,
-        after: ChainStatistics | None,
-        resume_ns: int,
-        *,
-        is_stand_in: bool,
-    ) -> Opened:
+    def _open(self, wanted: Wanted, feed: Feed, *, is_stand_in: bool) -> Opened:
         try:
-            return self._open_as(wanted, wake, chain, after, resume_ns, is_stand_in)
+            return self._open_as(wanted, feed, is_stand_in)
         except ConstraintsError as error:
             if self._is_strict or not wanted.has_constraints:
                 raise
             wanted = replace(wanted, rate_hz=None, channels=None, format=None)
-            return self._open_as(wanted, wake, chain, after, resume_ns, is_stand_in)._replace(refusal=error)
+            return self._open_as(wanted, feed, is_stand_in)._replace(refusal=error)
 
-    def _open_as(
-        self,
-        wanted: Wanted,
-        wake: Wake,
-        chain: Chain | None,
-        after: ChainStatistics | None,
-        resume_ns: int,
-        is_stand_in: bool,
-    ) -> Opened:
+    def _open_as(self, wanted: Wanted, feed: Feed, is_stand_in: bool) -> Opened:
         line = self._system.find(wanted)
-        request = line.request
-        heard = self._chain_options["heard"]
-        fitting = chain if chain and (chain.rate_hz, chain.channels, chain.format) == request.sample_layout else None
         try:
-            if fitting is None:
-                if chain is not None:
-                    chain.finish()  # its thread has ended, so it is ours to push to
-                    after = chain.statistics() + after if after else chain.statistics()
-                options = self._chain_options
-                if is_stand_in and heard and max(heard) >= request.channels:
-                    options = options | {"heard": None}  # channels that only the other device has
-                fitting = Chain(
-                    rate_hz=request.rate_hz,
-                    channels=request.channels,
-                    format=request.format,
-                    wake_fd=wake.write_fd,
-                    after=after,
-                    **options,
-                )
+            chain = self._chain_for(line.request, feed, is_stand_in)
         except BaseException:
             line.close()
             raise
-        line.open(fitting, wake, resume_ns)
-        return Opened(line, fitting, is_stand_in)
+        line.open(chain, feed.wake, feed.resume_ns)
+        return Opened(line, chain, is_stand_in)
+
+    def _chain_for(self, request: StreamRequest, feed: Feed, is_stand_in: bool) -> Chain:
+        chain, after = feed.chain, feed.after
+        if chain is not None:
+            if (chain.rate_hz, chain.channels, chain.format) == request.sample_layout:
+                return chain
+            chain.finish()  # its thread has ended, so it is ours to push to
+            after = chain.statistics() + after if after else chain.statistics()
+        options, heard = self._chain_options, self._chain_options["heard"]
+        if is_stand_in and heard and max(heard) >= request.channels:
+            options = options | {"heard": None}  # channels that only the other device has
+        return Chain(
+            rate_hz=request.rate_hz,
+            channels=request.channels,
+            format=request.format,
+            wake_fd=feed.wake.write_fd,
+            after=after,
+            **options,
+        )
