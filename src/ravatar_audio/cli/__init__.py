@@ -33,7 +33,7 @@ Exit codes:
   5    platform refused (token, payment, busy, protocol)
   6    the sound library hangs: ended by force, after the session was ended; start again
   7    nothing was recorded: nobody spoke, or no button was held
-  130  interrupted (143: terminated); the session was ended"""
+  130  interrupted (143: terminated, 129: terminal closed); the session was ended"""
 
 STUCK_EXIT_CODE = 6
 
