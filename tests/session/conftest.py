@@ -14,6 +14,7 @@ from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.settings import Settings
 
 from ..frames import make_frame
+from .linked import Tls
 from .own_time import run
 
 HERE = Path(__file__).parent
@@ -67,3 +68,9 @@ def settings_for(tmp_path: Path) -> MakeSettings:
         return Settings(**{"api_url": emulator.api_url, "state_dir": str(tmp_path / "state"), **given})
 
     return make
+
+
+@pytest.fixture(params=[False, True], ids=["ws", "wss"])
+def tls(request: pytest.FixtureRequest) -> Tls:
+    """The two contexts of a connection, in the clear and over TLS."""
+    return Tls(request.param)

@@ -22,7 +22,7 @@ from ravatar_audio.api.link import LinkLimits, open_link
 from ravatar_audio.frames import FRAME_BYTES
 
 from .conftest import until
-from .test_link import ENVELOPE
+from .linked import ENVELOPE
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
 
