@@ -6,6 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -194,6 +195,28 @@ def test_the_debug_switches_tell_of_everything_but_secrets(environment: dict[str
         ended(process)
     assert "/jwt" not in quiet.stderr
     assert "HTTP" not in quiet.stderr, "the library's own log"
+
+
+def test_an_interrupted_demo_shows_what_it_has_done(environment: dict[str, str], tmp_path: Path) -> None:
+    heard = tmp_path / "heard"
+    demo = subprocess.Popen(
+        [*COMMAND, "demo", "--seconds", "3600", "--json", "--wav-dir", str(heard)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline_s = time.monotonic() + LIMIT_S
+    while not list(heard.glob("live-*.wav")) and time.monotonic() < deadline_s:  # its first message has arrived
+        time.sleep(0.02)
+    demo.send_signal(signal.SIGINT)
+    told, errors = demo.communicate(timeout=LIMIT_S)
+    assert demo.returncode == 130
+    assert "Traceback" not in errors
+    assert "could not be ended" not in errors, "the platform was there until the session had ended"
+    summary = json.loads(told.splitlines()[-1])
+    assert summary["frames_sent"] >= summary["frames_received"] > 0
+    assert summary["wav"].startswith(str(heard))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])

@@ -35,7 +35,9 @@ def command(
     """
     configured = load_settings(settings_file, given)
 
-    ended: list[Streamed] = []
+    def show(source: str, streamed: Streamed, heard: EmulatorStatistics) -> None:
+        result = summary(streamed, heard, is_kept=wav_dir is not None)
+        click.echo(json.dumps(result) if as_json else table(result, source))
 
     async def work() -> None:
         with tempfile.TemporaryDirectory(prefix="ravatar-demo-") as scratch:
@@ -45,17 +47,20 @@ def command(
                 source = open_source(
                     settings, "mic" if mic else "synthetic:speech", duration_s=None if mic else seconds
                 )
-                await stream(
-                    settings,
-                    source,
-                    on_end=ended.append,
-                    on_event=lambda event: None,
-                    seconds=seconds if mic else None,
-                    linger_s=_ROUNDTRIP_S,
-                )
-                heard = emulator.statistics()
-        result = summary(ended[0], heard, is_kept=wav_dir is not None)
-        click.echo(json.dumps(result) if as_json else table(result, source.name))
+                ended: list[Streamed] = []
+                try:
+                    await stream(
+                        settings,
+                        source,
+                        on_end=ended.append,
+                        on_event=lambda event: None,
+                        seconds=seconds if mic else None,
+                        linger_s=_ROUNDTRIP_S,
+                    )
+                finally:  # after an interruption as well
+                    heard = emulator.statistics()
+                    if ended and heard.live:
+                        show(source.name, ended[0], heard)
 
     run(work)
 
