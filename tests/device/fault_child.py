@@ -5,9 +5,10 @@
 """
 
 import contextlib
-import grp  # noqa: F401 - needed as nobody, who may not be allowed to read it
+import importlib
 import json
 import os
+import pkgutil
 import sys
 import tempfile
 import threading
@@ -17,6 +18,7 @@ from typing import Any
 
 import trio
 
+from ravatar_audio import capture
 from ravatar_audio.capture import Microphone
 from ravatar_audio.errors import RavatarError
 from tests.device.capture_child import be_urgent
@@ -27,7 +29,14 @@ def told(error: RavatarError) -> dict[str, Any]:
 
 
 def become_nobody() -> None:
-    """Give up root's rights, where this process has them, and keep what ALSA reads."""
+    """Give up root's rights, where this process has them, and keep what ALSA reads.
+
+    Nobody may not be allowed to read this checkout or this Python: what is imported later is imported now.
+    """
+    for name in ("grp", "pwd", "pyaudio", "resource"):
+        importlib.import_module(name)
+    for module in pkgutil.iter_modules(capture.__path__, "ravatar_audio.capture."):
+        importlib.import_module(module.name)
     configuration = Path(os.environ["ALSA_CONFIG_PATH"]).read_bytes()
     descriptor, os.environ["ALSA_CONFIG_PATH"] = tempfile.mkstemp()
     os.write(descriptor, configuration)
