@@ -99,11 +99,13 @@ class PermissionDeniedError(MediaError):
     default_advice = "Allow this program to use the microphone."
     advice_by_system: ClassVar = {
         "linux": "Add the user to the group 'audio' (sudo usermod -aG audio USER) and log in again; "
-        "a systemd service needs SupplementaryGroups=audio.",
+        "a systemd service needs SupplementaryGroups=audio, a container --device /dev/snd --group-add audio.",
         "darwin": "Allow it in System Settings, Privacy & Security, Microphone, for the program that runs this "
-        "(the terminal, as a rule), and start that program again.",
-        "win32": "Allow it in Settings, Privacy & security, Microphone: "
-        "'Let desktop apps access your microphone' must be on.",
+        "(the terminal, as a rule), and start that program again; if it is not listed there, "
+        "'tccutil reset Microphone' lets macOS ask again.",
+        "win32": "Allow it in Settings, Privacy & security, Microphone ('start ms-settings:privacy-microphone'): "
+        "'Microphone access', 'Let apps access your microphone' and 'Let desktop apps access your microphone' "
+        "must be on.",
     }
 
 
@@ -114,11 +116,11 @@ class DeviceNotFoundError(MediaError):
     default_advice = "No microphone found: connect one, or choose another; 'ravatar-audio devices' lists them."
     advice_by_system: ClassVar = {
         "linux": "Connect it, or choose one that 'ravatar-audio devices' lists; "
-        "'arecord -l' shows what the kernel has.",
+        "'arecord -l' (package alsa-utils) shows what the kernel has.",
         "darwin": "Connect it, or choose one that 'ravatar-audio devices' lists; "
         "'system_profiler SPAudioDataType' shows what the system has.",
-        "win32": "Connect it, or choose one that 'ravatar-audio devices' lists; "
-        "it must be enabled in Settings, System, Sound, Input.",
+        "win32": "Connect it, or choose one that 'ravatar-audio devices' lists; it must be allowed in Settings, "
+        "System, Sound, Input ('start ms-settings:sound'), and 'mmsys.cpl' shows disabled ones under Recording.",
     }
     retryable = True
 
@@ -129,10 +131,12 @@ class DeviceInUseError(MediaError):
     code = "media_in_use"
     default_advice = "Microphone in use: close the program that records from it."
     advice_by_system: ClassVar = {
-        "linux": "Close the program that records from it; 'fuser -v /dev/snd/*' names it.",
-        "darwin": "Close the program that records from it; the orange dot in the menu bar names it.",
-        "win32": "Close the program that records from it, or switch off exclusive mode: Settings, System, Sound, "
-        "More sound settings, Recording, Properties, Advanced.",
+        "linux": "Close the program that records from it; 'sudo fuser -v /dev/snd/*' (package psmisc) names it. "
+        "A sound server's device (--device default) serves many programs at once.",
+        "darwin": "Close the program that records from it; Control Center, in the menu bar, names it while the orange "
+        "dot is there.",
+        "win32": "Close the program that records from it (the microphone in the taskbar names it), or keep it from "
+        "having the device alone: 'mmsys.cpl', Recording, Properties, Advanced, Exclusive Mode.",
     }
     retryable = True
 
@@ -142,6 +146,12 @@ class ConstraintsError(MediaError):
 
     code = "invalid_media_constraints"
     default_advice = "Leave rate, channels and format out, or leave 'strict' out, to use what the device offers."
+    advice_by_system: ClassVar = {
+        "linux": f"{default_advice} 'ravatar-audio devices' shows what that is.",
+        "darwin": f"{default_advice} 'Audio MIDI Setup' shows what that is, and sets it.",
+        "win32": f"{default_advice} Settings, System, Sound, Input, the microphone's page, Format shows what that is, "
+        "and sets it.",
+    }
 
 
 class RecorderError(MediaError):
@@ -151,11 +161,12 @@ class RecorderError(MediaError):
     default_advice = "Restart the recording; if it fails again, reconnect the microphone."
     advice_by_system: ClassVar = {
         "linux": "Restart the recording; if it fails again, reconnect the microphone, and look at 'sudo dmesg | tail' "
-        "or restart the sound server (systemctl --user restart pipewire pipewire-pulse, or pulseaudio -k).",
+        "or restart the sound server (systemctl --user restart wireplumber pipewire pipewire-pulse, "
+        "or pulseaudio -k).",
         "darwin": "Restart the recording; if it fails again, reconnect the microphone, "
         "or restart the sound system (sudo killall coreaudiod).",
-        "win32": "Restart the recording; if it fails again, reconnect the microphone, "
-        "or restart the service 'Windows Audio' (Restart-Service Audiosrv, as administrator).",
+        "win32": "Restart the recording; if it fails again, reconnect the microphone, or restart the service "
+        "'Windows Audio' (Restart-Service Audiosrv, in a PowerShell that runs as administrator).",
     }
     retryable = True
 
@@ -166,8 +177,12 @@ class MediaAbortedError(MediaError):
     code = "media_aborted"
     default_advice = "The microphone went away: connect it again and try once more."
     advice_by_system: ClassVar = {
-        "linux": "The microphone went away: connect it again and try once more; 'sudo dmesg | tail' says why, "
+        "linux": f"{default_advice} 'sudo dmesg | tail' says why, "
         "and on a Raspberry Pi 'vcgencmd get_throttled' whether its power is too weak.",
+        "darwin": f"{default_advice} 'system_profiler SPAudioDataType' shows whether the system has it; "
+        "if it goes again and again, use another port or a hub with power of its own.",
+        "win32": f"{default_advice} If it goes again and again: Device Manager ('devmgmt.msc'), USB Root Hub, "
+        "Properties, Power Management, and do not let the computer turn it off.",
     }
     retryable = True
 

@@ -8,24 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_commands import LIMIT_S, emulator
+from tests.cli.test_commands import emulator, run
 from tests.device.microphones import MakeMicrophones, Pcm
 
 pytestmark = pytest.mark.device
-
-
-def run(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    result = subprocess.run(
-        [sys.executable, "-m", "ravatar_audio", *arguments],
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    assert "Traceback" not in result.stdout + result.stderr
-    return result
 
 
 @pytest.fixture

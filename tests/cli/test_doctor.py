@@ -11,20 +11,13 @@ from typing import Any
 import pytest
 
 from ravatar_audio.cli.checks import forbids_framing
-from tests.cli.test_commands import LIMIT_S, emulator, environment  # noqa: F401 - a fixture
+from tests.cli.test_commands import LIMIT_S, emulator, environment, run  # noqa: F401 - a fixture
 from tests.device.microphones import MakeMicrophones, Pcm
+from tests.device.servers import SoundServer, pulse_server  # noqa: F401 - a fixture
 
 
 def examine(environment: dict[str, str], *arguments: str) -> tuple[int, dict[str, dict[str, Any]]]:  # noqa: F811
-    result = subprocess.run(
-        [sys.executable, "-m", "ravatar_audio", "doctor", "--json", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-    )
-    assert "Traceback" not in result.stderr
+    result = run(environment, "doctor", "--json", *arguments)
     answer = json.loads(result.stdout)
     assert answer["exit_code"] == result.returncode
     return result.returncode, {item["name"]: item for item in answer["findings"]}
@@ -90,6 +83,34 @@ def test_the_microphone_is_listened_to(usb_microphone: MakeMicrophones, tmp_path
     assert (code, found["microphone"]["state"]) == (3, "problem")
     assert found["microphone"]["text"].startswith("media_in_use")
     assert found["capture"]["state"] == "skipped"
+
+
+@pytest.mark.device
+def test_a_sound_server_that_hangs_does_not_hang_the_doctor(
+    pulse_server: SoundServer,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    configured = pulse_server.environment | {"RAVATAR_STATE_DIR": str(tmp_path / "state")}
+    pulse_server.pause()
+    code, found = examine(configured, "--no-platform")
+    assert code == 6, "the process is ended by force"
+    assert found["sound server"]["state"] == found["devices"]["state"] == "problem"
+    assert "takes connections, and that is all: no answer in 2 s" in found["sound server"]["text"]
+    assert found["microphone"]["state"] == "skipped"
+
+
+@pytest.mark.device
+def test_a_sound_server_of_another_session_is_named_with_its_folder(
+    pulse_server: SoundServer,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "own").mkdir()
+    kept = {name: value for name, value in pulse_server.environment.items() if not name.startswith("PULSE_")}
+    configured = kept | {"RAVATAR_STATE_DIR": str(tmp_path / "state"), "XDG_RUNTIME_DIR": str(tmp_path / "own")}
+    _, found = examine(configured | {"PIPEWIRE_RUNTIME_DIR": str(tmp_path / "own")}, "--no-platform")
+    assert "runs in another session of this user" in found["sound server"]["text"]
+    assert "another session" in found["devices"]["text"]
+    assert f"XDG_RUNTIME_DIR={pulse_server.folder}" in found["sound server"]["advice"]
 
 
 FORBID = """\

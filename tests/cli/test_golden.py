@@ -26,7 +26,8 @@ from ravatar_audio.capture import Device
 from ravatar_audio.capture.access import Access
 from ravatar_audio.capture.causes import of_servers, with_holders
 from ravatar_audio.capture.holders import Holder
-from ravatar_audio.capture.servers import Server, Servers, Source
+from ravatar_audio.capture.privacy import privacy_error
+from ravatar_audio.capture.servers import Process, Server, Servers, Source
 from ravatar_audio.cli import listening, machine, sound
 from ravatar_audio.cli.devices import page
 from ravatar_audio.cli.doctor import shown
@@ -149,8 +150,11 @@ def test_the_doctor_of_a_healthy_machine(usb_microphone: MakeMicrophones, tmp_pa
 def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
     socket = Path("/run/user/1000/pulse/native")
     nothing = Servers((), (Server("PulseAudio", socket, errno.ENOENT),))
-    forbidden = Servers((("pulseaudio", 812),), (Server("PulseAudio", socket, errno.EACCES),))
-    answering = Servers((("pipewire", 810), ("pipewire-pulse", 812)), (Server("PulseAudio", socket, 0),))
+    forbidden = Servers((Process("pulseaudio", 812, "desk"),), (Server("PulseAudio", socket, errno.EACCES),))
+    answering = Servers((Process("pipewire", 810), Process("pipewire-pulse", 812)), (Server("PulseAudio", socket, 0),))
+    foreign = replace(nothing, processes=(Process("pipewire", 810, "desk", "/run/user/1001"),))
+    elsewhere = replace(nothing, processes=(Process("pipewire", 810, "", "/run/user/1001"),), runtime_dir="/tmp/run")
+    silent = replace(nothing, processes=(Process("pulseaudio", 812),))
     locked = Access(("pcmC1D0c",), ("pcmC1D0c",), "audio", "kiosk", ("kiosk", "video"))
     busy = DeviceInUseError("the device 'hw:CARD=Array,DEV=0' cannot be opened: Device or resource busy")
     refused = DeviceNotFoundError("the device 'default' cannot be opened: Connection refused", errno="ECONNREFUSED")
@@ -159,11 +163,21 @@ def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
     findings = [
         sound.check_access(locked, nothing),
         sound.check_access(replace(locked, nodes=(), forbidden=()), forbidden),
+        sound.check_access(Access((), (), "", "root", ("root",), missing=("pcmC1D0c",)), nothing),
+        sound.check_privacy(privacy_error("win32", read_switch=lambda hive, path: "Deny")),
+        sound.check_privacy(privacy_error("darwin", read_status=lambda: 2)),
         sound.check_servers(forbidden, None),
+        sound.check_servers(foreign, None),
+        sound.check_servers(elsewhere, None),
+        sound.check_servers(silent, None),
+        sound.check_servers(answering, None, "pactl is not installed"),
+        sound.check_servers(answering, None, "no answer in 2 s"),
+        sound.check_servers(answering, Source("PulseAudio", "", "", is_muted=False)),
         sound.check_servers(answering, Source("PulseAudio", "alsa_input.usb-Array", "SUSPENDED", is_muted=True)),
         sound.check_servers(answering, Source("PulseAudio", "speaker.monitor", "IDLE", is_muted=False)),
         sound.failed("devices", of_servers(refused, nothing)),
         sound.failed("devices", of_servers(refused, forbidden)),
+        sound.failed("devices", of_servers(refused, foreign)),
         sound.failed("capture", with_holders(busy, [Holder(4711, "arecord")])),
         sound.failed("capture", with_holders(busy, [Holder(810, "pipewire")])),
         sound.check_holders([Holder(4711, "arecord")]),

@@ -10,8 +10,10 @@ from ravatar_audio.capture.cards import list_capture_devices
 from ravatar_audio.capture.causes import explained, of_servers, with_holders
 from ravatar_audio.capture.holders import Holder, holders_of, list_holders
 from ravatar_audio.capture.servers import (
+    Process,
     Server,
     Servers,
+    ask,
     look_at_servers,
     parse_source,
     parse_source_rates,
@@ -83,9 +85,9 @@ def test_a_busy_device_of_an_unknown_holder_keeps_the_general_advice() -> None:
 
 
 def test_forbidden_nodes_name_the_group_that_may(root: Path) -> None:
-    free = look_at_access(root / "dev/snd", may_open=lambda node: True)
+    free = look_at_access(root, may_open=lambda node: True)
     assert (free.nodes, free.forbidden) == (("pcmC2D0c",), ())
-    access = look_at_access(root / "dev/snd", may_open=lambda node: False)
+    access = look_at_access(root, may_open=lambda node: False)
     assert access.forbidden == access.nodes
     group = (root / "dev/snd").group()
     assert (access.group, group in access.groups) == (group, True)
@@ -110,6 +112,68 @@ def test_a_sound_server_of_another_user_is_a_matter_of_permission() -> None:
     assert "as the user" in error.advice
 
 
+@pytest.mark.parametrize(
+    ("processes", "said", "advised"),
+    [
+        ([], "no sound server answers", "systemctl --user start"),
+        (
+            [Process("pipewire", 5, "kiosk", "/run/user/7")],
+            "PipeWire (pid 5) runs for another user (kiosk)",
+            "/user/7)",
+        ),
+        ([Process("pipewire", 5, "kiosk")], "none for this one", "XDG_RUNTIME_DIR=/run/user/UID"),
+        ([Process("pulseaudio", 5, "", "/run/user/9")], "in another session", "XDG_RUNTIME_DIR=/run/user/9,"),
+        ([Process("pulseaudio", 5, "", "/run/user/1")], "runs, but does not answer", "pulseaudio -k"),
+        ([Process("jackd", 5), Process("pipewire", 6)], "JACK (pid 5), PipeWire (pid 6) run, but do not", "restart"),
+        ([Process("jackd", 5), Process("pipewire", 6, "kiosk")], "JACK (pid 5) runs, but", "restart"),
+    ],
+)
+def test_a_sound_server_that_runs_for_somebody_else_is_not_to_be_started_again(
+    processes: list[Process], said: str, advised: str
+) -> None:
+    servers = Servers(tuple(processes), (Server("PulseAudio", SOCKET, errno.ENOENT),), "/run/user/1")
+    why, advice = servers.why_none_answers
+    assert said in why
+    assert advised in advice
+    error = of_servers(REFUSED, servers)
+    assert error.message == f"{REFUSED.message}; {why}"
+    assert error.advice == advice
+
+
+def test_whose_a_sound_server_is_and_where_its_sockets_are(tmp_path: Path) -> None:
+    program(tmp_path, 900, "pipewire")
+    write(tmp_path / "proc/900/environ", "HOME=/home/kiosk\0XDG_RUNTIME_DIR=/run/user/1000\0LANG=C\0")
+    owner = (tmp_path / "proc/900").stat().st_uid
+    (own,) = look_at_servers(tmp_path, {}, owner, lambda path: errno.ENOENT).processes
+    assert own == ("pipewire", 900, "", "/run/user/1000")
+    (foreign,) = look_at_servers(tmp_path, {}, owner + 1, lambda path: errno.ENOENT).processes
+    assert foreign.user == (tmp_path / "proc/900").owner()
+
+
+def test_a_program_of_the_system_says_something_or_why_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, script in {
+        "says": "echo yes",
+        "fails": "echo Access denied >&2; exit 1",
+        "hangs": "exec sleep 60",
+    }.items():
+        write(tmp_path / name, f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert ask("says") == ("yes\n", "")
+    assert ask("fails") == ("", "Access denied")
+    assert ask("nowhere") == ("", "nowhere is not installed")
+    monkeypatch.setattr("ravatar_audio.capture.servers.ANSWER_LIMIT_S", 0.05)
+    assert ask("hangs") == ("", "no answer in 0.05 s")
+
+
+def test_a_container_without_its_devices_is_seen(root: Path) -> None:
+    assert look_at_access(root).missing == ()
+    (root / "dev/snd/pcmC2D0c").unlink()
+    assert look_at_access(root).missing == ("pcmC2D0c",)
+
+
 def test_a_sound_server_that_answers_is_not_blamed() -> None:
     assert of_servers(REFUSED, Servers((), (Server("PulseAudio", SOCKET, 0),))) is REFUSED
 
@@ -125,7 +189,7 @@ def test_running_servers_are_found_by_their_programs_and_their_sockets(tmp_path:
         return 0 if path.name == "native" else errno.ENOENT
 
     found = look_at_servers(tmp_path, {"XDG_RUNTIME_DIR": "/run/user/1000"}, 1000, connect)
-    assert found.processes == (("pipewire", 900), ("pipewire-pulse", 901))
+    assert [process[:2] for process in found.processes] == [("pipewire", 900), ("pipewire-pulse", 901)]
     assert [server.protocol for server in found.answering] == ["PulseAudio"]
     assert asked == [tmp_path / "run/user/1000/pulse/native", tmp_path / "run/user/1000/pipewire-0"]
 
@@ -152,4 +216,6 @@ def test_a_sound_servers_source_is_read_with_its_state_and_mute() -> None:
     assert (source.server, source.name, source.state, source.is_muted) == ("pulseaudio", "usbmic", "SUSPENDED", True)
     assert parse_source_rates(rows.replace("2ch 48", "2ch 44")) == {"speaker.monitor": 44_000, "usbmic": 44_000}
     assert parse_source_rates("no\ttabs") == {}
+    for none in ("(null)", "n/a", "@NONE@"):
+        assert parse_source(f"Server Name: x\nDefault Source: {none}\n", rows, "").name == ""
     assert parse_source("", "", "") == parse_source("nonsense", "no\ttabs", "Mute: no")

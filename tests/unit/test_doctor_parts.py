@@ -10,9 +10,10 @@ import pytest
 from ravatar_audio.capture import Device
 from ravatar_audio.capture.access import Access
 from ravatar_audio.capture.holders import Holder
-from ravatar_audio.capture.servers import Server, Servers, Source
+from ravatar_audio.capture.servers import Process, Server, Servers, Source
 from ravatar_audio.cli import listening, machine, sound
 from ravatar_audio.cli.checks import Finding
+from ravatar_audio.errors import PermissionDeniedError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.settings import Settings
@@ -194,8 +195,10 @@ def test_a_gap_does_not_count_as_drift() -> None:
 ACCESS = Access(("pcmC1D0c",), (), "audio", "kiosk", ("kiosk",))
 SOCKET = Path("/run/user/1000/pulse/native")
 NONE = Servers((), (Server("PulseAudio", SOCKET, errno.ENOENT),))
-PULSE = Servers((("pulseaudio", 9),), (Server("PulseAudio", SOCKET, 0),))
-FORBIDDEN = Servers((("pulseaudio", 9),), (Server("PulseAudio", SOCKET, errno.EACCES),))
+PULSE = Servers((Process("pulseaudio", 9),), (Server("PulseAudio", SOCKET, 0),))
+PIPEWIRE = Servers((Process("pipewire", 9),), (Server("PipeWire", SOCKET, 0),))
+FORBIDDEN = Servers((Process("pulseaudio", 9),), (Server("PulseAudio", SOCKET, errno.EACCES),))
+SOURCE = Source("pulseaudio", "usbmic", "IDLE", False)
 
 
 def test_forbidden_hardware_is_a_problem_unless_a_sound_server_serves() -> None:
@@ -211,21 +214,61 @@ def test_forbidden_hardware_is_a_problem_unless_a_sound_server_serves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("servers", "source", "state", "said"),
+    ("servers", "source", "failure", "state", "said"),
     [
-        (NONE, None, "fine", "none answers"),
-        (PULSE, None, "fine", "PulseAudio (pid 9)"),
-        (PULSE, Source("pulseaudio", "usbmic", "SUSPENDED", False), "fine", "usbmic, suspended"),
-        (PULSE, Source("pulseaudio", "usbmic", "IDLE", True), "warning", "muted"),
-        (PULSE, Source("pulseaudio", "speaker.monitor", "IDLE", False), "warning", "loudspeaker"),
-        (FORBIDDEN, None, "warning", "does not answer"),
+        (NONE, None, "", "fine", "none answers"),
+        (PULSE, SOURCE, "", "fine", "PulseAudio (pid 9); default source usbmic, idle"),
+        (PULSE, replace(SOURCE, state="SUSPENDED"), "", "fine", "usbmic, suspended"),
+        (PULSE, replace(SOURCE, is_muted=True), "", "warning", "muted"),
+        (PULSE, replace(SOURCE, name="speaker.monitor"), "", "warning", "loudspeaker"),
+        (PULSE, replace(SOURCE, name=""), "", "warning", "no source, so no microphone"),
+        (PULSE, None, "pactl is not installed", "warning", "pactl is not installed, so"),
+        (PULSE, None, "no answer in 2 s", "problem", "takes connections, and that is all: no answer in 2 s"),
+        (PIPEWIRE, None, "Connection refused", "fine", "PipeWire (pid 9)"),
+        (FORBIDDEN, None, "", "warning", "does not answer"),
     ],
 )
-def test_a_sound_server_is_told_with_its_state(servers: Servers, source: Source | None, state: str, said: str) -> None:
-    finding = sound.check_servers(servers, source)
+def test_a_sound_server_is_told_with_its_state(
+    servers: Servers, source: Source | None, failure: str, state: str, said: str
+) -> None:
+    finding = sound.check_servers(servers, source, failure)
     assert finding.state == state
     assert said in finding.text
     assert bool(finding.advice) == (state != "fine")
+    assert finding.exit_code == (3 if state == "problem" else 0)
+
+
+def test_another_users_sound_server_is_not_counted_as_this_ones() -> None:
+    both = replace(PULSE, processes=(*PULSE.processes, Process("pipewire", 10, "kiosk")))
+    assert "pid 10" not in sound.check_servers(both, SOURCE).text
+
+
+def test_a_refusal_by_the_privacy_settings_is_a_problem_of_permission() -> None:
+    assert sound.check_privacy(None).state == "fine"
+    finding = sound.check_privacy(PermissionDeniedError("the privacy settings refuse it"))
+    assert (finding.state, finding.exit_code) == ("problem", 3)
+    assert finding.text.startswith("permission_denied: ")
+    assert finding.advice
+
+
+def test_devices_that_a_container_was_not_given_are_named() -> None:
+    finding = sound.check_access(Access((), (), "", "root", (), missing=("pcmC1D0c",)), NONE)
+    assert finding.state == "warning"
+    assert "pcmC1D0c" in finding.text
+    assert "--device /dev/snd" in finding.advice
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin", "win32", "freebsd14"])
+def test_the_doctors_advice_about_levels_is_the_systems(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    shown = " ".join(
+        finding.advice
+        for heard in (replace(GOOD, peak=0), replace(GOOD, peak=4, energy=32_000), replace(GOOD, clipped=9))
+        for finding in listening.judge(heard)
+    )
+    assert ("alsamixer" in shown) == (system in ("linux", "freebsd14"))
+    assert ("System Settings, Sound, Input" in shown) == (system == "darwin")
+    assert ("Settings, System, Sound, Input" in shown) == (system == "win32")
 
 
 DEVICE = Device(None, "Array", "ALSA hardware", 2, 48_000, True, "hw:CARD=Array,DEV=0", "Array", "2886:0018")

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ravatar_audio.capture.cards import list_capture_devices
+
 
 @dataclass(frozen=True, slots=True)
 class Access:
@@ -19,6 +21,8 @@ class Access:
     user: str
     groups: tuple[str, ...]
     """This process's."""
+    missing: tuple[str, ...] = ()
+    """Files of the kernel's capture devices that are not there, as in a container that was not given them."""
 
     @property
     def advice(self) -> str:
@@ -29,19 +33,19 @@ class Access:
         )
 
 
-def look_at_access(
-    device_folder: Path = Path("/dev/snd"), may_open: Callable[[Path], bool] = lambda node: _may_open(node)
-) -> Access:
-    """The folder and `may_open` are for tests, which run as root."""
-    nodes = sorted(device_folder.glob("pcmC*c"))
+def look_at_access(root: Path = Path("/"), may_open: Callable[[Path], bool] = lambda node: _may_open(node)) -> Access:
+    """`root` and `may_open` are for tests, which run as root."""
+    nodes = sorted((root / "dev/snd").glob("pcmC*c"))
+    there = {node.name for node in nodes}
     forbidden = [node for node in nodes if not may_open(node)]
     first = next(iter(forbidden or nodes), None)
     return Access(
         nodes=tuple(node.name for node in nodes),
         forbidden=tuple(node.name for node in forbidden),
         group=_group_name(first.stat().st_gid) if first else "",
-        user=_user_name(),
+        user=user_name(os.geteuid()),
         groups=tuple(sorted(_group_name(gid) for gid in {*os.getgroups(), os.getegid()})),
+        missing=tuple(device.node for device in list_capture_devices(root) if device.node not in there),
     )
 
 
@@ -58,10 +62,11 @@ def _group_name(gid: int) -> str:
         return str(gid)
 
 
-def _user_name() -> str:
+def user_name(user_id: int) -> str:
+    """The number itself where it has no name."""
     import pwd  # not on Windows
 
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
+        return pwd.getpwuid(user_id).pw_name
     except KeyError:  # as with systemd's DynamicUser without nss
-        return str(os.geteuid())
+        return str(user_id)

@@ -21,7 +21,7 @@ def true_cause(error: MediaError, selector: str | int | None, root: Path = Path(
     """
     if not alsa.has_alsa():
         return error
-    access = look_at_access(root / "dev/snd")
+    access = look_at_access(root)
     if access.nodes and access.forbidden == access.nodes:
         return PermissionDeniedError(
             f"the microphones under /dev/snd may not be opened by {access.user}",
@@ -47,7 +47,7 @@ def explained(error: MediaError, pcm: str, root: Path = Path("/")) -> MediaError
     """The error with what this system shows about its cause: who holds the device, which group, which server."""
     if isinstance(error, DeviceInUseError):
         return with_holders(error, holders_of(pcm, root))
-    if isinstance(error, PermissionDeniedError) and (access := look_at_access(root / "dev/snd")).forbidden:
+    if isinstance(error, PermissionDeniedError) and (access := look_at_access(root)).forbidden:
         return error.replaced(advice=access.advice)
     if error.details.get("errno") == "ECONNREFUSED":
         return of_servers(error, look_at_servers(root))
@@ -75,10 +75,6 @@ def of_servers(error: MediaError, servers: Servers) -> MediaError:
             errno="EACCES",
         )
     if not servers.answering:
-        return DeviceNotFoundError(
-            f"{error.message}; no sound server answers",
-            advice="Start it (systemctl --user start pipewire pipewire-pulse, or pulseaudio --start), or name the "
-            "hardware: --device card:ID.",
-            errno="ECONNREFUSED",
-        )
+        why, advice = servers.why_none_answers
+        return DeviceNotFoundError(f"{error.message}; {why}", advice=advice, errno="ECONNREFUSED")
     return error

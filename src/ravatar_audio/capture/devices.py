@@ -75,7 +75,7 @@ class Device:
         return f"card:{self.card_id}" if self.card_id else self.name
 
     def __str__(self) -> str:
-        where = self.pcm if self.index is None else f"index {self.index}"
+        where = self.pcm or self.usb_id if self.index is None else f"index {self.index}"
         return f"{self.name} ({self.host_api}, {where})"
 
 

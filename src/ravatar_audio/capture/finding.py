@@ -9,13 +9,20 @@ import logging
 import re
 from collections.abc import Mapping
 
+import trio
+
 from ravatar_audio.capture import alsa
 from ravatar_audio.capture.cards import list_capture_devices
 from ravatar_audio.capture.devices import Device, choose_device
 from ravatar_audio.capture.portaudio import PortAudio
+from ravatar_audio.capture.servers import RESTART_ADVICE
+from ravatar_audio.capture.worker import call_in_thread
 from ravatar_audio.errors import DeviceNotFoundError, MediaError, RecorderError
 
 log = logging.getLogger(__name__)
+
+LIST_TIMEOUT_S = 8.0
+"""PortAudio takes a second for each device that is busy."""
 
 _HARDWARE_NAME = re.compile(r"\((hw:\d+,\d+)\)$")
 
@@ -41,6 +48,23 @@ def find_devices() -> tuple[list[Device], RecorderError | None]:
             return hardware, error
         raise
     return [_with_abilities(device) for device in with_hardware(listed)], None
+
+
+async def find_devices_in_time(timeout_s: float = LIST_TIMEOUT_S) -> tuple[list[Device], RecorderError | None]:
+    """As find_devices(), but for a sound library that hangs, as with a sound server that does not answer.
+
+    Then it is left behind, with hardware only, and worker.stuck_calls() has it.
+    """
+    try:
+        return await call_in_thread(find_devices, timeout_s=timeout_s, undo=lambda _: None)
+    except trio.TooSlowError:
+        hangs = RecorderError(
+            f"the sound library has not listed its devices for {timeout_s:g} s",
+            advice=RESTART_ADVICE if alsa.has_alsa() else None,
+        )
+    if hardware := await trio.to_thread.run_sync(alsa.list_hardware):
+        return hardware, hangs
+    raise hangs
 
 
 def _with_abilities(device: Device) -> Device:

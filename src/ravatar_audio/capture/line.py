@@ -15,6 +15,7 @@ from ravatar_audio.capture.devices import Device, channels_text, choose_device
 from ravatar_audio.capture.finding import find_without_portaudio, with_hardware
 from ravatar_audio.capture.moves import is_client
 from ravatar_audio.capture.portaudio import PortAudio
+from ravatar_audio.capture.privacy import privacy_error
 from ravatar_audio.capture.servers import ask_source_rate_hz
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
@@ -68,6 +69,8 @@ class Line:
             self.request = _settled(wanted, self.device)
         except MediaError as error:
             self.close()
+            if (refusal := privacy_error()) is not None:
+                raise refusal.replaced(details=error.details) from error
             if isinstance(error, DeviceNotFoundError) and self._portaudio_is_asked(wanted):
                 raise true_cause(error, wanted.selector) from error
             raise explained(error, str(wanted.selector or "")) from error.__cause__
@@ -101,11 +104,15 @@ class Line:
         self._feeds = chain, wake
         _open_lines.add(self)
         try:
+            if sys.platform == "darwin" and (refusal := privacy_error()) is not None:
+                raise refusal  # macOS would open it, and send zeros
             self.stream = self._opened(chain, wake, resume_ns)
             with _urgency():
                 self.stream.start()
         except MediaError as error:
             self.close()
+            if (refusal := privacy_error()) is not None:
+                raise refusal.replaced(details=error.details) from error
             if isinstance(error, ConstraintsError):
                 raise error.replaced(message=f"{error.message}; {_abilities(self.device)}") from error.__cause__
             if isinstance(error, (DeviceNotFoundError, DeviceInUseError, RecorderError)) and self.device.pcm:

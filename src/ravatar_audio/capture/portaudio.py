@@ -28,6 +28,7 @@ from ravatar_audio.errors import (
     DeviceInUseError,
     DeviceNotFoundError,
     MediaError,
+    PermissionDeniedError,
     RecorderError,
 )
 from ravatar_audio.native import Chain, format_code
@@ -50,6 +51,17 @@ _ERRORS: dict[int, type[MediaError]] = {
     -9985: DeviceInUseError,  # paDeviceUnavailable
 }
 _UNANTICIPATED_HOST_ERROR = -9999
+# Windows: HRESULTs of winerror.h and audioclient.h, others of mmeapi.h. ALSA's errno are negative, and small.
+_HOST_ERRORS: dict[int, type[MediaError]] = {
+    0x80070005 - 2**32: PermissionDeniedError,  # E_ACCESSDENIED
+    0x88890004 - 2**32: DeviceNotFoundError,  # AUDCLNT_E_DEVICE_INVALIDATED
+    0x8889000A - 2**32: DeviceInUseError,  # AUDCLNT_E_DEVICE_IN_USE
+    0x88890008 - 2**32: ConstraintsError,  # AUDCLNT_E_UNSUPPORTED_FORMAT
+    2: DeviceNotFoundError,  # MMSYSERR_BADDEVICEID
+    4: DeviceInUseError,  # MMSYSERR_ALLOCATED
+    6: DeviceNotFoundError,  # MMSYSERR_NODRIVER
+    32: ConstraintsError,  # WAVERR_BADFORMAT
+}
 
 
 @contextlib.contextmanager
@@ -154,7 +166,7 @@ def _text(name: str | bytes) -> str:
 
 
 def _raise_for(code: int, what: str, text: str, host_code: int | None = None) -> NoReturn:
-    kind = _ERRORS.get(code, RecorderError)
+    kind = _ERRORS.get(code) or _HOST_ERRORS.get(host_code or 0, RecorderError)
     raise kind(f"{what}: {text} (PortAudio {code})", portaudio_code=code, host_code=host_code)
 
 

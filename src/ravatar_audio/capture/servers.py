@@ -7,10 +7,12 @@ import re
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from ravatar_audio.capture.access import user_name
 from ravatar_audio.capture.cards import read_text
 
 PROGRAMS = {
@@ -23,6 +25,30 @@ PROGRAMS = {
     "jackdbus": "JACK",
 }
 """A process's name in /proc, 15 characters of it, and what it is."""
+
+
+START_ADVICE = (
+    "Start it (systemctl --user start pipewire pipewire-pulse, or pulseaudio --start), or name the hardware: "
+    "--device card:ID."
+)
+RESTART_ADVICE = (
+    "Start it again: systemctl --user restart wireplumber pipewire pipewire-pulse, or pulseaudio -k; hardware needs no "
+    "sound server: --device card:ID."
+)
+
+
+class Process(NamedTuple):
+    """A program of a sound server that runs, whoever's it is."""
+
+    program: str
+    pid: int
+    user: str = ""
+    """Whose it is; "" for this user's own."""
+    runtime_dir: str = ""
+    """Its XDG_RUNTIME_DIR, where its sockets are; "" where that cannot be seen."""
+
+    def __str__(self) -> str:
+        return f"{PROGRAMS[self.program]} (pid {self.pid})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +74,11 @@ class Server:
 class Servers:
     """What there is of sound servers."""
 
-    processes: tuple[tuple[str, int], ...]
-    """Name of the program and pid, any user's."""
+    processes: tuple[Process, ...]
+    """Any user's."""
     sockets: tuple[Server, ...]
+    runtime_dir: str = ""
+    """Where this program looks for them."""
 
     @property
     def answering(self) -> tuple[Server, ...]:
@@ -59,6 +87,37 @@ class Servers:
     @property
     def forbidden(self) -> tuple[Server, ...]:
         return tuple(server for server in self.sockets if server.is_forbidden)
+
+    @property
+    def why_none_answers(self) -> tuple[str, str]:
+        """What runs all the same, for whom, and what to do; for when none is answering."""
+        if not self.processes:
+            return "no sound server answers", START_ADVICE
+        others = [process for process in self.processes if process.user]
+        own = [process for process in self.processes if not process.user]
+        if not own:
+            users = ", ".join(sorted({process.user for process in others}))
+            return (
+                f"{_listed(others)} {_runs(others)} for another user ({users}), none for this one",
+                f"Run this as the user whose sound server it is (a service: User= and XDG_RUNTIME_DIR="
+                f"{others[0].runtime_dir or '/run/user/UID'}), or name the hardware: --device card:ID.",
+            )
+        elsewhere = {process.runtime_dir for process in own} - {"", self.runtime_dir}
+        if elsewhere:
+            return (
+                f"{_listed(own)} {_runs(own)} in another session of this user",
+                f"Use its folder: XDG_RUNTIME_DIR={min(elsewhere)}, in the environment of this program; or name the "
+                "hardware: --device card:ID.",
+            )
+        return f"{_listed(own)} {_runs(own)}, but {'does' if len(own) == 1 else 'do'} not answer", RESTART_ADVICE
+
+
+def _listed(processes: Sequence[Process]) -> str:
+    return ", ".join(map(str, processes))
+
+
+def _runs(processes: Sequence[Process]) -> str:
+    return "runs" if len(processes) == 1 else "run"
 
 
 def connect(path: Path) -> int:
@@ -82,17 +141,34 @@ def look_at_servers(
 ) -> Servers:
     """The running programs, and the sockets that this user's programs would connect to. The arguments are for tests."""
     environ = os.environ if environ is None else environ
-    processes = [
-        (name, int(comm.parent.name)) for comm in root.glob("proc/[0-9]*/comm") if (name := read_text(comm)) in PROGRAMS
+    user_id = os.getuid() if user_id is None else user_id
+    processes = []
+    for comm in root.glob("proc/[0-9]*/comm"):
+        if (name := read_text(comm)) in PROGRAMS:
+            with contextlib.suppress(OSError):  # it has just ended
+                processes.append(_process(name, comm.parent, user_id))
+    sockets = [
+        Server(protocol, path, connect(root / path.relative_to("/")))
+        for protocol, path in socket_paths(environ, user_id).items()
     ]
-    places = socket_paths(environ, os.getuid() if user_id is None else user_id)
-    sockets = [Server(protocol, path, connect(root / path.relative_to("/"))) for protocol, path in places.items()]
-    return Servers(tuple(sorted(processes, key=lambda process: process[1])), tuple(sockets))
+    by_pid = sorted(processes, key=lambda process: process.pid)
+    return Servers(tuple(by_pid), tuple(sockets), str(_runtime_dir(environ, user_id)))
+
+
+def _process(name: str, folder: Path, user_id: int) -> Process:
+    owner_id = folder.stat().st_uid
+    environment = read_text(folder / "environ").split("\0")
+    runtime_dir = next((entry.partition("=")[2] for entry in environment if entry.startswith("XDG_RUNTIME_DIR=")), "")
+    return Process(name, int(folder.name), "" if owner_id == user_id else user_name(owner_id), runtime_dir)
+
+
+def _runtime_dir(environ: Mapping[str, str], user_id: int) -> Path:
+    return Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user_id}")
 
 
 def socket_paths(environ: Mapping[str, str], user_id: int) -> dict[str, Path]:
     """Where the servers' clients look: $PULSE_SERVER, $PULSE_RUNTIME_PATH, $PIPEWIRE_REMOTE, $XDG_RUNTIME_DIR."""
-    runtime = Path(environ.get("XDG_RUNTIME_DIR") or f"/run/user/{user_id}")
+    runtime = _runtime_dir(environ, user_id)
     found = {}
     named = environ.get("PULSE_SERVER", "").split()[:1]
     pulse = named[0].removeprefix("unix:") if named else ""
@@ -117,28 +193,46 @@ class Source:
     is_muted: bool
 
 
-def ask_program(program: str, *words: str) -> str:
-    """What a program of the system prints, in the C locale; empty where there is none, or no answer in 2 s."""
+ANSWER_LIMIT_S = 2.0
+
+
+class Answer(NamedTuple):
+    """What a program of the system printed; `failure` is why it did not, "" when it did."""
+
+    text: str
+    failure: str = ""
+
+
+def ask(program: str, *words: str) -> Answer:
+    """Run a program of the system, in the C locale."""
     path = shutil.which(program)
     if not path:
-        return ""
+        return Answer("", f"{program} is not installed")
     environment = os.environ | {"LC_ALL": "C"}
     try:
         done = subprocess.run(  # noqa: S603 - fixed words
-            [path, *words], capture_output=True, text=True, timeout=2.0, check=False, env=environment
+            [path, *words], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=False, env=environment
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout
+    except subprocess.TimeoutExpired:
+        return Answer("", f"no answer in {ANSWER_LIMIT_S:g} s")
+    except OSError as error:
+        return Answer("", f"{program} cannot be run: {error.strerror}")
+    said = done.stderr.strip() or f"it ended with {done.returncode}"
+    return Answer(done.stdout, said.splitlines()[-1] if done.returncode else "")
 
 
-def ask_default_source() -> Source | None:
-    """The server's default source by pactl; None where there is no pactl, or no answer."""
-    info = ask_program("pactl", "info")
-    if not info:
-        return None
+def ask_program(program: str, *words: str) -> str:
+    """What a program of the system prints; empty where there is none, or no answer."""
+    return ask(program, *words).text
+
+
+def ask_default_source() -> tuple[Source | None, str]:
+    """The server's default source by pactl; or None, and why not."""
+    info = ask("pactl", "info")
+    if not info.text:
+        return None, info.failure
     sources = ask_program("pactl", "list", "short", "sources")
-    return parse_source(info, sources, ask_program("pactl", "get-source-mute", "@DEFAULT_SOURCE@"))
+    return parse_source(info.text, sources, ask_program("pactl", "get-source-mute", "@DEFAULT_SOURCE@")), ""
 
 
 def ask_source_rate_hz(name: str) -> int:
@@ -155,10 +249,16 @@ def parse_source_rates(sources: str) -> dict[str, int]:
     return {name: int(rate) for name, rate in (match.groups() for match in found)}
 
 
+_NO_SOURCE = ("(null)", "n/a", "@NONE@")
+"""How PulseAudio, and PipeWire's server for its clients, print that there is none."""
+
+
 def parse_source(info: str, sources: str, mute: str) -> Source:
     """From `pactl info`, `pactl list short sources` and `pactl get-source-mute @DEFAULT_SOURCE@`, in the C locale."""
     fields = dict(line.strip().split(": ", 1) for line in info.splitlines() if ": " in line)
     name = fields.get("Default Source", "")
+    if name in _NO_SOURCE:
+        name = ""
     rows = [line.split("\t") for line in sources.splitlines()]
     state = next((row[-1].strip() for row in rows if len(row) > 2 and row[1] == name), "")
     return Source(fields.get("Server Name", ""), name, state, mute.strip().lower() == "mute: yes")

@@ -99,7 +99,7 @@ def _run(arguments: list[str] | None) -> int | str | None:
     try:
         cli.main(arguments, prog_name="ravatar-audio", standalone_mode=False)
     except RavatarError as error:
-        _say(f"ravatar-audio: {error.message}\n  {error.advice}")
+        _say(failure_text(error))
         return error.exit_code
     except click.ClickException as error:
         error.show()
@@ -111,6 +111,11 @@ def _run(arguments: list[str] | None) -> int | str | None:
     except SystemExit as exit:
         return exit.code
     return 0
+
+
+def failure_text(error: RavatarError) -> str:
+    """What a failed command says: what happened, and below it what to do."""
+    return f"ravatar-audio: {error.message}\n  {error.advice}"
 
 
 def _not_written(error: OSError) -> int:

@@ -8,8 +8,9 @@ import sys
 import click
 
 from ravatar_audio.capture import Device
-from ravatar_audio.capture.finding import find_devices
-from ravatar_audio.errors import DeviceNotFoundError
+from ravatar_audio.capture.finding import find_devices_in_time
+from ravatar_audio.cli.run import run
+from ravatar_audio.errors import DeviceNotFoundError, MediaError, RecorderError
 
 
 @click.command(name="devices")
@@ -20,7 +21,13 @@ def command(as_json: bool) -> None:
     --device takes a selector as listed (usb:VID:PID, card:ID), a name, or a part of a name that fits only one. These
     survive a reboot and replugging; a number (PortAudio's index) does not.
     """
-    devices, missing = find_devices()
+    found: list[tuple[list[Device], RecorderError | None]] = []
+
+    async def work() -> None:
+        found.append(await find_devices_in_time())
+
+    run(work)
+    ((devices, missing),) = found
     if missing is not None:
         click.echo(f"Only hardware is listed, no sound server: {missing.message}. {missing.advice}", err=True)
     if as_json:
@@ -44,6 +51,14 @@ def page(devices: list[Device]) -> str:
     return "\n".join([*map(described, devices), "* is the default." if has_default else "The system has no default."])
 
 
+def offers(device: Device) -> list[str]:
+    """What it can do; or why that cannot be asked now, and what to do."""
+    if not device.problem:
+        return [f"    offers    {device.offers}"]
+    kinds = {kind.code: kind for kind in MediaError.__subclasses__()}
+    return [f"    now       {device.problem}", f"    to do     {kinds[device.problem].advice_on(sys.platform)}"]
+
+
 def described(device: Device) -> str:
     """A device for people, in a few lines; an asterisk marks the default one."""
     identity = {
@@ -58,7 +73,7 @@ def described(device: Device) -> str:
         f"{'*' if device.is_default else ' '} {device.name} ({device.host_api})",
         f"    select    --device {shlex.quote(device.selector)}",
         f"    backend   {device.backend}: {device.backend_reason}",
-        f"    offers    {device.problem or device.offers}",
+        *offers(device),
         f"    identity  {', '.join(f'{what} {value}' for what, value in identity.items() if value)}",
     ]
     return "\n".join(lines)

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from ravatar_audio.api.http import Platform
+from ravatar_audio.capture.worker import stuck_calls
+from ravatar_audio.cli import STUCK_EXIT_CODE
 from ravatar_audio.cli.checks import Finding, PlatformChecks
 from ravatar_audio.cli.live import PLATFORM, REST, SOUND
 from ravatar_audio.cli.run import Seconds, SectionedCommand, load_settings, run, settings_options
@@ -75,6 +77,8 @@ def command(
     else:
         run(work)
     exit_code = next((finding.exit_code for finding in findings if finding.state == "problem"), 0)
+    if stuck_calls():
+        exit_code = STUCK_EXIT_CODE  # as main() will see to
     if as_json:
         click.echo(json.dumps({"exit_code": exit_code, "findings": [dataclasses.asdict(item) for item in findings]}))
     sys.exit(exit_code)

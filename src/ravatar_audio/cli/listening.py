@@ -2,7 +2,8 @@
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,21 @@ OFFSET_MAX_DBFS = -40.0
 """1 % of full scale: beyond it an offset takes headroom and disturbs detectors of level."""
 DRIFT_MAX_PPM = 500.0
 """A quartz is good to 100 ppm; beyond this the device is wrong about its rate."""
+
+GAIN = {
+    "linux": "alsamixer, F4",
+    "darwin": "System Settings, Sound, Input: Input volume",
+    "win32": "Settings, System, Sound, Input: Input volume",
+}
+"""Where it is set, by sys.platform."""
+MUTED = {
+    "linux": "in the mixer (alsamixer, F4), or in the sound server (pactl set-source-mute @DEFAULT_SOURCE@ 0)",
+    "darwin": "its Input volume is 0 (System Settings, Sound, Input), or this program may not use it (System Settings, "
+    "Privacy & Security, Microphone)",
+    "win32": "in Settings, System, Sound, Input, or this program may not use it (Settings, Privacy & security, "
+    "Microphone)",
+}
+SUSPENDED = {"linux": "; behind a sound server, look for a suspended source (pactl list sources)."}
 
 STAMP_ERROR_S = 0.005
 """So far may time stamps wander that are not the device's own: behind a sound server they are estimates."""
@@ -131,7 +147,7 @@ def judge(heard: Heard) -> Iterator[Finding]:
             "capture",
             "problem",
             f"{what}; nothing came in {heard.seconds:g} s",
-            "Reconnect the microphone; behind a sound server, look for a suspended source (pactl list sources).",
+            "Reconnect the microphone" + SUSPENDED.get(sys.platform, "."),
             3,
         )
         return
@@ -146,14 +162,18 @@ def judge(heard: Heard) -> Iterator[Finding]:
     yield judge_drift(heard)
 
 
+def of_system(advice: Mapping[str, str]) -> str:
+    """The advice for the system that this runs on; where that is unknown, Linux's."""
+    return advice.get(sys.platform, advice["linux"])
+
+
 def judge_level(heard: Heard) -> Finding:
     if heard.peak == 0:
         return Finding(
             "level",
             "warning",
             f"digital silence: {heard.seconds:g} s of nothing but zeros, which no live microphone sends",
-            "It is muted: by a switch on it, in the mixer (alsamixer, F4), in the sound server (pactl set-source-mute "
-            "@DEFAULT_SOURCE@ 0), or by the system's privacy settings. Else it is dead.",
+            f"It is muted: by a switch on it, or {of_system(MUTED)}. Else it is dead.",
         )
     rms_dbfs = dbfs(math.sqrt(heard.energy / heard.samples))
     said = f"peak {dbfs(heard.peak):.1f} dBFS, RMS {rms_dbfs:.1f} dBFS in {heard.seconds:g} s"
@@ -162,7 +182,8 @@ def judge_level(heard: Heard) -> Finding:
             "level",
             "warning",
             f"{said}: hardly anything is heard",
-            "Speak while this runs; if it stays so, raise the microphone's gain (alsamixer, F4) or choose another one.",
+            f"Speak while this runs; if it stays so, raise the microphone's gain ({of_system(GAIN)}) or choose another "
+            "one.",
         )
     return Finding("level", "fine", said)
 
@@ -173,7 +194,7 @@ def judge_clipping(heard: Heard) -> Finding:
             "clipping",
             "warning",
             f"{heard.clipped} samples at full scale",
-            "Lower the microphone's gain (alsamixer, F4), or speak from further away.",
+            f"Lower the microphone's gain ({of_system(GAIN)}), or speak from further away.",
         )
     return Finding("clipping", "fine", "no sample at full scale")
 

@@ -3,34 +3,48 @@
 Each check is pure but for the reading of what it is given.
 """
 
+import contextlib
 import sys
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 
 import trio
 
 from ravatar_audio.capture import Device, choose_device
 from ravatar_audio.capture.access import Access, look_at_access
 from ravatar_audio.capture.causes import true_cause
-from ravatar_audio.capture.finding import find_devices
+from ravatar_audio.capture.finding import LIST_TIMEOUT_S, find_devices_in_time
 from ravatar_audio.capture.holders import Holder, holders_of
-from ravatar_audio.capture.servers import PROGRAMS, Servers, Source, ask_default_source, look_at_servers
+from ravatar_audio.capture.privacy import privacy_error
+from ravatar_audio.capture.servers import RESTART_ADVICE, Servers, Source, ask_default_source, look_at_servers
+from ravatar_audio.capture.worker import call_in_thread
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.cli.listening import judge, listen
 from ravatar_audio.cli.machine import check_limits, check_power
-from ravatar_audio.errors import DeviceNotFoundError, MediaError, RavatarError
+from ravatar_audio.errors import DeviceNotFoundError, MediaError, PermissionDeniedError, RavatarError, RecorderError
 from ravatar_audio.settings import Settings
 
-START_ADVICE = "Start it: systemctl --user start pipewire pipewire-pulse, or pulseaudio --start."
+ASK_TIMEOUT_S = 5.0
+"""For what may have to ask the sound library."""
+HANGING_TIMEOUT_S = 1.0
+"""Where its server is known not to answer."""
 
 
 async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIterator[Finding]:
     """Each finding as it is made; what depends on one that failed is skipped."""
+    list_timeout_s = LIST_TIMEOUT_S
     if sys.platform == "linux":
         servers = await trio.to_thread.run_sync(look_at_servers)
-        source = await trio.to_thread.run_sync(ask_default_source) if servers.answering else None
+        source, failure = None, ""
+        if servers.answering:
+            source, failure = await trio.to_thread.run_sync(ask_default_source)
         yield check_access(look_at_access(), servers)
-        yield check_servers(servers, source)
-    async for finding in device_checks(settings, listen_s):
+        yield (found := check_servers(servers, source, failure))
+        if found.state == "problem":  # then the sound library will hang, but the hardware can be told
+            list_timeout_s = HANGING_TIMEOUT_S
+    else:
+        yield check_privacy(privacy_error())
+    async for finding in device_checks(settings, listen_s, list_timeout_s):
         yield finding
     for finding in check_limits(locks_memory=settings.lock_memory):
         yield finding
@@ -38,13 +52,12 @@ async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIter
         yield power
 
 
-async def device_checks(settings: Settings, listen_s: float) -> AsyncIterator[Finding]:
+async def device_checks(settings: Settings, listen_s: float, list_timeout_s: float) -> AsyncIterator[Finding]:
     """The devices, the one that the settings choose, and what it sends."""
     try:
-        devices, missing = await trio.to_thread.run_sync(find_devices)
+        devices, missing = await find_devices_in_time(list_timeout_s)
         if not devices:
-            nothing = DeviceNotFoundError("no microphone was found")
-            raise await trio.to_thread.run_sync(true_cause, nothing, settings.device)
+            raise await cause_of(DeviceNotFoundError("no microphone was found"), settings)
         found = Finding("devices", "fine", "\n".join(map(in_a_line, devices)))
         if missing is not None:
             said = f"{found.text}\nonly hardware, no sound server: {missing.message}"
@@ -58,7 +71,7 @@ async def device_checks(settings: Settings, listen_s: float) -> AsyncIterator[Fi
     try:
         device = choose_device(devices, settings.device)
     except MediaError as error:
-        yield failed("microphone", await trio.to_thread.run_sync(true_cause, error, settings.device))
+        yield failed("microphone", await cause_of(error, settings))
         yield Finding("capture", "skipped", "needs microphone")
         return
     yield check_choice(device, settings)
@@ -69,6 +82,14 @@ async def device_checks(settings: Settings, listen_s: float) -> AsyncIterator[Fi
             yield finding
     except RavatarError as error:
         yield failed("capture", error)
+
+
+async def cause_of(error: MediaError, settings: Settings) -> MediaError:
+    """What the system says; the error itself where it does not answer."""
+    with contextlib.suppress(trio.TooSlowError):
+        ask = partial(true_cause, error, settings.device)
+        return await call_in_thread(ask, timeout_s=ASK_TIMEOUT_S, undo=lambda _: None)
+    return error
 
 
 def failed(name: str, error: RavatarError) -> Finding:
@@ -95,25 +116,49 @@ def check_access(access: Access, servers: Servers) -> Finding:
             "Run this as the user whose sound server it is; in a service, with User= and XDG_RUNTIME_DIR=.",
             3,
         )
+    if access.missing:
+        return Finding(
+            "permission",
+            "warning",
+            f"the kernel has {', '.join(access.missing)}, which /dev/snd has not, as in a container",
+            "Give the container the devices: docker run --device /dev/snd --group-add audio.",
+        )
     if access.nodes:
         return Finding("permission", "fine", f"{access.user} may open {', '.join(access.nodes)} under /dev/snd")
     return Finding("permission", "fine", "the kernel has no capture device, so there is none to open")
 
 
-def check_servers(servers: Servers, source: Source | None) -> Finding:
-    """Pure. No sound server is no problem: hardware needs none."""
-    running = ", ".join(f"{PROGRAMS[name]} (pid {pid})" for name, pid in servers.processes)
+def check_privacy(refusal: PermissionDeniedError | None) -> Finding:
+    """Pure. On systems other than Linux the user allows the microphone, program by program."""
+    if refusal is not None:
+        return failed("permission", refusal)
+    return Finding("permission", "fine", "the privacy settings do not refuse the microphone, as far as they tell")
+
+
+def check_servers(servers: Servers, source: Source | None, failure: str = "") -> Finding:
+    """Pure; `failure` is why there is no source. No sound server is no problem: hardware needs none."""
     if not servers.answering:
-        if running:
-            return Finding("sound server", "warning", f"{running} runs, but does not answer this user", START_ADVICE)
+        if servers.processes:
+            return Finding("sound server", "warning", *servers.why_none_answers)
         return Finding("sound server", "fine", "none answers; hardware needs none")
-    said = " and ".join(f"{server.protocol} at {server.path}" for server in servers.answering) + " answers"
-    said += f"; {running}" if running else ""
-    if source is None or not source.name:
-        return Finding("sound server", "fine", said)
+    said = " and ".join(f"{server.protocol} at {server.path}" for server in servers.answering)
+    said += " answers" if len(servers.answering) == 1 else " answer"
+    if own := [str(process) for process in servers.processes if not process.user]:
+        said += f"; {', '.join(own)}"
+    if source is None:
+        return _silent_server(servers, said, failure)
+    if not source.name:
+        return Finding(
+            "sound server",
+            "warning",
+            f"{said}; it has no source, so no microphone",
+            "Connect the microphone; 'pactl list short sources' lists sources, 'arecord -l' what the kernel has.",
+        )
     said += f"; default source {source.name}" + (f", {source.state.lower()}" if source.state else "")
     if source.is_muted:
-        return Finding("sound server", "warning", f"{said}, muted", "pactl set-source-mute @DEFAULT_SOURCE@ 0")
+        return Finding(
+            "sound server", "warning", f"{said}, muted", "Unmute it: pactl set-source-mute @DEFAULT_SOURCE@ 0."
+        )
     if source.name.endswith(".monitor"):
         return Finding(
             "sound server",
@@ -122,6 +167,27 @@ def check_servers(servers: Servers, source: Source | None) -> Finding:
             "Choose a microphone: pactl set-default-source NAME; 'pactl list short sources' has the names.",
         )
     return Finding("sound server", "fine", said)
+
+
+def _silent_server(servers: Servers, said: str, failure: str) -> Finding:
+    """A server that takes connections, but pactl has learnt nothing from it."""
+    if not any(server.protocol == "PulseAudio" for server in servers.answering):
+        return Finding("sound server", "fine", said)
+    if "not installed" in failure:
+        return Finding(
+            "sound server",
+            "warning",
+            f"{said}; {failure}, so a stream that the server moves to another microphone cannot be told",
+            "Install it: sudo apt-get install pulseaudio-utils.",
+        )
+    places = " and ".join(str(server.path) for server in servers.answering)
+    return Finding(
+        "sound server",
+        "problem",
+        f"{RecorderError.code}: the sound server at {places} takes connections, and that is all: {failure}",
+        RESTART_ADVICE,
+        RecorderError.exit_code,
+    )
 
 
 def in_a_line(device: Device) -> str:

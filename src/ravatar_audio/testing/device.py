@@ -19,7 +19,7 @@ from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.native import Chain
 from ravatar_audio.testing.sound import make_sound
 
-WORDS = ("ok", "unplug", "eio", "stall", "lose", "mute", "hang", "eacces", "ebusy", "enodev", "enospc", "end")
+WORDS = ("ok", "unplug", "eio", "stall", "lose", "mute", "hang", "move", "eacces", "ebusy", "enodev", "enospc", "end")
 
 _AT_OPEN = {"eacces": errno.EACCES, "ebusy": errno.EBUSY, "enodev": errno.ENODEV, "unplug": errno.ENODEV}
 _WHILE_RUNNING = {"unplug": errno.ENODEV, "eio": errno.EIO, "enospc": errno.ENOSPC}
@@ -45,6 +45,7 @@ class FakeDevice:
         lose N      N samples are lost, as the program learns with the next block
         mute        exact zeros, as from a muted or dead microphone
         hang        no call into the sound library returns
+        move        the sound server moves the stream to another source; what is heard stays the same
         enospc      the stream ends, and any other at once, as when the bus cannot carry it
         eacces, ebusy, enodev   from here on, opening is refused so; a running stream goes on
         end         the FakeMicrophone stops, as by stop()
@@ -82,6 +83,8 @@ class FakeDevice:
         self._stream: FakeStream | None = None
         self.comings = 0
         """Times that it was plugged in again."""
+        self.moves = 0
+        """Times that its sound server moved the stream."""
 
     @property
     def is_plugged_in(self) -> bool:
@@ -135,6 +138,8 @@ class FakeDevice:
             self.is_over = True
         elif word == "mute":
             self._is_muted = True
+        elif word == "move":
+            self.moves += 1
         elif word == "lose":
             if stream:
                 stream.skip_to(max(stream.next_position, position) + int(number))

@@ -1,0 +1,45 @@
+"""Listing devices: a sound library that hangs is left behind, and what needs it not is listed all the same."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from ravatar_audio.capture import Device, alsa, finding
+from ravatar_audio.capture.worker import stuck_calls
+from ravatar_audio.errors import RecorderError
+
+ARRAY = Device(None, "Array", "ALSA hardware", 2, 48_000, True, "hw:CARD=Array,DEV=0", "Array")
+
+
+@pytest.fixture
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The sound library does not return until the test is over."""
+    over, left = threading.Event(), threading.Event()
+
+    def hang() -> tuple[list[Device], None]:
+        over.wait(60)
+        left.set()
+        return [], None
+
+    monkeypatch.setattr(finding, "find_devices", hang)
+    yield
+    over.set()
+    assert left.wait(60)
+
+
+async def test_hardware_is_listed_when_the_sound_library_hangs(hanging: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alsa, "list_hardware", lambda: [ARRAY])
+    devices, why = await finding.find_devices_in_time(0.01)
+    assert devices == [ARRAY]
+    assert why is not None
+    assert "has not listed its devices for 0.01 s" in why.message
+    assert stuck_calls(), "the command ends by force"
+
+
+async def test_without_hardware_the_hanging_library_is_the_error(
+    hanging: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alsa, "list_hardware", list)
+    with pytest.raises(RecorderError, match="has not listed its devices"):
+        await finding.find_devices_in_time(0.01)
