@@ -106,7 +106,7 @@ async def main(arguments: dict[str, Any]) -> None:
         assert os.read(0, 1) == b""
         scope.cancel()
 
-    attempts = logging.getLogger("ravatar_audio.capture.recovery")
+    attempts = logging.getLogger("ravatar_audio.capture.attempts")
     attempts.setLevel(logging.DEBUG)
     attempts.addHandler(Attempts())
     summary: dict[str, Any] = {}

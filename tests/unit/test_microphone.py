@@ -12,9 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-import ravatar_audio.capture.microphone as microphone_module
 import ravatar_audio.capture.system as module
-from ravatar_audio.capture import Device, Microphone, recovery
+from ravatar_audio.capture import Device, Microphone, attempts, recovery
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
 from ravatar_audio.capture.system import System
@@ -94,7 +93,7 @@ def fake_line(monkeypatch: pytest.MonkeyPatch) -> type[FakeLine]:
     FakeLine.made, FakeLine.refusals, FakeLine.gate = [], [], threading.Event()
     FakeLine.gate.set()
     monkeypatch.setattr(module, "Line", FakeLine)
-    monkeypatch.setattr(recovery, "BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setattr(attempts, "BACKOFF_S", (0.01, 0.02))
     return FakeLine
 
 
@@ -227,7 +226,7 @@ async def test_cancelled_before_anything_opens_it_leaves_nothing_behind() -> Non
 
 async def test_cancelled_while_it_begins_to_open_again_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in ends while the device is being looked for, and the program waits for a frame no longer just then."""
-    monkeypatch.setattr(microphone_module, "LOOK_BACK_S", 0.0)
+    monkeypatch.setattr(recovery, "LOOK_BACK_S", 0.0)
     wait_ended = System.wait_ended
 
     async def wait_for_the_look(self: System, errand: Any, timeout_s: float) -> bool:
@@ -280,16 +279,16 @@ async def test_a_device_that_is_plugged_in_is_tried_at_once(
         monkeypatch.setattr(Arrivals, "_watch", lambda self: -38)  # no inotify here
     elif sys.platform != "linux":
         pytest.skip("inotify is Linux's")
-    attempts: list[float] = []
+    tried_s: list[float] = []
     ended = threading.Event()
 
     def refuse() -> Any:
-        attempts.append(time.monotonic())
+        tried_s.append(time.monotonic())
         raise DeviceNotFoundError("gone")
 
     folder = tmp_path / "snd"  # there is none before the first card comes
     arrivals = Arrivals(folder)
-    waiting = recovery.Recovery(
+    waiting = attempts.Attempts(
         refuse,
         lambda _: None,
         MediaAbortedError("unplugged"),
@@ -319,5 +318,5 @@ async def test_a_device_that_is_plugged_in_is_tried_at_once(
                 await arrivals.wait()
         await attempt()
         assert waiting.patience_s < 1
-    assert len(attempts) == (4 if is_told else 3)
+    assert len(tried_s) == (4 if is_told else 3)
     arrivals.close()

@@ -3,7 +3,7 @@
 source          what every source of frames is, and its statistics
 microphone      a device as an async iterator of frames, watched and opened again
 opener          its device or the stand-in, opened into a chain
-recovery        attempts to open it again
+recovery        how it gets its device back, by attempts
 system          the machine below it: time, devices, threads; a test has another
 liveness        stalls, and when a stream must be opened again (pure)
 watchdog, drift what can go wrong without an error; the device's clock (pure)

@@ -18,7 +18,7 @@ from ravatar_audio.capture.liveness import Liveness
 from ravatar_audio.capture.memory import lock_memory
 from ravatar_audio.capture.moves import MoveWatch
 from ravatar_audio.capture.opener import Feed, Opened, Opener
-from ravatar_audio.capture.recovery import Recovery, Relapses
+from ravatar_audio.capture.recovery import Recovery
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.capture.system import System
@@ -38,8 +38,6 @@ OPEN_TIMEOUT_S = 10.0
 """For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
 CLOSE_TIMEOUT_S = 5.0
 """For stopping; streams of one process wait for each other here, as PortAudio takes one call at a time."""
-LOOK_BACK_S = 5.0
-"""How long after its opening, or after a failed return, a stand-in is kept before the device is looked for again."""
 
 
 class Microphone(Source):
@@ -130,16 +128,11 @@ class Microphone(Source):
         self._opener = Opener(self._system, wanted, stand_in, is_strict=strict, chain_options=chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
         self._liveness = Liveness(max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
-        self._recover_s = recover_s
-        self._stand_in_after_s = stand_in_after_s
+        self._recovery = Recovery(self._opener, self._system, recover_s=recover_s, stand_in_after_s=stand_in_after_s)
         self._locks_memory = lock_memory
-        self._arrivals: Arrivals | None = None
         self._is_used = self._is_stopped = self._is_at_end = False
         self._is_left_behind = self._is_stand_in = self._has_judged_blocks = False
         self._earlier = EarlierChains()
-        self._recovery: Recovery[Opened] | None = None
-        self._relapses = Relapses()
-        self._lookout: Recovery[bool] | None = None  # for the device, while the stand-in runs
         self._moves: MoveWatch | None = None
         self._line_lock = trio.Lock()
         self._last_frame: Frame | None = None  # given out, and not looked at yet
@@ -240,21 +233,7 @@ class Microphone(Source):
         self._moves = self._system.watch_moves(_stream_of(line), _wake_of(self._wake).set)
         if opened.is_stand_in:
             self._tell("stand_in", f"the microphone is not there: {line.device} stands in for it")
-            self._lookout = Recovery(
-                self._opener.look,
-                lambda _: None,
-                MediaAbortedError("the microphone is not back"),
-                within_s=math.inf,
-                wake=_wake_of(self._wake).set,
-                arrivals=self._watch_arrivals(),
-                system=self._system,
-                first_wait_s=LOOK_BACK_S,
-            )
-
-    def _watch_arrivals(self) -> Arrivals:
-        if self._arrivals is None:
-            self._arrivals = self._system.arrivals()
-        return self._arrivals
+            self._recovery.look_out(_wake_of(self._wake).set)
 
     async def _next(self) -> Frame | None:
         while self._chain is not None and (wake := self._wake) is not None:
@@ -298,29 +277,25 @@ class Microphone(Source):
         return self._chain.take() if frame is None and self._chain else frame
 
     def _patience(self) -> tuple[float, Arrivals | None]:
-        waiting = self._recovery or self._lookout
-        if waiting is None:
-            return self._liveness.look_again_in_s, None
-        patience_s = waiting.patience_s
-        return (patience_s if self._recovery else min(patience_s, self._liveness.look_again_in_s)), self._arrivals
+        patience_s, arrivals = self._recovery.patience
+        if not self._recovery.is_reopening:
+            patience_s = min(patience_s, self._liveness.look_again_in_s)
+        return patience_s, arrivals
 
     async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
         """See whether the stream is well, or get on with opening it again; raises when that is not to be."""
-        if self._recovery is not None:
+        if self._recovery.is_reopening:
             if (opened := self._recovery.step()) is not None:
-                self._recovery, self._liveness.is_stalled = None, False
+                self._liveness.is_stalled = False
                 self._take_over(opened)
                 self.reopenings += 1
                 self._tell("reopened", f"{opened.line.device} is open again")
         elif self._line is not None and (reason := self._reason_to_reopen(self._line)):
-            if self._recover_s <= 0:
-                raise reason
             await self._begin_recovery(reason, chain, wake)
         elif self._moves is not None and (moved := self._moves.step()):
             self._tell("source_changed", moved)
-        elif self._lookout is not None and self._has_returned(self._lookout):
-            back = MediaAbortedError("the microphone that was missing is back")
-            await self._begin_recovery(back, chain, wake)
+        elif self._recovery.has_returned():
+            await self._begin_recovery(MediaAbortedError("the microphone that was missing is back"), chain, wake)
 
     def _reason_to_reopen(self, line: Line) -> MediaError | None:
         stream, now_s = _stream_of(line).statistics(), self._system.now_s()
@@ -328,48 +303,20 @@ class Microphone(Source):
             self._tell(kind, message)
         return self._liveness.reason_to_reopen(stream, now_s, self.name)
 
-    def _has_returned(self, lookout: Recovery[bool]) -> bool:
-        try:
-            return lookout.step() is not None
-        except RecorderError as error:  # a sound library that hangs while it looks: stay with the stand-in
-            log.error("the missing microphone is looked for no more: %s", error.message)  # noqa: TRY400
-            self._lookout = None
-            return False
-
     async def _begin_recovery(self, reason: MediaError, chain: Chain, wake: Wake) -> None:
         # Shielded: between the old stream's end and the recovery there is nothing that would go on.
         with trio.CancelScope(shield=True):
             async with self._line_lock:
                 if (line := self._line) is None or self._is_stopped:
                     return
-                await self._recover(line, reason, chain, wake)
+                stream = _stream_of(line).statistics()
+                within_s = self._recovery.note_end(stream.opened_s)
+                if within_s <= 0 or not await self._close_line():
+                    raise reason
+                feed = Feed(wake, chain, self._earlier.statistics(), stream.captured_ns)
+                is_from_stand_in = self._is_stand_in
+                await self._recovery.begin(reason, feed, within_s=within_s, is_from_stand_in=is_from_stand_in)
         self._tell("reopening", reason.message)
-
-    async def _recover(self, line: Line, reason: MediaError, chain: Chain, wake: Wake) -> None:
-        stream, now_s = _stream_of(line).statistics(), self._system.now_s()
-        resume_ns = stream.captured_ns
-        self._relapses.note_end(stream.opened_s, now_s)
-        within_s = self._relapses.begun_s + self._recover_s - now_s
-        if not await self._close_line() or within_s <= 0:
-            raise reason
-        # Coming from the stand-in, it is the first thing to go back to.
-        stand_in_from_s = self._system.now_s() + (0.0 if self._is_stand_in else self._stand_in_after_s)
-        feed = Feed(wake, chain, self._earlier.statistics(), resume_ns)
-
-        def open_again() -> Opened:
-            return self._opener.open(feed, or_stand_in=self._system.now_s() >= stand_in_from_s)
-
-        await self._end_lookout()
-        self._recovery = Recovery(
-            open_again,
-            Opened.close,
-            reason,
-            within_s=within_s,
-            wake=wake.set,
-            arrivals=self._watch_arrivals(),
-            system=self._system,
-            first_wait_s=self._relapses.wait_s,
-        )
 
     async def _close_line(self) -> bool:
         """Whether the stream has ended: if not, its thread may push, and chain and wake-up must live on, unused."""
@@ -427,22 +374,14 @@ class Microphone(Source):
         self._is_stopped = True
         with trio.CancelScope(shield=True):
             async with self._line_lock:
-                if self._recovery is not None:
-                    has_ended, opened = await self._recovery.end(CLOSE_TIMEOUT_S)
-                    self._recovery = None
-                    self._is_left_behind = not has_ended
-                    if opened is not None:
-                        self._take_over(opened)
-                await self._end_lookout()
+                has_ended, opened = await self._recovery.end()
+                self._is_left_behind |= not has_ended
+                if opened is not None:
+                    self._take_over(opened)
                 if await self._close_line():
                     self._chain.finish()
         self._is_at_end = True
         self._wake.set()
-
-    async def _end_lookout(self) -> None:
-        if self._lookout is not None:
-            lookout, self._lookout = self._lookout, None
-            await lookout.end(CLOSE_TIMEOUT_S)
 
     async def aclose(self) -> None:
         try:
@@ -459,8 +398,7 @@ class Microphone(Source):
                             chain.close()
                     wake.let_go()  # another task may wait for a frame
                     wake.close()
-            if self._arrivals is not None:
-                self._arrivals.close()
+            self._recovery.close()
             self._events.close()
 
     def __del__(self) -> None:

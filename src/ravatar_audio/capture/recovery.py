@@ -1,117 +1,118 @@
-"""Opening a microphone again after it went away: attempts with a growing wait between them, each in a thread."""
+"""How a microphone gets its device back: opened again until that succeeds, or looked for while a stand-in runs."""
 
 import logging
+import math
 from collections.abc import Callable
-from typing import Generic, TypeVar
 
 from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.attempts import Attempts, Relapses
+from ravatar_audio.capture.opener import Feed, Opened, Opener
 from ravatar_audio.capture.system import System
-from ravatar_audio.capture.worker import Errand
-from ravatar_audio.errors import MediaError, RecorderError
+from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError
 
 log = logging.getLogger(__name__)
 
-BACKOFF_S = (0.1, 5.0)
-"""First and longest wait between two attempts; each is twice the one before."""
-ATTEMPT_TIMEOUT_S = 10.0
-"""An attempt that takes longer hangs in the sound library."""
-WELL_S = 1.0
-"""A stream that ended sooner after its opening was no cure; one that lasted longer is worth having back at once."""
-
-T = TypeVar("T")
+END_TIMEOUT_S = 5.0
+"""For an attempt that is under way when nothing is wanted any more."""
+LOOK_BACK_S = 5.0
+"""How long after its opening, or after a failed return, a stand-in is kept before the device is looked for again."""
 
 
-class Relapses:
-    """Streams that can be opened but do not last: how long to wait before the next, and since when it goes on so."""
+class Recovery:
+    """Of one microphone, for as long as that is open."""
 
-    def __init__(self) -> None:
-        self.begun_s = self.wait_s = 0.0
-        self._has_ended = False
-
-    def note_end(self, opened_s: float, now_s: float) -> None:
-        """A stream that was opened then has ended."""
-        is_relapse = self._has_ended and now_s - opened_s < WELL_S
-        if not is_relapse or not self.wait_s:
-            self.begun_s = now_s
-        self.wait_s = min(max(BACKOFF_S[0], 2 * self.wait_s), BACKOFF_S[1]) if is_relapse else 0.0
-        self._has_ended = True
-
-
-class Recovery(Generic[T]):
-    """Something that is tried until it succeeds. It never blocks and is never cancelled: whoever waits may leave."""
-
-    def __init__(
-        self,
-        attempt: Callable[[], T],
-        undo: Callable[[T], None],
-        reason: MediaError,
-        *,
-        within_s: float,
-        wake: Callable[[], None],
-        arrivals: Arrivals,
-        system: System,
-        first_wait_s: float = 0.0,
-    ) -> None:
-        """`wake` is called, in a thread, when an attempt has ended; step() says more then.
-
-        A device that comes brings the next attempt forward. `undo` gets what a late attempt opened.
-        """
-        self._call, self._undo, self._reason, self._wake = attempt, undo, reason, wake
-        self._system, self._arrivals = system, arrivals
-        self._next_s = system.now_s() + first_wait_s
-        self._wait_s = BACKOFF_S[0]
-        self._until_s = self._next_s + within_s
-        self._attempt: Errand[T] | None = None
-        self._begun_s = 0.0
-        arrivals.have_come()  # what came before this is nothing new
-
-    def step(self) -> T | None:
-        """What the attempt gave once it has succeeded, else None; begins the next one when its time has come.
-
-        Raises the reason of it all when the time is over, and RecorderError when an attempt hangs.
-        """
-        now_s = self._system.now_s()
-        if self._arrivals.have_come():  # it may take a moment until it can be opened
-            self._next_s, self._wait_s = now_s, BACKOFF_S[0]
-        if self._attempt is None:
-            if now_s >= self._next_s:
-                self._attempt, self._begun_s = Errand(self._call, self._undo, self._wake), now_s
-                self._system.start(self._attempt)
-            return None
-        if not self._attempt.has_ended:
-            if now_s - self._begun_s > ATTEMPT_TIMEOUT_S:
-                raise RecorderError(
-                    f"the microphone did not open again within {ATTEMPT_TIMEOUT_S:g} s",
-                    advice="The sound library hangs; restart the program.",
-                ) from self._reason
-            return None
-        attempt, self._attempt = self._attempt, None
-        try:
-            return attempt.take()
-        except MediaError as error:
-            log.debug("not yet: %s", error.message)
-            if now_s + self._wait_s > self._until_s:
-                raise self._reason from error
-            self._next_s = now_s + self._wait_s
-            self._wait_s = min(2 * self._wait_s, BACKOFF_S[1])
-            return None
+    def __init__(self, opener: Opener, system: System, *, recover_s: float, stand_in_after_s: float) -> None:
+        self._opener, self._system = opener, system
+        self._recover_s, self._stand_in_after_s = recover_s, stand_in_after_s
+        self._relapses = Relapses()
+        self._reopening: Attempts[Opened] | None = None
+        self._lookout: Attempts[bool] | None = None  # for the device, while the stand-in runs
+        self._arrivals: Arrivals | None = None
 
     @property
-    def patience_s(self) -> float:
-        """How long nothing is to be done, unless `wake` is called or a device comes."""
-        if self._attempt is not None:
-            return ATTEMPT_TIMEOUT_S
-        return max(0.0, min(self._next_s - self._system.now_s(), self._arrivals.patience_s))
+    def is_reopening(self) -> bool:
+        """No stream is open: step() is to be called until it gives one."""
+        return self._reopening is not None
 
-    async def end(self, timeout_s: float) -> tuple[bool, T | None]:
-        """No more attempts: whether the last one has ended in time, and what it gave, if anything."""
-        attempt, self._attempt, self._next_s = self._attempt, None, float("inf")
-        if attempt is None:
-            return True, None
-        if not await self._system.wait_ended(attempt, timeout_s):
-            attempt.abandon()
-            return False, None
+    def note_end(self, opened_s: float) -> float:
+        """The stream that was opened then is over; how many seconds there are to open it again."""
+        now_s = self._system.now_s()
+        self._relapses.note_end(opened_s, now_s)
+        return self._relapses.begun_s + self._recover_s - now_s
+
+    async def begin(self, reason: MediaError, feed: Feed, *, within_s: float, is_from_stand_in: bool) -> None:
+        """Open the microphone again, into `feed`. What fed that has been closed, because of `reason`."""
+        # Coming from the stand-in, it is the first thing to go back to.
+        stand_in_from_s = self._system.now_s() + (0.0 if is_from_stand_in else self._stand_in_after_s)
+
+        def open_again() -> Opened:
+            return self._opener.open(feed, or_stand_in=self._system.now_s() >= stand_in_from_s)
+
+        await self._end_lookout()
+        self._reopening = Attempts(
+            open_again,
+            Opened.close,
+            reason,
+            within_s=within_s,
+            wake=feed.wake.set,
+            arrivals=self._watch_arrivals(),
+            system=self._system,
+            first_wait_s=self._relapses.wait_s,
+        )
+
+    def step(self) -> Opened | None:
+        """What has been opened, once; raises what ends the capture."""
+        opened = self._reopening.step() if self._reopening else None
+        if opened is not None:
+            self._reopening = None
+        return opened
+
+    def look_out(self, wake: Callable[[], None]) -> None:
+        """The stand-in runs: look for the device until it has_returned(). `wake` is called when there is news."""
+        self._lookout = Attempts(
+            self._opener.look,
+            lambda _: None,
+            MediaAbortedError("the microphone is not back"),
+            within_s=math.inf,
+            wake=wake,
+            arrivals=self._watch_arrivals(),
+            system=self._system,
+            first_wait_s=LOOK_BACK_S,
+        )
+
+    def has_returned(self) -> bool:
+        """The device that the stand-in runs for is there."""
         try:
-            return True, attempt.take()
-        except MediaError:
-            return True, None
+            return self._lookout is not None and self._lookout.step() is not None
+        except RecorderError as error:  # a sound library that hangs while it looks: stay with the stand-in
+            log.error("the missing microphone is looked for no more: %s", error.message)  # noqa: TRY400
+            self._lookout = None
+            return False
+
+    @property
+    def patience(self) -> tuple[float, Arrivals | None]:
+        """For how many seconds nothing is to be done here, and what cuts that short."""
+        waiting = self._reopening or self._lookout
+        return (waiting.patience_s, self._arrivals) if waiting else (math.inf, None)
+
+    def _watch_arrivals(self) -> Arrivals:
+        if self._arrivals is None:
+            self._arrivals = self._system.arrivals()
+        return self._arrivals
+
+    async def end(self) -> tuple[bool, Opened | None]:
+        """Open nothing more: whether the last attempt has ended in time, and what it opened, if anything."""
+        reopening, self._reopening = self._reopening, None
+        has_ended, opened = await reopening.end(END_TIMEOUT_S) if reopening else (True, None)
+        await self._end_lookout()
+        return has_ended, opened
+
+    async def _end_lookout(self) -> None:
+        if self._lookout is not None:
+            lookout, self._lookout = self._lookout, None
+            await lookout.end(END_TIMEOUT_S)
+
+    def close(self) -> None:
+        """After end(). May be called again."""
+        if self._arrivals is not None:
+            self._arrivals.close()

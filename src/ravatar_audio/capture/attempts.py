@@ -1,0 +1,117 @@
+"""Attempts to open a microphone again: with a growing wait between them, each in a thread."""
+
+import logging
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.system import System
+from ravatar_audio.capture.worker import Errand
+from ravatar_audio.errors import MediaError, RecorderError
+
+log = logging.getLogger(__name__)
+
+BACKOFF_S = (0.1, 5.0)
+"""First and longest wait between two attempts; each is twice the one before."""
+ATTEMPT_TIMEOUT_S = 10.0
+"""An attempt that takes longer hangs in the sound library."""
+WELL_S = 1.0
+"""A stream that ended sooner after its opening was no cure; one that lasted longer is worth having back at once."""
+
+T = TypeVar("T")
+
+
+class Relapses:
+    """Streams that can be opened but do not last: how long to wait before the next, and since when it goes on so."""
+
+    def __init__(self) -> None:
+        self.begun_s = self.wait_s = 0.0
+        self._has_ended = False
+
+    def note_end(self, opened_s: float, now_s: float) -> None:
+        """A stream that was opened then has ended."""
+        is_relapse = self._has_ended and now_s - opened_s < WELL_S
+        if not is_relapse or not self.wait_s:
+            self.begun_s = now_s
+        self.wait_s = min(max(BACKOFF_S[0], 2 * self.wait_s), BACKOFF_S[1]) if is_relapse else 0.0
+        self._has_ended = True
+
+
+class Attempts(Generic[T]):
+    """Something that is tried until it succeeds. It never blocks and is never cancelled: whoever waits may leave."""
+
+    def __init__(
+        self,
+        attempt: Callable[[], T],
+        undo: Callable[[T], None],
+        reason: MediaError,
+        *,
+        within_s: float,
+        wake: Callable[[], None],
+        arrivals: Arrivals,
+        system: System,
+        first_wait_s: float = 0.0,
+    ) -> None:
+        """`wake` is called, in a thread, when an attempt has ended; step() says more then.
+
+        A device that comes brings the next attempt forward. `undo` gets what a late attempt opened.
+        """
+        self._call, self._undo, self._reason, self._wake = attempt, undo, reason, wake
+        self._system, self._arrivals = system, arrivals
+        self._next_s = system.now_s() + first_wait_s
+        self._wait_s = BACKOFF_S[0]
+        self._until_s = self._next_s + within_s
+        self._attempt: Errand[T] | None = None
+        self._begun_s = 0.0
+        arrivals.have_come()  # what came before this is nothing new
+
+    def step(self) -> T | None:
+        """What the attempt gave once it has succeeded, else None; begins the next one when its time has come.
+
+        Raises the reason of it all when the time is over, and RecorderError when an attempt hangs.
+        """
+        now_s = self._system.now_s()
+        if self._arrivals.have_come():  # it may take a moment until it can be opened
+            self._next_s, self._wait_s = now_s, BACKOFF_S[0]
+        if self._attempt is None:
+            if now_s >= self._next_s:
+                self._attempt, self._begun_s = Errand(self._call, self._undo, self._wake), now_s
+                self._system.start(self._attempt)
+            return None
+        if not self._attempt.has_ended:
+            if now_s - self._begun_s > ATTEMPT_TIMEOUT_S:
+                raise RecorderError(
+                    f"the microphone did not open again within {ATTEMPT_TIMEOUT_S:g} s",
+                    advice="The sound library hangs; restart the program.",
+                ) from self._reason
+            return None
+        attempt, self._attempt = self._attempt, None
+        try:
+            return attempt.take()
+        except MediaError as error:
+            log.debug("not yet: %s", error.message)
+            if now_s + self._wait_s > self._until_s:
+                raise self._reason from error
+            self._next_s = now_s + self._wait_s
+            self._wait_s = min(2 * self._wait_s, BACKOFF_S[1])
+            return None
+
+    @property
+    def patience_s(self) -> float:
+        """How long nothing is to be done, unless `wake` is called or a device comes."""
+        if self._attempt is not None:
+            return ATTEMPT_TIMEOUT_S
+        return max(0.0, min(self._next_s - self._system.now_s(), self._arrivals.patience_s))
+
+    async def end(self, timeout_s: float) -> tuple[bool, T | None]:
+        """No more attempts: whether the last one has ended in time, and what it gave, if anything."""
+        attempt, self._attempt, self._next_s = self._attempt, None, float("inf")
+        if attempt is None:
+            return True, None
+        if not await self._system.wait_ended(attempt, timeout_s):
+            attempt.abandon()
+            return False, None
+        try:
+            return True, attempt.take()
+        except MediaError:
+            return True, None
