@@ -40,6 +40,10 @@ class Settings:
     width: int = _setting(1280, "Width of the rendered avatar in pixels.", low=1, high=1920)
     height: int = _setting(720, "Height of the rendered avatar in pixels.", low=1, high=1080)
 
+    slot_wait_s: float = _setting(0.0, "How long to wait while all assistants are busy.", low=0, high=86_400)
+    renew: bool = _setting(False, "Begin a new live session when the platform ends one.")
+    linger_s: float = _setting(2.0, "How long a command waits for answers at the end of its sound.", low=0, high=3_600)
+
     device: str | None = _setting(
         None, "Microphone: usb:VID:PID[:SERIAL], card:ID, or its name or a part of it; default: the system's."
     )
@@ -249,7 +253,7 @@ def _check_url(name: str, url: str | None) -> None:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
-        (parts.hostname or "").encode("idna")  # an empty label, or one of more than 63 characters
+        usable = usable and _is_host(parts.hostname or "")
     except ValueError:
         usable = False
     else:
@@ -259,6 +263,21 @@ def _check_url(name: str, url: str | None) -> None:
         # The value is not repeated: somebody may have put a token into it.
         example = f"{schemes[-1]}://chat.rvtr.ai{'' if name == 'api_url' else '/ws/chat'}"
         raise SettingsError(f"{name} is no address of the form {example} (no user, query or fragment in it)")
+
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%.+)?")
+"""Letters, digits and hyphens (some have underscores, too), or an IPv6 address with its zone."""
+
+
+def _is_host(host: str) -> bool:
+    """It can be looked up: no space in it, no label that is empty or longer than 63 characters, and in other scripts
+    what IDNA 2008 allows, as the HTTP library and trio have it. Raises UnicodeError, a ValueError, if not."""
+    host.encode("idna")
+    if host.isascii():
+        return bool(_HOST.fullmatch(host))
+    import idna  # trio's; most programs have no such address
+
+    return bool(idna.encode(host.lower()))
 
 
 def _check_pattern(name: str, value: str | None, pattern: re.Pattern[str], allowed: str) -> None:

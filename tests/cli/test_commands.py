@@ -422,3 +422,19 @@ def test_a_failure_is_in_the_json_too(environment: dict[str, str], arguments: li
     assert result.returncode == 2
     said = json.loads(result.stdout.splitlines()[-1])
     assert said.get("code") == "invalid_settings" or said["findings"][0]["state"] == "problem"
+
+
+def test_an_interrupt_while_the_command_is_loaded_is_no_traceback(environment: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    result = run(environment | {"PYTHONPATH": str(tmp_path)}, "demo")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
+def test_how_long_to_wait_for_a_slot_can_come_from_the_environment(environment: dict[str, str], tmp_path: Path) -> None:
+    """No slot, and a platform that says so: without the setting the command ends at once."""
+    words = ("live", "--source", "synthetic:tone", "--seconds", "0.3", "--json")
+    fault = ("--fault", "startLiveSession status=503")
+    for wait_s, code in (("0", 5), ("60", 0)):
+        with emulator(environment, tmp_path / wait_s, *fault) as (url, _):
+            configured = environment | {"RAVATAR_SLOT_WAIT_S": wait_s, "RAVATAR_LINGER_S": "0", "RAVATAR_API_URL": url}
+            assert run(configured, *words).returncode == code

@@ -89,6 +89,14 @@ def test_the_page_lists_every_option_and_no_other() -> None:
         (["--fault", "chat explode"], "explode"),
         (["--faults", "/nowhere.toml"], "/nowhere.toml"),
         (["--tls", "/nowhere.pem"], "/nowhere.pem"),
+        (["--tls-key", "/nowhere.pem"], "without its certificate"),
+        (["--project", "my project!"], "'my project!' cannot exist"),
+        (["--project", ""], "'' cannot exist"),
+        (["--avatar", "a", "--avatar", "b", "--avatar", "a"], "'a' is there twice"),
+        (["--language", "en", "--language", "en:English"], "'en' is there twice"),
+        (["--frame-ancestors", ""], "frame_ancestors is ''"),
+        (["--frame-ancestors", "'self'\r\nSet-Cookie: a=b"], "frame_ancestors is"),
+        (["--frame-ancestors", "'self'; script-src *"], "frame_ancestors is"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_reason(arguments: list[str], named: str) -> None:

@@ -45,6 +45,12 @@ def test_a_line_says_what_python_says(line: str, fault: Fault) -> None:
         ("jwt status=503 often=2", "has no 'often'"),
         ("jwt status=503 times=-1", "0 or more"),
         ("jwt slow=0", "above 0"),
+        ("jwt oversized=-5", "size_bytes is -5; it must be above 0"),
+        ("jwt delay=-5", "delay_s is -5.0; it must be 0 or more"),
+        ("jwt delay=nan", "delay_s is nan"),
+        ("jwt black_hole=inf", "duration_s is inf"),
+        ("jwt hang_up=-1", "after_bytes is -1"),
+        ("jwt status=503 retry_after_s=-9", "retry_after_s is -9"),
         ("message stream_error=Sad", "is unknown"),
     ],
 )

@@ -76,6 +76,11 @@ def test_the_platforms_own_debug_switches_work(name: str) -> None:
         ({"api_url": "chat.rvtr.ai"}, "https://chat.rvtr.ai"),
         ({"api_url": "https://"}, "api_url"),
         ({"api_url": "https://chat..rvtr.ai"}, "api_url"),
+        ({"api_url": "https://\u2603.rvtr.ai"}, "api_url"),
+        ({"ws_url": "wss://chat rvtr.ai"}, "ws_url"),
+        ({"ws_url": "wss://xn--\u2603.rvtr.ai"}, "ws_url"),
+        ({"slot_wait_s": float("nan")}, "slot_wait_s"),
+        ({"linger_s": -1}, "linger_s"),
         ({"ws_url": f"wss://{'a' * 64}.rvtr.ai"}, "ws_url"),
         ({"api_url": "https://host:99999"}, "api_url"),
         ({"ws_url": "https://chat.rvtr.ai/ws/chat"}, "wss://"),
@@ -135,6 +140,14 @@ def test_a_misspelt_variable_is_warned_of_and_others_are_left_alone(caplog: pyte
 def test_the_websocket_follows_the_api(api_url: str, websocket_url: str) -> None:
     assert Settings(api_url=api_url).websocket_url == websocket_url
     assert Settings(api_url=api_url, ws_url="ws://else/x").websocket_url == "ws://else/x"
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["a-b.example", "a_b.example", "10.0.0.1", "[::1]:80", "[fe80::1%25eth0]", "\u65e5\u672c.jp", "xn--wgv71a.jp"],
+)
+def test_every_host_that_can_be_looked_up_is_taken(host: str) -> None:
+    assert Settings(api_url=f"https://{host}").api_url == f"https://{host}"
 
 
 def test_heard_channels() -> None:

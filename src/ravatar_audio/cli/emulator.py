@@ -85,6 +85,8 @@ def command(as_json: bool, **given: Any) -> None:
 def settings_from(given: dict[str, Any]) -> EmulatorSettings:
     """The settings that the command's options mean; raises SettingsError."""
     file, lines = given["fault_file"], given["faults"]
+    if given["key"] and not given["certificate"]:
+        raise SettingsError("a key without its certificate is no use", advice="Name the certificate as well: --tls.")
     return EmulatorSettings(
         host=given["host"],
         port=given["port"],

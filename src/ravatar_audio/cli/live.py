@@ -1,7 +1,6 @@
 """`ravatar-audio live`: the microphone, a file or a pipe, streamed to the platform in Live Mode."""
 
 import dataclasses
-import json
 import logging
 import sys
 from typing import Any
@@ -10,9 +9,15 @@ import click
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import CaptureEvent, open_source
-from ravatar_audio.cli.run import Seconds, SectionedCommand, error_line, load_settings, run, settings_options, stamped
+from ravatar_audio.cli.run import (
+    Seconds,
+    SectionedCommand,
+    json_lines,
+    load_settings,
+    run_telling,
+    settings_options,
+)
 from ravatar_audio.cli.streaming import Streamed, stream
-from ravatar_audio.errors import RavatarError
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
 from ravatar_audio.turns import TurnEvent
 
@@ -21,6 +26,7 @@ SOUND = (
     *("device", "stand_in", "stand_in_after_ms", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
     *("heard", "profile", "gain_db", "dc_block", "ring_ms", "lock_memory", "outbox_ms"),
 )
+SESSION = ("slot_wait_s", "renew", "linger_s")
 PIPE = ("pipe_timeout_ms", "endless")
 TURNS = (
     "mode",
@@ -50,21 +56,11 @@ REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "deb
     "WAV, or PCM as --rate, --channels and --format say (16000, 1, int16).",
 )
 @click.option("--seconds", type=Seconds(0.1), help="Stop so long after the session is up; default: at the end.")
-@click.option(
-    "--linger", type=Seconds(0), default=2.0, show_default=True, help="Seconds to wait for answers at the end."
-)
-@click.option(
-    "--slot-wait", type=Seconds(0), default=0.0, show_default=True, help="Seconds to wait while all are busy."
-)
-@click.option("--renew", is_flag=True, help="Begin a new session when the platform ends one.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
-@settings_options(platform=PLATFORM, microphone=SOUND, pipe=PIPE, turns=TURNS, other=REST)
+@settings_options(platform=PLATFORM, session=SESSION, microphone=SOUND, pipe=PIPE, turns=TURNS, other=REST)
 def command(
     spec: str,
     seconds: float | None,
-    linger: float,
-    slot_wait: float,
-    renew: bool,
     as_json: bool,
     settings_file: str | None,
     **given: Any,
@@ -88,9 +84,7 @@ def command(
     if settings.mode == "auto" and spec != "mic":
         settings = dataclasses.replace(settings, mode="open")
 
-    def tell(line: dict[str, Any]) -> None:
-        if as_json:
-            click.echo(json.dumps(stamped(line)))
+    tell = json_lines(as_json)
 
     def show(event: LiveEvent) -> None:
         tell(as_plain(event))
@@ -114,17 +108,11 @@ def command(
             on_turn=lambda event: tell(as_plain(event)),
             on_capture=lambda event: tell(as_plain(event)),
             seconds=seconds,
-            linger_s=linger,
-            slot_wait_s=slot_wait,
-            renew=renew,
+            linger_s=settings.linger_s,
             with_meter=sys.stderr.isatty(),
         )
 
-    try:
-        run(work)
-    except RavatarError as error:
-        tell(error_line(error))
-        raise
+    run_telling(work, tell)
 
 
 def as_text(event: LiveEvent) -> str | None:

@@ -1,6 +1,7 @@
 """How every command runs: trio with clean interruption, expected failures unwrapped, settings from options."""
 
 import dataclasses
+import json
 import logging
 import math
 import os
@@ -43,6 +44,25 @@ def stamped(line: dict[str, Any]) -> dict[str, Any]:
 def error_line(error: RavatarError) -> dict[str, str]:
     """A failure as the last line of --json."""
     return {"event": "error", "code": error.code, "message": error.message, "advice": error.advice}
+
+
+def json_lines(is_asked_for: bool) -> Callable[[dict[str, Any]], None]:
+    """What writes a line of --json, with its time; nothing where that was not asked for."""
+
+    def tell(line: dict[str, Any]) -> None:
+        if is_asked_for:
+            click.echo(json.dumps(stamped(line)))
+
+    return tell
+
+
+def run_telling(work: Callable[[], Awaitable[None]], tell: Callable[[dict[str, Any]], None]) -> None:
+    """As run(); a failure is told as well, as the last line."""
+    try:
+        run(work)
+    except RavatarError as error:
+        tell(error_line(error))
+        raise
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -121,7 +141,7 @@ def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]]
         for section, name in reversed([(section, name) for section, names in sections.items() for name in names]):
             item = known[name]
             one_of = item.metadata["one_of"]
-            flag = f"--{name.removesuffix('_hz').removesuffix('_db').replace('_', '-')}"
+            flag = f"--{name.removesuffix('_hz').removesuffix('_db').removesuffix('_s').replace('_', '-')}"
             kind: Any = click.Choice(one_of) if one_of else _click_type(item.type)
             shown = f"  [default: {item.default}]" if item.default is not None and item.type is not bool else ""
             options: dict[str, Any] = {"is_flag": True} if item.type is bool else {"type": kind}

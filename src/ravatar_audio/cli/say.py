@@ -1,6 +1,5 @@
 """`ravatar-audio say`: a sound file as a recorded voice message."""
 
-import json
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -10,8 +9,14 @@ import trio
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.cli.live import PLATFORM, REST, as_plain, as_text
-from ravatar_audio.cli.run import Seconds, SectionedCommand, error_line, load_settings, run, settings_options, stamped
-from ravatar_audio.errors import RavatarError
+from ravatar_audio.cli.run import (
+    Seconds,
+    SectionedCommand,
+    json_lines,
+    load_settings,
+    run_telling,
+    settings_options,
+)
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import ChatSession, LiveSession
 from ravatar_audio.session.sound_file import read_recording
@@ -44,10 +49,7 @@ def command(
     it becomes 16 kHz mono. Nothing happens to the file: when sending fails, say it again.
     """
     settings = load_settings(settings_file, given)
-
-    def tell(line: dict[str, Any]) -> None:
-        if as_json:
-            click.echo(json.dumps(stamped(line)))
+    tell = json_lines(as_json)
 
     async def work() -> None:
         recording = await trio.to_thread.run_sync(partial(read_recording, file, limit_s=limit))
@@ -66,11 +68,7 @@ def command(
         if not as_json:
             click.echo(f"said {recording.duration_s:.1f} s as {format}", err=True)
 
-    try:
-        run(work)
-    except RavatarError as error:
-        tell(error_line(error))
-        raise
+    run_telling(work, tell)
 
 
 async def _nothing() -> AsyncIterator[Frame]:

@@ -68,8 +68,6 @@ async def stream(
     on_capture: Callable[[CaptureEvent], None] = lambda event: None,
     seconds: float | None = None,
     linger_s: float = 0.0,
-    slot_wait_s: float = 0.0,
-    renew: bool = False,
     with_meter: bool = True,
 ) -> None:
     """Stream `source` until its end, or for `seconds`; then wait `linger_s` for answers. Raises the session's error.
@@ -91,7 +89,7 @@ async def stream(
 
     meter = Meter(rest) if with_meter else None
     turns = TurnSource.from_settings(settings, source, on_event=note, on_frame=meter.show if meter else None)
-    live = LiveSession(settings, turns, slot_wait_s=slot_wait_s, renew=renew)
+    live = LiveSession(settings, turns)
     source_events = source.events()
     try:
         async with turns, live, trio.open_nursery() as nursery:

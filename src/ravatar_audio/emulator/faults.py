@@ -21,6 +21,7 @@ Of the link: reset, hang_up, black_hole, stop_reading, slow. Everywhere but at "
 """
 
 import json
+import math
 import shlex
 import tomllib
 from dataclasses import dataclass, fields
@@ -100,10 +101,12 @@ class Fault:
             raise SettingsError(f"a fault's status is {self.status}; it must be 200 to 599")
         if not 1000 <= self.code <= 4999:
             raise SettingsError(f"a fault's close code is {self.code}; it must be 1000 to 4999")
-        if self.after < 0 or self.times < 0:
-            raise SettingsError("a fault's after and times must be 0 or more")
-        if not self.bytes_per_s > 0:
-            raise SettingsError(f"a fault's bytes_per_s is {self.bytes_per_s}; it must be above 0")
+        for name in ("after", "times", "retry_after_s", "delay_s", "after_bytes", "duration_s"):
+            if (value := getattr(self, name)) is not None and not 0 <= value < math.inf:
+                raise SettingsError(f"a fault's {name} is {value}; it must be 0 or more")
+        for name in ("bytes_per_s", "size_bytes"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"a fault's {name} is {getattr(self, name)}; it must be above 0")
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> "Fault":

@@ -1,12 +1,14 @@
 """What can be set of the emulator."""
 
 import os
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ravatar_audio.emulator.faults import Fault
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.settings import PROJECT_ID
 
 
 class Avatar(NamedTuple):
@@ -24,6 +26,10 @@ AVATARS = (
     Avatar("clara", "Clara", False, "Good day, I am Clara. I take messages only."),
 )
 LANGUAGES = (("English", "en-US"), ("Deutsch", "de-DE"), ("Français", "fr-FR"))
+
+
+_HEADER_WORDS = re.compile(r"[!-+./0-:<-~-]+( [!-+./0-:<-~-]+)*")
+"""Words of a directive: printable, without the comma and the semicolon that end one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +77,20 @@ class EmulatorSettings:
         for name in ("token_lifetime_s", "session_idle_s", "session_lifetime_s", "reply_every_s", "ping_every_s"):
             if (value := getattr(self, name)) is not None and not value > 0:
                 raise SettingsError(f"{name} is {value}; it must be above 0")
+        if self.receive_buffer_bytes is not None and self.receive_buffer_bytes < 1:
+            raise SettingsError(f"receive_buffer_bytes is {self.receive_buffer_bytes}; it must be above 0")
+        for project in self.projects or ():
+            if not PROJECT_ID.fullmatch(project):
+                raise SettingsError(f"project {project!r} cannot exist: 1 to 64 letters, digits or '-'")
+        for what, names in (
+            ("avatar", [avatar.id for avatar in self.avatars]),
+            ("language", [code for _, code in self.languages]),
+        ):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise SettingsError(f"{what} {twice[0]!r} is there twice")
+        sources = self.frame_ancestors
+        if sources is not None and not _HEADER_WORDS.fullmatch(sources):
+            raise SettingsError(f"frame_ancestors is {sources!r}; write it as \"'none'\" or \"'self' https://my.site\"")
         if self.slots < 0:
             raise SettingsError(f"slots is {self.slots}; it must be 0 or more")
         if not self.avatars or not self.languages:

@@ -82,8 +82,9 @@ class LiveSession(Conversation):
     When the session is over for good, `events()`, `wait_finished()` and `send_text()` raise the error, and so does the
     block's end if nothing else has. Leaving the block sends Close 1000 and gives the slot back, cancelled or not.
 
-    `slot_wait_s`: how long to wait for a free slot (default: not at all). `renew`: when the session expires on the
-    server, begin a new one. `reconnect_limit_s`: how long the link may be down before giving up; None: never.
+    `slot_wait_s`: how long to wait for a free slot. `renew`: when the session expires on the server, begin a new one.
+    Both default to the settings', which are not at all, and no. `reconnect_limit_s`: how long the link may be down
+    before giving up; None: never.
     `lossless`: the source can wait (a file, not a microphone), so nothing is dropped for a slow network; default: what
     the source says (`is_real_time`). `declare_gaps`: a message behind a gap says how many samples are missing.
     `plain`: leave audio messages to the WebSocket library; the same arrives, at several times the cost.
@@ -97,8 +98,8 @@ class LiveSession(Conversation):
         source: AsyncIterable[Frame],
         *,
         platform: Platform | None = None,
-        slot_wait_s: float = 0.0,
-        renew: bool = False,
+        slot_wait_s: float | None = None,
+        renew: bool | None = None,
         reconnect_limit_s: float | None = 120.0,
         lossless: bool | None = None,
         declare_gaps: bool = True,
@@ -108,8 +109,8 @@ class LiveSession(Conversation):
     ) -> None:
         super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
         self._source = source
-        self._slot_wait_s = slot_wait_s
-        self._renews = renew
+        self._slot_wait_s = settings.slot_wait_s if slot_wait_s is None else slot_wait_s
+        self._renews = settings.renew if renew is None else renew
         self._is_lossless = not getattr(source, "is_real_time", True) if lossless is None else lossless
         self._declares_gaps = declare_gaps
         self._is_plain = plain

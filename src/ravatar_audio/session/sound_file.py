@@ -1,17 +1,21 @@
 """Sound files in any common format, as recordings of 16 kHz mono."""
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ravatar_audio.capture.chatter import chatter_to_log
 from ravatar_audio.capture.wav import parse_wav_header
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ
 from ravatar_audio.turns import Recording
+
+log = logging.getLogger(__name__)
 
 Samples = NDArray[np.float32]
 """(samples, channels), full scale 1."""
@@ -52,24 +56,43 @@ def _resampled(blocks: Iterator[Samples], rate_hz: int) -> Iterator[Samples]:
 
 def _open(path: Path) -> tuple[Iterator[Samples], int]:
     """The file's sound and its rate, by the first reader that can."""
-    refusals = []
+    refusals: dict[str, str] = {}
+    missing: list[str] = []
     for reader in (_open_wav, _open_soundfile, _open_av):
         try:
-            return reader(path)
+            with chatter_to_log():
+                return reader(path)
         except OSError as error:
             if not path.is_file():
                 raise SettingsError(
                     f"the sound file {str(path)!r} cannot be read: {error.strerror or error}"
                 ) from error
-            refusals.append(str(error))
+            refusals[reader.__name__] = str(error)
         except ImportError as error:
-            refusals.append(f"no package {error.name}")
+            missing.append(str(error.name))
         except SettingsError as error:
-            refusals.append(error.message)
+            refusals[reader.__name__] = error.message
+    for name, refusal in refusals.items():
+        log.debug("%s: %s", name, refusal)
     raise SettingsError(
-        f"the sound file {str(path)!r} cannot be read: {'; '.join(refusals)}",
-        advice="Convert it to a WAV file of 16 bits, or install: pip install 'ravatar-audio[files,webm]'.",
+        f"the sound file {str(path)!r} cannot be read: {_why(path, refusals, missing)}",
+        advice="Convert it to a WAV file of 16 bits"
+        + (", or install what reads it: pip install 'ravatar-audio[files,webm]'." if missing else "."),
+        refusals=refusals,
     )
+
+
+def _why(path: Path, refusals: Mapping[str, str], missing: Sequence[str]) -> str:
+    """One reason of those that each reader has."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if not head:
+        return "it is empty"
+    if head == b"RIFF":
+        return refusals["_open_wav"]
+    if missing:
+        return f"it is no WAV file, and what reads others is not installed ({', '.join(missing)})"
+    return refusals["_open_av"] if "no sound" in refusals["_open_av"] else "it is in no format that is known"
 
 
 def _open_wav(path: Path) -> tuple[Iterator[Samples], int]:
