@@ -135,7 +135,10 @@ PULSE = Device(
 
 
 def test_devices_as_a_user_sees_them() -> None:
-    assert_golden("devices", page([ARRAY, BOARD, PULSE]))
+    twin = replace(ARRAY, name="USB PnP Sound Device", card_id="Device", usb_id="0d8c:0014", serial="", port="1-1.3")
+    other = replace(twin, card_id="Device_1", pcm="hw:CARD=Device_1,DEV=0", port="1-1.4")
+    twin = replace(twin, pcm="hw:CARD=Device,DEV=0")
+    assert_golden("devices", page([ARRAY, twin, other, BOARD, PULSE]))
 
 
 @pytest.mark.device

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,22 @@ def test_an_identity_that_two_or_none_have_is_refused_with_what_tells_them_apart
     assert "hw:CARD=Device_1,DEV=0" in caught.value.message
     candidates = caught.value.details["candidates"]
     assert isinstance(candidates, list)
-    assert "usb:0d8c:0014" in candidates
+    assert "card:Device_1" in candidates, "by the USB id it could not be chosen"
+
+
+def test_each_of_several_devices_has_a_selector_that_chooses_it_alone() -> None:
+    second_of_card = replace(ARRAY, pcm="hw:CARD=Array,DEV=1", usb_id="", name="ReSpeaker 4 Mic Array")
+    served = [Device(index, "USB Audio", "Core Audio", 1, 48_000, False) for index in (3, 4)]
+    devices = [ARRAY, FIRST, SECOND, second_of_card, *served]
+    selectors = [device.selector_among(devices) for device in devices]
+    assert selectors == [
+        *("usb:2886:0018:4711", "card:Device", "card:Device_1", "hw:CARD=Array,DEV=1"),
+        *("3", "4"),
+    ]
+    assert [choose_device(devices, selector) for selector in selectors] == devices
+    with pytest.raises(DeviceNotFoundError) as caught:
+        choose_device(devices, "pnp")
+    assert caught.value.advice.startswith("Choose one: --device card:Device or --device card:Device_1;")
 
 
 def test_the_only_hardware_is_the_default_where_the_system_has_none() -> None:

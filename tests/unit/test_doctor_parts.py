@@ -281,10 +281,10 @@ def test_the_choice_of_device_and_backend_is_told_with_its_reason() -> None:
     other = sound.check_choice(replace(DEVICE, index=3), Settings()).text
     assert "the system's default is Array; backend portaudio" in other
     assert "as the settings say" in sound.check_choice(DEVICE, Settings(backend="pyaudio")).text
-    assert sound.in_a_line(DEVICE) == "* Array [usb:2886:0018, alsa]: 48000 Hz; up to 2 channels"
-    assert sound.in_a_line(replace(DEVICE, problem="media_in_use", is_default=False)).endswith("media_in_use")
+    assert sound.in_a_line(DEVICE, []) == "* Array [usb:2886:0018, alsa]: 48000 Hz; up to 2 channels"
+    assert sound.in_a_line(replace(DEVICE, problem="media_in_use", is_default=False), []).endswith("media_in_use")
     server = replace(DEVICE, index=4, rates_hz=tuple(range(8_000, 18_000, 1_000)))
-    assert "any rate from 8000 to 17000 Hz" in sound.in_a_line(server)
+    assert "any rate from 8000 to 17000 Hz" in sound.in_a_line(server, [])
 
 
 def test_who_has_the_device_is_told() -> None:

@@ -120,6 +120,55 @@ async def test_a_stall_is_noticed_in_a_tenth_of_a_second_and_ends(autojump_clock
     assert [frame.device_lost_samples for frame in frames if frame.discontinuity] == [8_000, 800]
 
 
+@pytest.mark.parametrize("block_s", [0.005, 0.010, 0.050, 0.100])
+@pytest.mark.parametrize("position", [16_000, 18_000, 20_480, 22_222])
+async def test_a_stall_is_noticed_after_three_blocks_or_a_tenth_of_a_second(
+    autojump_clock: Clock, block_s: float, position: int
+) -> None:
+    """Whichever is more, give or take 2 %, after the last block that came; wherever in a block or a frame it stops."""
+    device = FakeDevice("ramp", rate_hz=16_000, script={position: "stall"})
+    async with FakeMicrophone(device, block_s=block_s, reopen_s=60, duration_s=3) as microphone:
+        events = microphone.events()
+        frames = [frame async for frame in microphone]
+    began_s = frames[0].captured_s - 0.256
+    block = round(block_s * 16_000)
+    last_block_s = began_s + position // block * block_s
+    told = [event async for event in events if event.kind != "no_constraints"]
+    assert kinds(told) == ["stalled"]
+    limit_s = max(0.1, 3 * block_s)
+    assert limit_s * 0.999 < told[0].at_s - last_block_s < limit_s * 1.03
+
+
+SECOND = 16_000
+EDGES = {
+    "stall": ["stalled", "recovered"],
+    "mute": ["digital_silence", "sound"],
+    "move": ["source_changed"],
+    "unplug": ["reopening", "reopened"],
+    "lose 800": ["overruns"],
+}
+
+
+@pytest.mark.parametrize("word", EDGES)
+async def test_each_event_is_told_once_for_each_edge(autojump_clock: Clock, word: str) -> None:
+    """Twice it happens, for six seconds: what begins and what ends is told each time, and nothing in between."""
+    script = {20 * SECOND: word, 26 * SECOND: "ok", 60 * SECOND: word, 66 * SECOND: "ok"}
+    device = FakeDevice("tone", rate_hz=SECOND, script=script)
+    _, events = await hear(FakeMicrophone(device, reopen_s=60, duration_s=90))
+    told = [kind for kind in kinds(events) if kind != "overruns" or word == "lose 800"]
+    assert told == EDGES[word] * 2
+
+
+async def test_losses_and_clipping_are_told_of_once_for_as_long_as_they_go_on(autojump_clock: Clock) -> None:
+    script = {number * SECOND: "lose 800" for number in (*range(20, 50), *range(70, 90))}
+    _, events = await hear(FakeMicrophone(FakeDevice("tone", rate_hz=SECOND, script=script), duration_s=100))
+    assert kinds(events) == ["overruns", "overruns"]
+    loud = np.full(60 * SECOND, 32_767, np.int16)
+    loud[30 * SECOND : 45 * SECOND] = np.tile(np.array([0, 900, 0, -900], np.int16), 15 * SECOND // 4)
+    _, events = await hear(FakeMicrophone(FakeDevice(loud, rate_hz=SECOND), duration_s=60))
+    assert kinds(events) == ["clipping", "clipping"]
+
+
 async def test_a_stall_that_lasts_is_cured_by_opening_again(autojump_clock: Clock) -> None:
     device = FakeDevice("ramp", rate_hz=16_000, script={16_000: "stall", 64_000: "ok"})
     microphone = FakeMicrophone(device, reopen_s=0.5, duration_s=6)

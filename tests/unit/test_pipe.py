@@ -98,6 +98,18 @@ async def test_a_pipe_that_goes_on_is_told_to_have_recovered(autojump_clock: tri
             assert told(source) == []
 
 
+async def test_what_comes_through_a_pipe_is_looked_at_as_a_microphones_sound_is() -> None:
+    silence, shout = np.zeros(20_800, "<i2"), np.full(4_800, 32_767, "<i2")
+    room = np.tile(np.array([0, 90, 0, -90], "<i2"), 600)
+    async with a_pipe(rate_hz=8_000) as (source, write_fd):
+        os.write(write_fd, np.concatenate([silence, shout, room]).tobytes())
+        os.close(write_fd)
+        async with source:
+            async for _ in source:
+                pass
+            assert told(source) == ["digital_silence", "sound", "clipping", "ended"]
+
+
 async def first_of(source: PipeSource, limit_s: float) -> list[Any]:
     with trio.move_on_after(limit_s):
         return [await anext(source)]

@@ -55,3 +55,7 @@ def test_clipping_is_told_once_and_a_single_click_is_none() -> None:
     click[100] = 32_767
     assert kinds(click, *[QUIET] * 3) == []
     assert kinds(LOUD, LOUD, QUIET, LOUD) == ["clipping"]
+    calm = [QUIET] * 41  # of 256 ms: 10.5 s
+    assert kinds(LOUD, *calm[:-3], LOUD, *calm[:-3], LOUD) == ["clipping"], "never ten seconds without"
+    assert kinds(LOUD, *calm, LOUD, *calm, LOUD) == ["clipping"] * 3
+    assert kinds(*[LOUD] * 200) == ["clipping"], "for as long as it lasts"

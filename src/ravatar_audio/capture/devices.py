@@ -1,5 +1,6 @@
 """Input devices as data, and how one is chosen. Pure; capture.finding lists them."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,10 +70,20 @@ class Device:
 
     @property
     def selector(self) -> str:
-        """What chooses this device again after a restart or replugging."""
-        if self.usb_id:
-            return f"usb:{self.usb_id}" + (f":{self.serial}" if self.serial else "")
-        return f"card:{self.card_id}" if self.card_id else self.name
+        """What chooses this device again after a restart or replugging, unless there is another like it."""
+        return self._selectors[0]
+
+    @property
+    def _selectors(self) -> tuple[str, ...]:
+        """The most lasting first."""
+        usb = f"usb:{self.usb_id}" + (f":{self.serial}" if self.serial else "") if self.usb_id else ""
+        card = f"card:{self.card_id}" if self.card_id else ""
+        last = "" if self.index is None else str(self.index)
+        return tuple(text for text in (usb, card, self.name, self.pcm, last) if text) or ("",)
+
+    def selector_among(self, devices: "Sequence[Device]") -> str:
+        """As `selector`, but what chooses no other of these: two of a kind without serial numbers differ by card."""
+        return next((text for text in self._selectors if _fitting(devices, text) == [self]), self.selector)
 
     def __str__(self) -> str:
         where = self.pcm or self.usb_id if self.index is None else f"index {self.index}"
@@ -108,15 +119,19 @@ def choose_device(devices: Sequence[Device], selector: str | int | None = None) 
     if len(found) == 1:
         return found[0]
     if found:
+        candidates = _selectors(found, devices)
+        options = " or ".join(f"--device {shlex.quote(candidate)}" for candidate in candidates)
         raise DeviceNotFoundError(
             f"device {text!r} fits {_listed(found)}",
-            advice="Name one of them fully, or by its USB or card id; 'ravatar-audio devices' shows these.",
-            candidates=[device.selector for device in found],
+            advice=f"Choose one: {options}; 'ravatar-audio devices' tells more.",
+            candidates=candidates,
         )
     what = "there is no default input device" if text == "default" else f"no input device fits {text!r}"
-    raise DeviceNotFoundError(
-        f"{what}; there are {_listed(devices)}", candidates=[device.selector for device in devices]
-    )
+    raise DeviceNotFoundError(f"{what}; there are {_listed(devices)}", candidates=_selectors(devices, devices))
+
+
+def _selectors(found: Sequence[Device], devices: Sequence[Device]) -> list[str]:
+    return [device.selector_among(devices) for device in found]
 
 
 def _fitting(devices: Sequence[Device], text: str) -> list[Device]:

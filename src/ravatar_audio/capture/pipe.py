@@ -10,6 +10,7 @@ import trio
 
 from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.capture.source import Source, ring_capacity
+from ravatar_audio.capture.watchdog import Watchdog
 from ravatar_audio.capture.wav import WavHeader, native_samples, parse_wav_header
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
@@ -45,6 +46,7 @@ class PipeSource(Source):
     (None: never) MediaAbortedError is raised, by iterating after the last frame, or by opening. The end of the pipe
     ends the iteration, with the event "ended"; where `is_endless`, as with a microphone behind the pipe, it raises
     MediaAbortedError after the last frame. A pipe that ends before any sound raises RecorderError in any case.
+    "digital_silence", "sound" and "clipping" are as a microphone's.
     Opening raises SettingsError for a stream that is no PCM.
     """
 
@@ -78,6 +80,8 @@ class PipeSource(Source):
         self._unread_bytes: int | None = None  # of a WAV that says how long it is
         self._is_at_end = self._is_over = False
         self._failure: MediaError | None = None
+        self._watchdog = Watchdog()
+        self._last_frame: Frame | None = None  # given out, and not looked at yet
 
     async def _open(self) -> None:
         if os.isatty(self._fd):
@@ -166,8 +170,12 @@ class PipeSource(Source):
             self._tell("recovered", "sound comes again")
 
     async def _next(self) -> Frame | None:
+        frame, self._last_frame = self._last_frame, None
+        if frame is not None:  # as with a microphone: it is on its way to the platform, and nobody waits for this
+            for event in self._watchdog.look_at(frame):
+                self._put(event)
         while (chain := self._chain) is not None:
-            frame = chain.take()
+            frame = self._last_frame = chain.take()
             if frame is not None:
                 return frame
             if self._is_at_end:

@@ -31,7 +31,7 @@ def command(as_json: bool) -> None:
     if missing is not None:
         click.echo(f"Only hardware is listed, no sound server: {missing.message}. {missing.advice}", err=True)
     if as_json:
-        click.echo(json.dumps([_as_dict(device) for device in devices]))
+        click.echo(json.dumps([_as_dict(device, devices) for device in devices]))
     elif devices:
         click.echo(page(devices))
     else:
@@ -40,15 +40,16 @@ def command(as_json: bool) -> None:
         click.echo("  'ravatar-audio doctor' says what stands in the way.", err=True)
 
 
-def _as_dict(device: Device) -> dict[str, object]:
-    derived = {name: getattr(device, name) for name in ("backend", "backend_reason", "selector")}
-    return dataclasses.asdict(device) | derived
+def _as_dict(device: Device, devices: list[Device]) -> dict[str, object]:
+    derived = {name: getattr(device, name) for name in ("backend", "backend_reason")}
+    return dataclasses.asdict(device) | derived | {"selector": device.selector_among(devices)}
 
 
 def page(devices: list[Device]) -> str:
     """All devices for people."""
     has_default = any(device.is_default for device in devices)
-    return "\n".join([*map(described, devices), "* is the default." if has_default else "The system has no default."])
+    last = "* is the default." if has_default else "The system has no default."
+    return "\n".join([*(described(device, devices) for device in devices), last])
 
 
 def offers(device: Device) -> list[str]:
@@ -59,7 +60,7 @@ def offers(device: Device) -> list[str]:
     return [f"    now       {device.problem}", f"    to do     {kinds[device.problem].advice_on(sys.platform)}"]
 
 
-def described(device: Device) -> str:
+def described(device: Device, devices: list[Device]) -> str:
     """A device for people, in a few lines; an asterisk marks the default one."""
     identity = {
         "card": device.card_id,
@@ -71,7 +72,7 @@ def described(device: Device) -> str:
     }
     lines = [
         f"{'*' if device.is_default else ' '} {device.name} ({device.host_api})",
-        f"    select    --device {shlex.quote(device.selector)}",
+        f"    select    --device {shlex.quote(device.selector_among(devices))}",
         f"    backend   {device.backend}: {device.backend_reason}",
         *offers(device),
         f"    identity  {', '.join(f'{what} {value}' for what, value in identity.items() if value)}",

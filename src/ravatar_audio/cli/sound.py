@@ -58,7 +58,7 @@ async def device_checks(settings: Settings, listen_s: float, list_timeout_s: flo
         devices, missing = await find_devices_in_time(list_timeout_s)
         if not devices:
             raise await cause_of(DeviceNotFoundError("no microphone was found"), settings)
-        found = Finding("devices", "fine", "\n".join(map(in_a_line, devices)))
+        found = Finding("devices", "fine", "\n".join(in_a_line(device, devices) for device in devices))
         if missing is not None:
             said = f"{found.text}\nonly hardware, no sound server: {missing.message}"
             found = Finding("devices", "warning", said, missing.advice)
@@ -190,10 +190,10 @@ def _silent_server(servers: Servers, said: str, failure: str) -> Finding:
     )
 
 
-def in_a_line(device: Device) -> str:
+def in_a_line(device: Device, devices: Sequence[Device]) -> str:
     """A device with what chooses it and what it can do."""
-    offers = device.problem or device.offers
-    return f"{'* ' if device.is_default else ''}{device.name} [{device.selector}, {device.backend}]: {offers}"
+    chosen_by = f"[{device.selector_among(devices)}, {device.backend}]"
+    return f"{'* ' if device.is_default else ''}{device.name} {chosen_by}: {device.problem or device.offers}"
 
 
 def check_choice(device: Device, settings: Settings) -> Finding:
