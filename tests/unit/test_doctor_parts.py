@@ -239,8 +239,11 @@ def test_a_sound_server_is_told_with_its_state(
 
 
 def test_another_users_sound_server_is_not_counted_as_this_ones() -> None:
-    both = replace(PULSE, processes=(*PULSE.processes, Process("pipewire", 10, "kiosk")))
-    assert "pid 10" not in sound.check_servers(both, SOURCE).text
+    others = Process("pipewire", 10, "kiosk"), Process("pulseaudio", 11, "", "/run/user/2")
+    said = sound.check_servers(replace(PULSE, processes=(*PULSE.processes, *others)), SOURCE).text
+    assert "pid 9" in said
+    assert "pid 10" not in said
+    assert "pid 11" not in said, "of another session"
 
 
 def test_a_refusal_by_the_privacy_settings_is_a_problem_of_permission() -> None:

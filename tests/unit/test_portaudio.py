@@ -9,7 +9,14 @@ import pytest
 from ravatar_audio.capture import Device, portaudio
 from ravatar_audio.capture.portaudio import PortAudio, _PyAudioStream
 from ravatar_audio.capture.stream import StreamRequest
-from ravatar_audio.errors import RecorderError
+from ravatar_audio.errors import (
+    ConstraintsError,
+    DeviceInUseError,
+    DeviceNotFoundError,
+    MediaError,
+    PermissionDeniedError,
+    RecorderError,
+)
 from ravatar_audio.native import Chain
 
 FORMATS = dict.fromkeys(("paInt16", "paInt24", "paInt32", "paFloat32", "paUInt8", "paContinue", "paInputOverflow"), 0)
@@ -52,3 +59,36 @@ def test_a_stream_is_not_closed_while_it_is_asked_whether_it_runs() -> None:
         stream.close()
         assert not stream.statistics().has_finished
         assert calls == ["asked", "closed"]
+
+
+def hresult(value: int) -> int:
+    """As a 32-bit signed number, which PortAudio's host codes are on Windows."""
+    return value - 2**32
+
+
+@pytest.mark.parametrize(
+    ("code", "host_code", "kind"),
+    [
+        (-9998, None, ConstraintsError),  # paInvalidChannelCount
+        (-9997, None, ConstraintsError),  # paInvalidSampleRate
+        (-9996, None, DeviceNotFoundError),  # paInvalidDevice
+        (-9994, None, ConstraintsError),  # paSampleFormatNotSupported
+        (-9993, None, DeviceNotFoundError),  # paBadIODeviceCombination
+        (-9985, None, DeviceInUseError),  # paDeviceUnavailable
+        (-9986, None, RecorderError),  # paInternalError
+        (-9999, -5, RecorderError),  # ALSA's EIO
+        (-9999, hresult(0x80070005), PermissionDeniedError),  # E_ACCESSDENIED
+        (-9999, hresult(0x88890004), DeviceNotFoundError),  # AUDCLNT_E_DEVICE_INVALIDATED
+        (-9999, hresult(0x8889000A), DeviceInUseError),  # AUDCLNT_E_DEVICE_IN_USE
+        (-9999, hresult(0x88890008), ConstraintsError),  # AUDCLNT_E_UNSUPPORTED_FORMAT
+        (-9999, 1, RecorderError),  # MMSYSERR_ERROR
+        (-9999, 4, DeviceInUseError),  # MMSYSERR_ALLOCATED
+        (-9999, 32, ConstraintsError),  # WAVERR_BADFORMAT
+    ],
+)
+def test_portaudios_codes_and_the_hosts_are_the_platforms_errors_and_are_kept(
+    code: int, host_code: int | None, kind: type[MediaError]
+) -> None:
+    with pytest.raises(kind, match=f"it fails: why .PortAudio {code}.") as caught:
+        portaudio._raise_for(code, "it fails", "why", host_code)
+    assert caught.value.details == {"portaudio_code": code, "host_code": host_code}

@@ -71,7 +71,7 @@ def has_alsa() -> bool:
 def _raise_for(code: int, what: str) -> NoReturn:
     number = lib.RVA_ERROR_SYSTEM - code
     if number <= 0:  # one of the core's own
-        raise RecorderError(f"{what}: {ffi.string(lib.rva_error_text(code)).decode()}")
+        raise RecorderError(f"{what}: {ffi.string(lib.rva_error_text(code)).decode()}", core_code=code)
     raise error_for(number, what)
 
 

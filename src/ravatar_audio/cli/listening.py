@@ -36,7 +36,10 @@ MUTED = {
     "win32": "in Settings, System, Sound, Input, or this program may not use it (Settings, Privacy & security, "
     "Microphone)",
 }
-SUSPENDED = {"linux": "; behind a sound server, look for a suspended source (pactl list sources)."}
+SUSPENDED = {
+    "linux": "; behind a sound server, wake a suspended source: pactl suspend-source NAME 0 "
+    "('pactl list short sources' has names and states)."
+}
 
 STAMP_ERROR_S = 0.005
 """So far may time stamps wander that are not the device's own: behind a sound server they are estimates."""

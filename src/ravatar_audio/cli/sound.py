@@ -143,7 +143,8 @@ def check_servers(servers: Servers, source: Source | None, failure: str = "") ->
         return Finding("sound server", "fine", "none answers; hardware needs none")
     said = " and ".join(f"{server.protocol} at {server.path}" for server in servers.answering)
     said += " answers" if len(servers.answering) == 1 else " answer"
-    if own := [str(process) for process in servers.processes if not process.user]:
+    here = ("", servers.runtime_dir)  # and not in another session
+    if own := [str(process) for process in servers.processes if not process.user and process.runtime_dir in here]:
         said += f"; {', '.join(own)}"
     if source is None:
         return _silent_server(servers, said, failure)
