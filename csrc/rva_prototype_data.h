@@ -7,7 +7,7 @@
 
 #define RVA_PROTOTYPE_BETWEEN_HZ 24000 /* between the wide kernel or the half bands, and the narrow one */
 #define RVA_PROTOTYPE_PROFILES 3
-#define RVA_PROTOTYPE_DEGREE 7 /* of the B-splines */
+#define RVA_PROTOTYPE_DEGREE 5 /* of the B-splines */
 #define RVA_HALF_BAND_CLASSES 3
 
 typedef struct rva_prototype {

@@ -13,7 +13,7 @@ Prototype
 
 Stop-band tilt
     At an input rate fs the responses at f, f + fs, f - fs, ... fold onto each other. Flat ripples would add up; ripples
-    that fall off as (f / stop) ** -TILT do not, to within a fraction of a decibel.
+    that fall off as (f / stop) ** -tilt do not, to within a fraction of a decibel.
 
 Narrow and wide
     A transition as narrow as 700 Hz costs the more the higher the rate is. So linear phase goes by 24 kHz: half bands
@@ -21,8 +21,11 @@ Narrow and wide
     the rest at that rate, always with the same two phases. Both kernels are minimax designs of the same kind.
 
 Minimum phase
-    The zeros of C outside the unit circle are reflected into it. |C| stays what it was at every frequency, so both
-    phases of a profile have the same magnitude response; the spline keeps its small delay of (degree + 1) / 2 knots.
+    The magnitude decides the delay (Bode 1945): each decibel of the stop band costs some, and the spline's own roll-off
+    is (degree + 1) / 2 knots of it. So what is deeper than it need be is filled: the minimum phase has the magnitude
+    sqrt(|C|**2 + floor**2), which is C's but for the zeros between the stop band's ripples, and again a polynomial of
+    C's length. The floor falls with frequency, as the ripples do. Its factor with all zeros inside the unit circle comes
+    by the cepstrum (Oppenheim & Schafer, Discrete-Time Signal Processing, "Complex Cepstrum").
 
 Half bands
     Rates of 48 kHz and more are first halved (linear phase only). The filter need only be flat up to `edge_hz` and kill
@@ -41,11 +44,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-KNOT_HZ, WIDE_KNOT_HZ = 64_000.0, 128_000.0
-DEGREE = 7
+KNOT_HZ, WIDE_KNOT_HZ = 96_000.0, 128_000.0
+DEGREE = 5
 BETWEEN_HZ = 24_000.0
 GRID_PER_EXTREMUM = 20
-TILT = 1.3
 WIDE_TILT = 1.0
 HALF_BAND_RATES_HZ = (48_000, 88_200, 176_400)
 
@@ -59,7 +61,9 @@ class Profile:
     stop_hz: float
     pass_db: float
     stop_db: float
+    tilt: float
     support_s: float
+    floor_db: float
     edge_hz: float
     ripple_db: float
     fold_db: float
@@ -67,9 +71,9 @@ class Profile:
 
 
 PROFILES = (
-    Profile("balanced", 7300, 8000, 0.008, -100.0, 6.75e-3, 7700, 0.0018, -104.0, 0.68e-3),
-    Profile("low_latency", 7300, 8700, 0.008, -100.0, 3.52e-3, 7350, 0.0018, -104.0, 0.65e-3),
-    Profile("high", 7600, 8000, 0.004, -122.0, 14.1e-3, 8000, 0.0005, -126.0, 0.85e-3),
+    Profile("balanced", 7300, 8000, 0.008, -100.0, 1.3, 6.70e-3, -112.0, 7700, 0.0018, -104.0, 0.68e-3),
+    Profile("low_latency", 7300, 8700, 0.008, -100.0, 1.3, 3.46e-3, -112.0, 7350, 0.0018, -104.0, 0.65e-3),
+    Profile("high", 7600, 8000, 0.004, -123.0, 1.0, 14.3e-3, -124.0, 8000, 0.0005, -126.0, 0.85e-3),
 )
 
 
@@ -156,7 +160,7 @@ def gain_error(db: float) -> float:
 def design_prototype(profile: Profile) -> Array:
     """The narrow kernel's coefficients c: symmetric, of odd length, of unity gain in units of 1 / KNOT_HZ."""
     tolerances = profile.pass_db, profile.stop_db
-    return _design(profile.name, profile.pass_hz, profile.stop_hz, *tolerances, profile.support_s, TILT, KNOT_HZ)
+    return _design(profile.name, profile.pass_hz, profile.stop_hz, *tolerances, profile.support_s, profile.tilt, KNOT_HZ)
 
 
 def design_wide(profile: Profile) -> Array:
@@ -197,23 +201,21 @@ def _design(
     return np.concatenate([series[:0:-1], series])
 
 
-def minimum_phase(symmetric: Array) -> Array:
-    """The causal coefficients with the same magnitude response and all zeros on or inside the unit circle."""
+def minimum_phase(symmetric: Array, floor_db: float) -> Array:
+    """The causal coefficients with that magnitude response over a floor, relative to unity, and all zeros in the circle."""
+    points = 1 << 19  # many enough for the cepstrum, which dies away as fast as the zeros are off the circle
     half = len(symmetric) // 2
-    chebyshev = symmetric[half:] * np.r_[1.0, np.full(half, 2.0)]
-    x = np.polynomial.chebyshev.chebroots(chebyshev).astype(complex)
-    on_circle = (np.abs(x.imag) < 1e-12) & (np.abs(x.real) <= 1)
-    x[on_circle] = x[on_circle].real
-    outer = x + np.sqrt(x - 1) * np.sqrt(x + 1)
-    first = np.where(np.abs(outer) > 1, 1 / outer, outer)
-    second = np.where(on_circle, np.conj(first), first)
-    points = 1 << int(np.ceil(np.log2(4 * len(symmetric))))
-    z = np.exp(-2j * np.pi * np.arange(points) / points)
-    response = np.ones(points, dtype=complex)
-    for root in np.concatenate([first, second]):
-        response *= 1 - root * z
-    causal = np.fft.ifft(response).real[: len(symmetric)]
-    result: Array = causal * (symmetric.sum() / causal.sum())
+    centred = np.concatenate([symmetric[half:], np.zeros(points - len(symmetric)), symmetric[:half]])
+    magnitude = np.fft.fft(centred).real
+    falling = (1.2 + np.cos(2 * np.pi * np.arange(points) / points)) / 2.2  # never zero, or the factor would not be short
+    floor = 10 ** (floor_db / 20) * symmetric.sum() * falling
+    cepstrum = np.fft.ifft(np.log(magnitude**2 + floor**2) / 2).real
+    cepstrum[1 : points // 2] *= 2
+    cepstrum[points // 2 + 1 :] = 0
+    causal = np.fft.ifft(np.exp(np.fft.fft(cepstrum))).real
+    if np.abs(causal[len(symmetric) :]).max() > 1e-9:
+        raise RuntimeError(f"the minimum phase is not a filter of that length with a floor of {floor_db} dB")
+    result: Array = causal[: len(symmetric)] * (symmetric.sum() / causal[: len(symmetric)].sum())
     return result
 
 
@@ -253,7 +255,7 @@ def write_tables(directory: Path) -> None:
         linear, wide = design_prototype(profile), design_wide(profile)
         body.append(f"static const double linear_{profile.name}[{len(linear)}] = {{\n{_rows(linear)}\n}};\n\n")
         body.append(
-            f"static const double minimum_{profile.name}[{len(linear)}] = {{\n{_rows(minimum_phase(linear))}\n}};\n\n"
+            f"static const double minimum_{profile.name}[{len(linear)}] = {{\n{_rows(minimum_phase(linear, profile.floor_db))}\n}};\n\n"
         )
         body.append(f"static const double wide_{profile.name}[{len(wide)}] = {{\n{_rows(wide)}\n}};\n\n")
         prototypes.append(
