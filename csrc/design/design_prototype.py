@@ -24,8 +24,8 @@ Minimum phase
     The magnitude decides the delay (Bode 1945): each decibel of the stop band costs some, and the spline's own roll-off
     is (degree + 1) / 2 knots of it. So what is deeper than it need be is filled: the minimum phase has the magnitude
     sqrt(|C|**2 + floor**2), which is C's but for the zeros between the stop band's ripples, and again a polynomial of
-    C's length. The floor falls with frequency, as the ripples do. Its factor with all zeros inside the unit circle comes
-    by the cepstrum (Oppenheim & Schafer, Discrete-Time Signal Processing, "Complex Cepstrum").
+    C's length. The floor falls with frequency, as the ripples do. The factor with all zeros inside the unit circle is
+    made by the cepstrum (Oppenheim & Schafer, Discrete-Time Signal Processing, "Complex Cepstrum").
 
 Half bands
     Rates of 48 kHz and more are first halved (linear phase only). The filter need only be flat up to `edge_hz` and kill
@@ -160,7 +160,8 @@ def gain_error(db: float) -> float:
 def design_prototype(profile: Profile) -> Array:
     """The narrow kernel's coefficients c: symmetric, of odd length, of unity gain in units of 1 / KNOT_HZ."""
     tolerances = profile.pass_db, profile.stop_db
-    return _design(profile.name, profile.pass_hz, profile.stop_hz, *tolerances, profile.support_s, profile.tilt, KNOT_HZ)
+    shape = profile.support_s, profile.tilt, KNOT_HZ
+    return _design(profile.name, profile.pass_hz, profile.stop_hz, *tolerances, *shape)
 
 
 def design_wide(profile: Profile) -> Array:
@@ -202,12 +203,12 @@ def _design(
 
 
 def minimum_phase(symmetric: Array, floor_db: float) -> Array:
-    """The causal coefficients with that magnitude response over a floor, relative to unity, and all zeros in the circle."""
+    """The causal coefficients of that magnitude over a floor, relative to unity, with all zeros in the unit circle."""
     points = 1 << 19  # many enough for the cepstrum, which dies away as fast as the zeros are off the circle
     half = len(symmetric) // 2
     centred = np.concatenate([symmetric[half:], np.zeros(points - len(symmetric)), symmetric[:half]])
     magnitude = np.fft.fft(centred).real
-    falling = (1.2 + np.cos(2 * np.pi * np.arange(points) / points)) / 2.2  # never zero, or the factor would not be short
+    falling = (1.2 + np.cos(2 * np.pi * np.arange(points) / points)) / 2.2  # never zero: no zero lies on the circle
     floor = 10 ** (floor_db / 20) * symmetric.sum() * falling
     cepstrum = np.fft.ifft(np.log(magnitude**2 + floor**2) / 2).real
     cepstrum[1 : points // 2] *= 2
@@ -253,10 +254,9 @@ def write_tables(directory: Path) -> None:
     bands: list[str] = []
     for profile in PROFILES:
         linear, wide = design_prototype(profile), design_wide(profile)
+        minimum = minimum_phase(linear, profile.floor_db)
         body.append(f"static const double linear_{profile.name}[{len(linear)}] = {{\n{_rows(linear)}\n}};\n\n")
-        body.append(
-            f"static const double minimum_{profile.name}[{len(linear)}] = {{\n{_rows(minimum_phase(linear, profile.floor_db))}\n}};\n\n"
-        )
+        body.append(f"static const double minimum_{profile.name}[{len(linear)}] = {{\n{_rows(minimum)}\n}};\n\n")
         body.append(f"static const double wide_{profile.name}[{len(wide)}] = {{\n{_rows(wide)}\n}};\n\n")
         prototypes.append(
             f"    {{{{{KNOT_HZ}, {len(linear)}, linear_{profile.name}}},\n"

@@ -142,7 +142,8 @@ def test_the_checked_in_tables_are_what_the_script_gives(design: ModuleType) -> 
     written = (ROOT / "csrc" / "rva_prototype_data.c").read_text(encoding="utf-8")
     for profile in design.PROFILES:
         linear = design.design_prototype(profile)
-        tables = {"linear": linear, "minimum": design.minimum_phase(linear, profile.floor_db), "wide": design.design_wide(profile)}
+        minimum = design.minimum_phase(linear, profile.floor_db)
+        tables = {"linear": linear, "minimum": minimum, "wide": design.design_wide(profile)}
         for name, values in tables.items():
             body = written.split(f"{name}_{profile.name}[{len(values)}] = {{")[1].split("}")[0]
             stored = np.array([float(cell) for cell in body.replace("\n", " ").split(",") if cell.strip()])

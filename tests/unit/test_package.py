@@ -35,11 +35,28 @@ def test_a_live_session_from_a_microphone_does_without_numpy() -> None:
     assert result.stdout.strip() == "False"  # it is a fifth of the time to start, and of the memory
 
 
-def test_the_readme_tells_the_filters_delay_as_it_is() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for profile, text in (
-        ("balanced", "adds {:.1f} ms of filter delay"),
-        ("low_latency", "({:.1f} ms with `--profile"),
-    ):
-        with ravatar_audio.Converter(48_000, profile=profile) as converter:
-            assert text.format(converter.group_delay_s * 1e3) in readme
+def test_documents_tell_the_filters_delays_as_they_are() -> None:
+    delay_ms = {}
+    for phase in ("linear", "minimum"):
+        for profile in ("balanced", "low_latency", "high"):
+            with ravatar_audio.Converter(48_000, profile=profile, phase=phase) as converter:
+                delay_ms[profile, phase] = converter.group_delay_s * 1e3
+    balanced_ms, low_ms = delay_ms["balanced", "linear"], delay_ms["low_latency", "linear"]
+    told = {
+        "README.md": [f"adds {balanced_ms:.1f} ms of filter delay", f"({low_ms:.1f} ms with `--profile"],
+        "docs/latency.md": [
+            f"{balanced_ms:.1f} ms (`balanced`), {low_ms:.1f} ms (`low_latency`)",
+            f"low_latency` takes {balanced_ms - low_ms:.1f} ms off",
+        ],
+    }
+    for document, phrases in told.items():
+        text = (ROOT / document).read_text(encoding="utf-8")
+        for phrase in phrases:
+            assert phrase in text, document
+    for profile in ("balanced", "low_latency", "high"):
+        linear = f"| {delay_ms[profile, 'linear']:.1f} ms |"
+        rows = {"docs/resampler.md": linear, "csrc/README.md": f"{linear} {delay_ms[profile, 'minimum']:.2f} ms |"}
+        for document, ending in rows.items():
+            lines = (ROOT / document).read_text(encoding="utf-8").replace("`", "").splitlines()
+            (row,) = (line for line in lines if line.startswith(f"| {profile} |"))
+            assert row.endswith(ending), document
