@@ -1,6 +1,7 @@
 """Fixtures that several rooms of the tests share."""
 
 import os
+import runpy
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -42,6 +43,9 @@ def compile_c(tmp_path_factory: pytest.TempPathFactory) -> CompileC:
 
     command = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-g", f"-I{ROOT / 'csrc'}"]
     command += ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    for_atomics, libraries = runpy.run_path(str(ROOT / "csrc" / "build_ffi.py"))["for_atomics"]()  # as the build does
+    command += for_atomics
+    links = ["-lm", "-lpthread", "-ldl", *(f"-l{library}" for library in libraries)]
     objects: dict[tuple[Path, tuple[str, ...]], Path] = {}
 
     def compiled(unit: Path, flags: tuple[str, ...]) -> Path:
@@ -57,7 +61,7 @@ def compile_c(tmp_path_factory: pytest.TempPathFactory) -> CompileC:
         program = tmp_path_factory.mktemp("c") / Path(name).name
         parts = [compiled(unit, flags) for unit in (CORE_UNITS if units is None else units)]
         source = ROOT / "tests" / "c" / f"{name}.c"
-        subprocess.run([*command, *flags, source, *parts, "-o", program, "-lm", "-lpthread", "-ldl"], check=True)
+        subprocess.run([*command, *flags, source, *parts, "-o", program, *links], check=True)
         return program
 
     return build
