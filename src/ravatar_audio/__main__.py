@@ -1,17 +1,16 @@
 """`python -m ravatar_audio` is the command `ravatar-audio`, and this its entry point."""
 
-import sys
 from typing import NoReturn
+
+from ravatar_audio import _loading
 
 
 def main() -> NoReturn:
-    """Everything is imported in here: an interrupt meanwhile is one, and no traceback."""
-    try:
-        from ravatar_audio.cli import main as run
+    """Run the command; everything is imported in here."""
+    _loading.begin()
+    from ravatar_audio.cli import main as run
 
-        run()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    run()
 
 
 if __name__ == "__main__":

@@ -40,9 +40,13 @@ class Settings:
     width: int = _setting(1280, "Width of the rendered avatar in pixels.", low=1, high=1920)
     height: int = _setting(720, "Height of the rendered avatar in pixels.", low=1, high=1080)
 
-    slot_wait_s: float = _setting(0.0, "How long to wait while all assistants are busy.", low=0, high=86_400)
+    slot_wait_s: float = _setting(
+        0.0, "Seconds to wait at the start while all assistants are busy.", low=0, high=86_400
+    )
     renew: bool = _setting(False, "Begin a new live session when the platform ends one.")
-    linger_s: float = _setting(2.0, "How long a command waits for answers at the end of its sound.", low=0, high=3_600)
+    linger_s: float = _setting(
+        2.0, "Seconds that a command waits for answers when its sound has ended.", low=0, high=3_600
+    )
 
     device: str | None = _setting(
         None, "Microphone: usb:VID:PID[:SERIAL], card:ID, or its name or a part of it; default: the system's."

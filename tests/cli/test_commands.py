@@ -425,7 +425,16 @@ def test_a_failure_is_in_the_json_too(environment: dict[str, str], arguments: li
 
 
 def test_an_interrupt_while_the_command_is_loaded_is_no_traceback(environment: dict[str, str], tmp_path: Path) -> None:
-    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    """Not even where Python would swallow it: in a callback of the import system."""
+    interrupted = """
+import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    pass
+time.sleep(600)
+"""
+    (tmp_path / "click.py").write_text(interrupted, encoding="utf-8")
     result = run(environment | {"PYTHONPATH": str(tmp_path)}, "demo")
     assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 

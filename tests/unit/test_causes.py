@@ -121,11 +121,11 @@ def test_a_sound_server_of_another_user_is_a_matter_of_permission() -> None:
             "PipeWire (pid 5) runs for another user (kiosk)",
             "/user/7)",
         ),
-        ([Process("pipewire", 5, "kiosk")], "none for this one", "XDG_RUNTIME_DIR=/run/user/UID"),
-        ([Process("pulseaudio", 5, "", "/run/user/9")], "in another session", "XDG_RUNTIME_DIR=/run/user/9,"),
-        ([Process("pulseaudio", 5, "", "/run/user/1")], "runs, but does not answer", "pulseaudio -k"),
-        ([Process("jackd", 5), Process("pipewire", 6)], "JACK (pid 5), PipeWire (pid 6) run, but do not", "restart"),
-        ([Process("jackd", 5), Process("pipewire", 6, "kiosk")], "JACK (pid 5) runs, but", "restart"),
+        ([Process("pipewire", 5, "kiosk")], "no sound server answers; PipeWire", "XDG_RUNTIME_DIR=/run/user/UID"),
+        ([Process("pulseaudio", 5, "", "/run/user/9")], "in another session", "XDG_RUNTIME_DIR=/run/user/9 "),
+        ([Process("pulseaudio", 5, "", "/run/user/1")], "answers, though PulseAudio (pid 5) runs", "pulseaudio -k"),
+        ([Process("jackd", 5), Process("pipewire", 6)], "though JACK (pid 5), PipeWire (pid 6) run", "restart"),
+        ([Process("jackd", 5), Process("pipewire", 6, "kiosk")], "though JACK (pid 5) runs", "restart"),
     ],
 )
 def test_a_sound_server_that_runs_for_somebody_else_is_not_to_be_started_again(

@@ -225,7 +225,7 @@ def test_forbidden_hardware_is_a_problem_unless_a_sound_server_serves() -> None:
         (PULSE, None, "pactl is not installed", "warning", "pactl is not installed, so"),
         (PULSE, None, "no answer in 2 s", "problem", "takes connections, and that is all: no answer in 2 s"),
         (PIPEWIRE, None, "Connection refused", "fine", "PipeWire (pid 9)"),
-        (FORBIDDEN, None, "", "warning", "does not answer"),
+        (FORBIDDEN, None, "", "warning", "no sound server answers, though PulseAudio (pid 9) runs"),
     ],
 )
 def test_a_sound_server_is_told_with_its_state(

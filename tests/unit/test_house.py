@@ -12,7 +12,7 @@ CSRC = PACKAGE.parent.parent / "csrc"
 
 # From the ground up; a room uses rooms on floors below its own, and its own.
 FLOORS = [
-    {"_version", "errors", "frames"},
+    {"_version", "_loading", "errors", "frames"},
     {"settings"},
     {"_core", "native", "converter", "energy"},
     {"capture", "turns", "observe"},

@@ -87,8 +87,9 @@ def hresult(value: int) -> int:
     ],
 )
 def test_portaudios_codes_and_the_hosts_are_the_platforms_errors_and_are_kept(
-    code: int, host_code: int | None, kind: type[MediaError]
+    code: int, host_code: int | None, kind: type[MediaError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(kind, match=f"it fails: why .PortAudio {code}.") as caught:
         portaudio._raise_for(code, "it fails", "why", host_code)
     assert caught.value.details == {"portaudio_code": code, "host_code": host_code}

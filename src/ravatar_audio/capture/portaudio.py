@@ -10,6 +10,7 @@ PortAudio is not thread-safe: each call that is not documented to be goes throug
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -51,7 +52,7 @@ _ERRORS: dict[int, type[MediaError]] = {
     -9985: DeviceInUseError,  # paDeviceUnavailable
 }
 _UNANTICIPATED_HOST_ERROR = -9999
-# Windows: HRESULTs of winerror.h and audioclient.h, others of mmeapi.h. ALSA's errno are negative, and small.
+# On Windows: HRESULTs of winerror.h and audioclient.h, others of mmeapi.h.
 _HOST_ERRORS: dict[int, type[MediaError]] = {
     0x80070005 - 2**32: PermissionDeniedError,  # E_ACCESSDENIED
     0x88890004 - 2**32: DeviceNotFoundError,  # AUDCLNT_E_DEVICE_INVALIDATED
@@ -166,7 +167,8 @@ def _text(name: str | bytes) -> str:
 
 
 def _raise_for(code: int, what: str, text: str, host_code: int | None = None) -> NoReturn:
-    kind = _ERRORS.get(code) or _HOST_ERRORS.get(host_code or 0, RecorderError)
+    host_errors = _HOST_ERRORS if sys.platform == "win32" else {}
+    kind = _ERRORS.get(code) or host_errors.get(host_code or 0, RecorderError)
     raise kind(f"{what}: {text} (PortAudio {code})", portaudio_code=code, host_code=host_code)
 
 

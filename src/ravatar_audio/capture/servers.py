@@ -98,18 +98,18 @@ class Servers:
         if not own:
             users = ", ".join(sorted({process.user for process in others}))
             return (
-                f"{_listed(others)} {_runs(others)} for another user ({users}), none for this one",
+                f"no sound server answers; {_listed(others)} {_runs(others)} for another user ({users})",
                 f"Run this as the user whose sound server it is (a service: User= and XDG_RUNTIME_DIR="
                 f"{others[0].runtime_dir or '/run/user/UID'}), or name the hardware: --device card:ID.",
             )
         elsewhere = {process.runtime_dir for process in own} - {"", self.runtime_dir}
         if elsewhere:
             return (
-                f"{_listed(own)} {_runs(own)} in another session of this user",
-                f"Use its folder: XDG_RUNTIME_DIR={min(elsewhere)}, in the environment of this program; or name the "
-                "hardware: --device card:ID.",
+                f"no sound server answers here; {_listed(own)} {_runs(own)} in another session of this user",
+                f"Set XDG_RUNTIME_DIR={min(elsewhere)} for this program, too. Or start one here (systemctl --user "
+                "start pipewire pipewire-pulse, or pulseaudio --start), or name the hardware: --device card:ID.",
             )
-        return f"{_listed(own)} {_runs(own)}, but {'does' if len(own) == 1 else 'do'} not answer", RESTART_ADVICE
+        return f"no sound server answers, though {_listed(own)} {_runs(own)}", RESTART_ADVICE
 
 
 def _listed(processes: Sequence[Process]) -> str:

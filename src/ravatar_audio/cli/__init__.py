@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import click
 
+from ravatar_audio import _loading
 from ravatar_audio._version import __version__
 from ravatar_audio.errors import RavatarError
 
@@ -49,6 +50,7 @@ class LazyGroup(click.Group):
             return None
         command = importlib.import_module(f"ravatar_audio.cli.{name}").command
         assert isinstance(command, click.Command)
+        _loading.end()
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
