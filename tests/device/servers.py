@@ -124,12 +124,12 @@ class SoundServer:
         fields = (line.split("\t") for line in self.do("list", "short", "source-outputs").splitlines())
         return [field[0] for field in fields if field[2:3] not in ([], ["-"])]
 
-    def play_ramp(self) -> None:
-        """Play rising samples to the speaker, for a minute, well ahead of time."""
+    def play_ramp(self, length_s: int = 60) -> None:
+        """Play rising samples to the speaker, well ahead of time."""
         path = self.folder / "ramp.wav"
         with wave.open(str(path), "wb") as file:
             file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
-            file.writeframes((np.arange(60 * RATE_HZ) % RAMP).astype("<i2").tobytes())
+            file.writeframes((np.arange(length_s * RATE_HZ) % RAMP).astype("<i2").tobytes())
         command = ["paplay", "--device=speaker", "--latency-msec=4000", str(path)]
         self._players.append(subprocess.Popen(command, env=self.environment))
 

@@ -146,13 +146,15 @@ def test_an_overrun_is_counted_and_the_stream_goes_on(place: Place, kind: str) -
 @pytest.mark.parametrize("kind", ["alsa", "portaudio"])
 @pytest.mark.fault("suspended", "alsa", "portaudio")
 def test_a_device_that_slept_with_the_machine_goes_on(place: Place, kind: str) -> None:
+    rounds, held = ROUNDS or 2, []
     with Watched(place.system, **place.microphone, reopen_s=5, ramp=True) as watched:
-        for _ in range(ROUNDS or 2):
+        for _ in range(rounds):
             watched.until("frames")
             place.control("suspend")
-            watched.until("frames")
+            held.append(watched.until("frames")["held"])
+        assert_nothing_leaks(watched, held)
         last = watched.finish()
-    assert_gaps_are_right(last["gaps"], ROUNDS or 2)
+    assert_gaps_are_right(last["gaps"], rounds)
 
 
 def expect_estimated_gaps(gaps: list[dict[str, Any]], at_least: int, within: int = SERVERS_ERROR_SAMPLES) -> None:
@@ -165,7 +167,7 @@ def expect_estimated_gaps(gaps: list[dict[str, Any]], at_least: int, within: int
 
 def played(place: Place) -> SoundServer:
     assert place.server is not None
-    place.server.play_ramp()
+    place.server.play_ramp(60 + 10 * ROUNDS)
     return place.server
 
 
@@ -216,13 +218,15 @@ def test_a_source_that_a_server_suspends_is_noticed_and_its_silence_counted(plac
 @pytest.mark.parametrize("kind", ["pipewire"])
 @pytest.mark.fault("suspended", "pipewire")
 def test_a_source_in_use_that_pipewire_does_not_suspend_loses_nothing(place: Place, kind: str) -> None:
-    server = played(place)
+    server, held = played(place), []
     with Watched(server, **place.microphone) as watched:
-        watched.until("frames")
-        server.suspend(True)
-        watched.until("frames")
-        server.suspend(False)
-        watched.until("frames")
+        for _ in range(ROUNDS or 2):
+            watched.until("frames")
+            server.suspend(True)
+            watched.until("frames")
+            server.suspend(False)
+            held.append(watched.until("frames")["held"])
+        assert_nothing_leaks(watched, held)
         last = watched.finish()
     assert last["lost"] < RATE_HZ // 4
 
