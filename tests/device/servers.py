@@ -33,7 +33,7 @@ ctl.!default { type pulse }
 
 
 class SoundServer:
-    """A running server of the test's own."""
+    """A server of the test's own, once it has been started."""
 
     programs: ClassVar[tuple[str, ...]] = ("pactl", "paplay")
 
@@ -57,7 +57,6 @@ class SoundServer:
         }
         self.processes: list[subprocess.Popen[bytes]] = []
         self._players: list[subprocess.Popen[bytes]] = []
-        self.start()
 
     def commands(self) -> list[tuple[list[str], str]]:
         """What is run, in this order, and the socket that each makes before the next may come."""
@@ -200,6 +199,7 @@ def _served(kind: type[SoundServer], folder: Path) -> Iterator[SoundServer]:
     folder.mkdir(mode=0o700)
     server = kind(folder)
     try:
+        server.start()
         yield server
     finally:
         server.close()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.device.microphones import run_child
-from tests.device.servers import SoundServer
+from tests.device.servers import SoundServer, _served
 from tests.device.test_microphone import CHILD, spectrum_dbfs
 from tests.device.watched import Watched
 
@@ -108,3 +109,17 @@ def test_the_doctor_tells_a_muted_source_of_a_running_server(pulse_server: Sound
     assert "set-source-mute" in server["advice"]
     assert level["text"].startswith("digital silence")
     assert found["microphone"]["text"].startswith("the system's default is default; backend portaudio")
+
+
+def test_a_server_that_does_not_start_leaves_no_process_behind(tmp_path: Path) -> None:
+    class Broken(SoundServer):
+        programs = ()
+
+        def commands(self) -> list[tuple[list[str], str]]:
+            runs = f"echo $$ > {tmp_path}/pid; touch {self.folder}/first; exec sleep 1000"
+            return [(["sh", "-c", runs], "first"), (["false"], "second")]
+
+    with pytest.raises(AssertionError):
+        next(_served(Broken, tmp_path / "broken"))
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text(encoding="ascii")), 0)
