@@ -8,6 +8,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,23 @@ def test_a_call_that_hangs_gives_stderr_back_when_it_is_given_up() -> None:
         with chatter_to_log():
             assert stderr_file() != mine, "what others print is caught again"
         assert stderr_file() == mine
+    assert stderr_file() == mine
+
+
+def test_a_call_that_hangs_and_is_waited_for_gives_stderr_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, given_back = stderr_file(), threading.Event()
+    end = chatter._end
+
+    def end_it(caught: Any) -> None:
+        end(caught)
+        given_back.set()
+
+    monkeypatch.setattr(chatter, "LONGEST_S", 0.05)
+    monkeypatch.setattr(chatter, "_end", end_it)
+    with hanging_call() as errand:
+        assert given_back.wait(10)
+        assert stderr_file() == mine, "the program's own words are not caught for as long as it takes"
+        assert not errand.has_ended
     assert stderr_file() == mine
 
 

@@ -11,6 +11,8 @@ log = logging.getLogger(__name__)
 
 WAIT_S = 1.0
 """For another call of this process whose chatter is being caught; then a call is made without."""
+LONGEST_S = 2.0
+"""A call that takes longer hangs: what the program itself writes is not to vanish with its chatter."""
 _MOST_BYTES = 65_536
 
 _changed = threading.Condition()
@@ -29,8 +31,16 @@ class _Caught:
             os.close(self._stderr)
             raise
         os.dup2(self._file, 2)
+        self._limit = threading.Timer(LONGEST_S, _end, (self,))
+        self._limit.daemon = True
+
+    def limit(self) -> None:
+        """End it by itself when it lasts."""
+        with contextlib.suppress(RuntimeError):  # no thread can be started
+            self._limit.start()
 
     def end(self) -> None:
+        self._limit.cancel()
         os.dup2(self._stderr, 2)
         os.close(self._stderr)
         os.lseek(self._file, 0, os.SEEK_SET)
@@ -52,8 +62,8 @@ def _nameless_file() -> int:
 def chatter_to_log() -> Iterator[None]:
     """Catch what is written to stderr, by the whole process, and log it; where that cannot be, it is left alone.
 
-    For short calls only, and not for closing: on a device that was unplugged PortAudio 19.6 prints without end and
-    never returns.
+    For short calls only: what lasts longer than LONGEST_S is caught no more. And not for closing: on a device that was
+    unplugged PortAudio 19.6 prints without end and never returns.
     """
     caught = _begin()
     try:
@@ -74,6 +84,7 @@ def _begin() -> _Caught | None:
     with _changed, contextlib.suppress(OSError):
         if _changed.wait_for(lambda: _caught is None, WAIT_S):
             _caught = _Caught()
+            _caught.limit()
             return _caught
     return None
 
