@@ -20,7 +20,7 @@ _SHARED = dict.fromkeys(("pulse", "pipewire"), "a server gives its sources to ev
 _CONVERTED = dict.fromkeys(("pulse", "pipewire"), "a server converts to whatever is asked for")
 
 FAULTS: Final[dict[str, dict[str, str]]] = {
-    "unplugged": _SERVED | {"portaudio": "none that is packaged survives it, so hardware does not go through it"},
+    "unplugged": _SERVED,
     "hung up": _SERVED,
     "stalled": {},
     "busy": _SHARED,
