@@ -24,6 +24,7 @@ from ravatar_audio.errors import (
 )
 from ravatar_audio.frames import Frame
 from ravatar_audio.testing import FakeDevice, FakeMicrophone
+from ravatar_audio.testing.system import FakeSystem
 
 BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
 
@@ -228,6 +229,31 @@ async def test_a_sound_library_that_hangs_while_it_opens_again_ends_the_capture(
         await hear(FakeMicrophone("tone", script={48_000: "unplug", 60_000: "hang"}))
 
 
+@pytest.mark.parametrize("hangs", ["closing", "opening"])
+async def test_a_sound_server_that_hangs_for_a_while_is_waited_for(
+    autojump_clock: Clock, hangs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeSystem, "is_served", lambda self, device: True)
+    before = {24_000: "unplug", 26_000: "hang"} if hangs == "opening" else {24_000: "hang"}
+    device = FakeDevice("ramp", rate_hz=16_000, script=before | {344_000: "ok"})
+    frames, events = await hear(FakeMicrophone(device, duration_s=30, ring_s=30))
+    told = [event for event in events if event.kind in ("reopening", "hanging", "reopened")]
+    assert kinds(told) == ["reopening", "hanging", "reopened"]
+    assert 3 < told[1].at_s - told[0].at_s < 4
+    # What the server had kept, and gives to the stream that is being closed, is heard.
+    lost = sum(frame.device_lost_samples for frame in frames)
+    assert lost == pytest.approx(320_000 if hangs == "opening" else 0, abs=3 * BLOCK_SAMPLES)
+    assert lost + sum(frame.length_samples for frame in frames) == pytest.approx(480_000, abs=3 * BLOCK_SAMPLES)
+
+
+async def test_a_sound_server_that_hangs_for_ever_is_given_up_on(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeSystem, "is_served", lambda self, device: True)
+    with pytest.raises(RecorderError, match="did not close within 60 s"):
+        await hear(FakeMicrophone("tone", script={48_000: "hang"}))
+
+
 async def test_recovery_can_be_bounded(autojump_clock: Clock) -> None:
     began_s = trio.current_time()
     with pytest.raises(MediaAbortedError, match="ended the stream"):
@@ -295,6 +321,31 @@ async def test_a_stand_in_of_another_kind_takes_over_and_hands_back(autojump_clo
     assert counts.captured_samples == counts.delivered_samples == ends[-1]
     assert counts.captured_samples + counts.device_lost_samples == pytest.approx(30 * 16_000, abs=3 * BLOCK_SAMPLES)
     assert [frame.discontinuity for frame in frames].count(True) == 2
+
+
+async def test_a_stand_in_takes_over_from_a_device_that_opens_and_dies_again_and_again(autojump_clock: Clock) -> None:
+    desk, spare = desk_and_spare(script={32_000: "enospc", 4_800_000: "ok"})
+    microphone = FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", duration_s=400)
+    frames, events = await hear(microphone)
+    told = [event for event in events if event.kind in ("reopened", "stand_in")]
+    first = next(event for event in told if event.kind == "stand_in")
+    assert 3.0 <= first.at_s - events[0].at_s < 8.0, "after stand_in_after_s"
+    at_s = [event.at_s for event in told if event.kind == "stand_in"]
+    waits_s = [later - sooner for sooner, later in itertools.pairwise(at_s)]
+    assert all(later > 1.5 * sooner or later > 50 for sooner, later in itertools.pairwise(waits_s)), "ever more seldom"
+    assert len(waits_s) > 3
+    lost = sum(frame.device_lost_samples for frame in frames if frame.captured_s > first.at_s + 1)
+    assert lost < 16_000 * len(at_s), "each look at it costs no more than a moment"
+    assert microphone.name == "Desk", "which is taken back when it lasts"
+
+
+async def test_when_neither_lasts_both_are_tried_ever_more_seldom(autojump_clock: Clock) -> None:
+    desk, spare = desk_and_spare(script={32_000: "enospc"})
+    spare.do("enospc")
+    microphone = FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", duration_s=120)
+    _, events = await hear(microphone)
+    assert 20 < kinds(events).count("reopened") < 60
+    assert kinds(events).count("stand_in") > 5
 
 
 async def test_a_microphone_that_is_missing_from_the_start_has_its_stand_in_at_once(autojump_clock: Clock) -> None:

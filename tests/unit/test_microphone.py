@@ -226,15 +226,8 @@ async def test_cancelled_before_anything_opens_it_leaves_nothing_behind() -> Non
 
 async def test_cancelled_while_it_begins_to_open_again_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in ends while the device is being looked for, and the program waits for a frame no longer just then."""
-    monkeypatch.setattr(recovery, "LOOK_BACK_S", 0.0)
-    wait_ended = System.wait_ended
-
-    async def wait_for_the_look(self: System, errand: Any, timeout_s: float) -> bool:
-        await trio.lowlevel.checkpoint()  # as there is one when the look has not ended
-        FakeLine.gate.set()
-        return await wait_ended(self, errand, timeout_s)
-
-    monkeypatch.setattr(System, "wait_ended", wait_for_the_look)
+    monkeypatch.setattr(recovery, "LOOK_BACK_S", (0.0, 0.0))
+    token = trio.lowlevel.current_trio_token()
     FakeLine.refusals = [DeviceNotFoundError("not there yet")]
     with trio.fail_after(10):
         async with Microphone("fake", stand_in="other") as microphone:
@@ -243,15 +236,16 @@ async def test_cancelled_while_it_begins_to_open_again_it_goes_on_where_it_was(m
                 await anext(microphone)  # begins the look, which does not end
             stand_in = FakeLine.made[0]
             with trio.CancelScope() as scope:
-                monkeypatch.setattr(stand_in, "close", lambda: trio.from_thread.run_sync(scope.cancel))
+                monkeypatch.setattr(stand_in, "close", lambda: token.run_sync_soon(scope.cancel))
                 stand_in.end()
                 await anext(microphone)
             assert scope.cancelled_caught
+            FakeLine.gate.set()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(anext, microphone)
-                while FakeLine.made[-1] is stand_in or FakeLine.made[-1].stream is None:  # noqa: ASYNC110 - a thread does it
+                while not (again := [line for line in FakeLine.made[1:] if line.stream]):  # noqa: ASYNC110 - a thread does it
                     await trio.sleep(0.001)
-                FakeLine.made[-1].send(FRAME_SAMPLES)
+                again[0].send(FRAME_SAMPLES)
 
 
 async def test_a_microphone_is_opened_once() -> None:
@@ -296,6 +290,7 @@ async def test_a_device_that_is_plugged_in_is_tried_at_once(
         wake=ended.set,
         arrivals=arrivals,
         system=System(),
+        patience=attempts.Patience("open", 10, lambda _: None),
     )
 
     async def attempt() -> None:

@@ -1,10 +1,11 @@
-"""Attempts to open a microphone again: with a growing wait between them, each in a thread."""
+"""Attempts to open a microphone again: with a growing wait between them, each in a thread; what such calls may take."""
 
 import logging
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.stream import StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import MediaError, RecorderError
@@ -13,8 +14,8 @@ log = logging.getLogger(__name__)
 
 BACKOFF_S = (0.1, 5.0)
 """First and longest wait between two attempts; each is twice the one before."""
-ATTEMPT_TIMEOUT_S = 10.0
-"""An attempt that takes longer hangs in the sound library."""
+HANGING_S = 3.0
+"""A call that has not returned for so long hangs, which is told. Few take a second, as of a device that is busy."""
 WELL_S = 1.0
 """A stream that ended sooner after its opening was no cure; one that lasted longer is worth having back at once."""
 
@@ -28,13 +29,37 @@ class Relapses:
         self.begun_s = self.wait_s = 0.0
         self._has_ended = False
 
-    def note_end(self, opened_s: float, now_s: float) -> None:
-        """A stream that was opened then has ended."""
-        is_relapse = self._has_ended and now_s - opened_s < WELL_S
+    def note_end(self, stream: StreamStatistics, now_s: float) -> None:
+        """This stream has ended, or nothing comes from it any more."""
+        is_relapse = self._has_ended and (stream.last_block_s or stream.opened_s) - stream.opened_s < WELL_S
         if not is_relapse or not self.wait_s:
             self.begun_s = now_s
         self.wait_s = min(max(BACKOFF_S[0], 2 * self.wait_s), BACKOFF_S[1]) if is_relapse else 0.0
         self._has_ended = True
+
+
+class Patience:
+    """With calls into the sound library that do not return: when that is told, and when it is over."""
+
+    def __init__(self, what: str, limit_s: float, tell: Callable[[str], None]) -> None:
+        """Of calls that do `what` to a microphone."""
+        self._what, self._limit_s, self._tell = what, limit_s, tell
+        self._has_told = False
+
+    def spend(self, hung_s: float, reason: MediaError) -> None:
+        """A call has not returned for so long. Raises RecorderError when that is too long."""
+        if hung_s > self._limit_s:
+            raise RecorderError(
+                f"the microphone did not {self._what} within {self._limit_s:g} s",
+                advice="The sound library hangs; restart the program.",
+            ) from reason
+        if hung_s > HANGING_S and not self._has_told:
+            self._has_told = True
+            self._tell(f"the sound library has not returned for {hung_s:.1f} s; it is waited for")
+
+    def left_s(self, hung_s: float) -> float:
+        """Until spend() has something to do."""
+        return max(0.0, (self._limit_s if self._has_told else min(HANGING_S, self._limit_s)) - hung_s) + 0.001
 
 
 class Attempts(Generic[T]):
@@ -50,12 +75,14 @@ class Attempts(Generic[T]):
         wake: Callable[[], None],
         arrivals: Arrivals,
         system: System,
+        patience: "Patience",
         first_wait_s: float = 0.0,
     ) -> None:
         """`wake` is called, in a thread, when an attempt has ended; step() says more then.
 
         A device that comes brings the next attempt forward. `undo` gets what a late attempt opened.
         """
+        self._patience = patience
         self._call, self._undo, self._reason, self._wake = attempt, undo, reason, wake
         self._system, self._arrivals = system, arrivals
         self._next_s = system.now_s() + first_wait_s
@@ -79,11 +106,7 @@ class Attempts(Generic[T]):
                 self._system.start(self._attempt)
             return None
         if not self._attempt.has_ended:
-            if now_s - self._begun_s > ATTEMPT_TIMEOUT_S:
-                raise RecorderError(
-                    f"the microphone did not open again within {ATTEMPT_TIMEOUT_S:g} s",
-                    advice="The sound library hangs; restart the program.",
-                ) from self._reason
+            self._patience.spend(now_s - self._begun_s, self._reason)
             return None
         attempt, self._attempt = self._attempt, None
         try:
@@ -100,8 +123,14 @@ class Attempts(Generic[T]):
     def patience_s(self) -> float:
         """How long nothing is to be done, unless `wake` is called or a device comes."""
         if self._attempt is not None:
-            return ATTEMPT_TIMEOUT_S
+            return self._patience.left_s(self._system.now_s() - self._begun_s)
         return max(0.0, min(self._next_s - self._system.now_s(), self._arrivals.patience_s))
+
+    def drop(self) -> None:
+        """No more attempts, and nobody waits for the last one."""
+        attempt, self._attempt, self._next_s = self._attempt, None, float("inf")
+        if attempt is not None:
+            attempt.abandon()
 
     async def end(self, timeout_s: float) -> tuple[bool, T | None]:
         """No more attempts: whether the last one has ended in time, and what it gave, if anything."""

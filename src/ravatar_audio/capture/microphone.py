@@ -4,7 +4,7 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import trio
@@ -66,10 +66,13 @@ class Microphone(Source):
     When no block has come for `stall_s`, or for three blocks if that is longer, the event "stalled" says so. When the
     device has ended the stream, or sent nothing for `reopen_s`, it is closed, looked for by the same selector and
     opened again, for at most `recover_s` seconds (0: not at all); frame numbers go on, and the gap is counted as lost
-    by the device. Then, or when the sound library hangs, iterating raises MediaAbortedError or RecorderError.
+    by the device. A call into the sound library that does not return is waited for, and the event "hanging" says so:
+    for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over,
+    iterating raises RecorderError or MediaAbortedError.
 
     `stand_in` names another microphone, which is taken when the device is not there at first, or not back within
-    `stand_in_after_s` seconds; the device is taken again when it is back. Both may have any rate, channels and format.
+    `stand_in_after_s` seconds, or opens but has not lasted for so long; the device is taken again when it is back. Both
+    may have any rate, channels and format.
     `lock_memory` keeps the process in memory; where the limits forbid that, the event "memory_not_locked" says so.
 
     Opening raises PermissionDeniedError, DeviceNotFoundError, DeviceInUseError, ConstraintsError, RecorderError or
@@ -128,13 +131,15 @@ class Microphone(Source):
         self._opener = Opener(self._system, wanted, stand_in, is_strict=strict, chain_options=chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
         self._liveness = Liveness(max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
-        self._recovery = Recovery(self._opener, self._system, recover_s=recover_s, stand_in_after_s=stand_in_after_s)
+        self._recovery = Recovery(
+            self._opener, self._system, self._tell, recover_s=recover_s, stand_in_after_s=stand_in_after_s
+        )
         self._locks_memory = lock_memory
         self._is_used = self._is_stopped = self._is_at_end = False
         self._is_left_behind = self._is_stand_in = self._has_judged_blocks = False
         self._earlier = EarlierChains()
         self._moves: MoveWatch | None = None
-        self._line_lock = trio.Lock()
+        self._stopping = trio.Lock()
         self._last_frame: Frame | None = None  # given out, and not looked at yet
         self._watchdog, self._drift = Watchdog(), Drift()
         self.name = "microphone"
@@ -232,7 +237,7 @@ class Microphone(Source):
         )
         self._moves = self._system.watch_moves(_stream_of(line), _wake_of(self._wake).set)
         if opened.is_stand_in:
-            self._tell("stand_in", f"the microphone is not there: {line.device} stands in for it")
+            self._tell("stand_in", f"the microphone is not there, or does not last: {line.device} stands in for it")
             self._recovery.look_out(_wake_of(self._wake).set)
 
     async def _next(self) -> Frame | None:
@@ -291,11 +296,12 @@ class Microphone(Source):
                 self.reopenings += 1
                 self._tell("reopened", f"{opened.line.device} is open again")
         elif self._line is not None and (reason := self._reason_to_reopen(self._line)):
-            await self._begin_recovery(reason, chain, wake)
+            self._begin_recovery(reason, self._line, chain, wake)
         elif self._moves is not None and (moved := self._moves.step()):
             self._tell("source_changed", moved)
-        elif self._recovery.has_returned():
-            await self._begin_recovery(MediaAbortedError("the microphone that was missing is back"), chain, wake)
+        elif self._line is not None and self._recovery.has_returned():
+            back = MediaAbortedError("the microphone that was missing is back")
+            self._begin_recovery(back, self._line, chain, wake)
 
     def _reason_to_reopen(self, line: Line) -> MediaError | None:
         stream, now_s = _stream_of(line).statistics(), self._system.now_s()
@@ -303,26 +309,22 @@ class Microphone(Source):
             self._tell(kind, message)
         return self._liveness.reason_to_reopen(stream, now_s, self.name)
 
-    async def _begin_recovery(self, reason: MediaError, chain: Chain, wake: Wake) -> None:
-        # Shielded: between the old stream's end and the recovery there is nothing that would go on.
-        with trio.CancelScope(shield=True):
-            async with self._line_lock:
-                if (line := self._line) is None or self._is_stopped:
-                    return
-                stream = _stream_of(line).statistics()
-                within_s = self._recovery.note_end(stream.opened_s)
-                if within_s <= 0 or not await self._close_line():
-                    raise reason
-                feed = Feed(wake, chain, self._earlier.statistics(), stream.captured_ns)
-                is_from_stand_in = self._is_stand_in
-                await self._recovery.begin(reason, feed, within_s=within_s, is_from_stand_in=is_from_stand_in)
+    def _begin_recovery(self, reason: MediaError, line: Line, chain: Chain, wake: Wake) -> None:
+        stream, is_stand_in = _stream_of(line), self._is_stand_in
+        within_s = self._recovery.note_end(stream.statistics(), is_stand_in=is_stand_in)
+        if within_s <= 0:
+            raise reason
+        close = self._closing_of(line)
+        self._line = None
+
+        def feed() -> Feed:
+            return Feed(wake, chain, self._earlier.statistics(), stream.statistics().captured_ns)
+
+        self._recovery.begin(reason, line, close, feed, wake=wake.set, within_s=within_s, is_stand_in=is_stand_in)
         self._tell("reopening", reason.message)
 
-    async def _close_line(self) -> bool:
-        """Whether the stream has ended: if not, its thread may push, and chain and wake-up must live on, unused."""
-        line = self._line
-        if line is None:
-            return not self._is_left_behind
+    def _closing_of(self, line: Line) -> Callable[[], None]:
+        """What closes the line, and may block."""
         self.statistics()
         moves, self._moves = self._moves, None
 
@@ -331,14 +333,17 @@ class Microphone(Source):
                 moves.close()
             line.close()
 
-        try:
-            with trio.CancelScope(shield=True):
-                await self._system.call(close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
-        except (trio.TooSlowError, MediaError) as error:
-            self._is_left_behind = True
-            log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
-        self._line = None
-        return not self._is_left_behind
+        return close
+
+    async def _close_line(self) -> None:
+        """When it does not end its thread may push, and chain and wake-up must live on, unused."""
+        if self._line is not None:
+            try:
+                await self._system.call(self._closing_of(self._line), timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
+            except (trio.TooSlowError, MediaError) as error:
+                self._is_left_behind = True
+                log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
+            self._line = None
 
     def request_flush(self) -> None:
         super().request_flush()
@@ -369,19 +374,23 @@ class Microphone(Source):
         return _stream_of(self._line).block_durations_s() if self._line else []
 
     async def stop(self) -> None:
-        if self._chain is None or self._wake is None or self._is_stopped:
-            return
-        self._is_stopped = True
         with trio.CancelScope(shield=True):
-            async with self._line_lock:
-                has_ended, opened = await self._recovery.end()
-                self._is_left_behind |= not has_ended
-                if opened is not None:
-                    self._take_over(opened)
-                if await self._close_line():
-                    self._chain.finish()
+            async with self._stopping:  # whoever comes second waits for the first
+                if not self._is_stopped and self._chain is not None and self._wake is not None:
+                    self._is_stopped = True
+                    await self._stop(self._chain, self._wake)
+
+    async def _stop(self, chain: Chain, wake: Wake) -> None:
+        has_closed, opened = await self._recovery.end()
+        self._is_left_behind = not has_closed
+        if opened is not None:
+            self._take_over(opened)
+            chain = opened.chain
+        await self._close_line()
+        if not self._is_left_behind:
+            chain.finish()
         self._is_at_end = True
-        self._wake.set()
+        wake.set()
 
     async def aclose(self) -> None:
         try:

@@ -61,20 +61,35 @@ class Opener:
         """A rate, channels or a format has been asked for."""
         return self._wanted.has_constraints
 
-    def open(self, feed: Feed, *, or_stand_in: bool) -> Opened:
-        """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error."""
+    @property
+    def has_stand_in(self) -> bool:
+        """Another microphone has been named."""
+        return self._stand_in is not None
+
+    def open(self, feed: Feed, *, or_stand_in: bool, stand_in_first: bool = False) -> Opened:
+        """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error.
+
+        With `stand_in_first` it is the other way round.
+        """
+        if stand_in_first and (stand_in := self._open_stand_in(feed)):
+            return stand_in
         try:
             return self._open(self._wanted, feed, is_stand_in=False)
+        except MediaError:
+            if or_stand_in and not stand_in_first and (stand_in := self._open_stand_in(feed)):
+                return stand_in
+            raise
+
+    def _open_stand_in(self, feed: Feed) -> Opened | None:
+        if self._stand_in is None:
+            return None
+        # What was asked of the device need not fit another one.
+        wanted = replace(self._wanted, selector=self._stand_in, rate_hz=None, channels=None, format=None)
+        try:
+            return self._open(wanted, feed, is_stand_in=True)
         except MediaError as error:
-            if self._stand_in is None or not or_stand_in:
-                raise
-            # What was asked of the device need not fit another one.
-            wanted = replace(self._wanted, selector=self._stand_in, rate_hz=None, channels=None, format=None)
-            try:
-                return self._open(wanted, feed, is_stand_in=True)
-            except MediaError as second:
-                log.debug("neither the stand-in: %s", second.message)
-                raise error from second
+            log.debug("neither the stand-in: %s", error.message)
+            return None
 
     def look(self) -> bool:
         """Whether the device is there, to whoever uses the stand-in. Raises the media error when not."""

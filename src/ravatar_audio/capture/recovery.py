@@ -5,63 +5,143 @@ import math
 from collections.abc import Callable
 
 from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.attempts import Attempts, Relapses
+from ravatar_audio.capture.attempts import Attempts, Patience, Relapses
+from ravatar_audio.capture.line import Line
 from ravatar_audio.capture.opener import Feed, Opened, Opener
+from ravatar_audio.capture.stream import StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError
 
 log = logging.getLogger(__name__)
 
+CLOSE_LIMIT_S, OPEN_LIMIT_S = 5.0, 10.0
+"""A call into a sound library that takes longer never returns: PortAudio's do not, on hardware that was unplugged."""
+SERVER_LIMIT_S = 60.0
+"""The same where a sound server may be what hangs: it goes on, or ends, and then the call returns."""
 END_TIMEOUT_S = 5.0
-"""For an attempt that is under way when nothing is wanted any more."""
-LOOK_BACK_S = 5.0
-"""How long after its opening, or after a failed return, a stand-in is kept before the device is looked for again."""
+"""For a call that is under way when nothing is wanted any more."""
+LOOK_BACK_S = (5.0, 60.0)
+"""How long after its opening, or after a failed return, a stand-in is kept before the device is looked for again.
+
+Twice as long each time that the device is there but does not last.
+"""
 
 
 class Recovery:
     """Of one microphone, for as long as that is open."""
 
-    def __init__(self, opener: Opener, system: System, *, recover_s: float, stand_in_after_s: float) -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        system: System,
+        tell: Callable[[str, str], None],
+        *,
+        recover_s: float,
+        stand_in_after_s: float,
+    ) -> None:
         self._opener, self._system = opener, system
         self._recover_s, self._stand_in_after_s = recover_s, stand_in_after_s
-        self._relapses = Relapses()
+        self._tell = lambda message: tell("hanging", message)
+        self._relapses = {False: Relapses(), True: Relapses()}  # of the device, of the stand-in
+        self._look_back_s = LOOK_BACK_S[0]
+        self._closing: Attempts[bool] | None = None  # of what has ended, and then:
+        self._reopen: Callable[[], Attempts[Opened]] | None = None
         self._reopening: Attempts[Opened] | None = None
         self._lookout: Attempts[bool] | None = None  # for the device, while the stand-in runs
+        self._failure: MediaError | None = None
         self._arrivals: Arrivals | None = None
 
     @property
     def is_reopening(self) -> bool:
         """No stream is open: step() is to be called until it gives one."""
-        return self._reopening is not None
+        return self._closing is not None or self._reopening is not None or self._failure is not None
 
-    def note_end(self, opened_s: float) -> float:
-        """The stream that was opened then is over; how many seconds there are to open it again."""
-        now_s = self._system.now_s()
-        self._relapses.note_end(opened_s, now_s)
-        return self._relapses.begun_s + self._recover_s - now_s
+    def note_end(self, stream: StreamStatistics, *, is_stand_in: bool) -> float:
+        """This stream is over; how many seconds there are to open another."""
+        relapses, now_s = self._relapses[is_stand_in], self._system.now_s()
+        relapses.note_end(stream, now_s)
+        if not is_stand_in and not relapses.wait_s:
+            self._look_back_s = LOOK_BACK_S[0]
+        return relapses.begun_s + self._recover_s - now_s
 
-    async def begin(self, reason: MediaError, feed: Feed, *, within_s: float, is_from_stand_in: bool) -> None:
-        """Open the microphone again, into `feed`. What fed that has been closed, because of `reason`."""
+    def begin(
+        self,
+        reason: MediaError,
+        line: Line,
+        close: Callable[[], None],
+        feed: Callable[[], Feed],
+        *,
+        wake: Callable[[], None],
+        within_s: float,
+        is_stand_in: bool,
+    ) -> None:
+        """Close the line, whose stream is over because of `reason`, then open the microphone again.
+
+        `feed` says into what, once the line is closed; `wake` is called when step() has something to do.
+        """
+        self._end_lookout()
+        now_s, is_served = self._system.now_s(), self._system.is_served(line.device)
+        until_s = now_s + within_s
+        relapses = self._relapses[is_stand_in]
+        # A device that is there but does not last is worse than another.
+        does_not_last = not is_stand_in and relapses.wait_s > 0 and self._opener.has_stand_in
+        if stand_in_first := does_not_last and now_s >= relapses.begun_s + self._stand_in_after_s:
+            relapses = self._relapses[True]
         # Coming from the stand-in, it is the first thing to go back to.
-        stand_in_from_s = self._system.now_s() + (0.0 if is_from_stand_in else self._stand_in_after_s)
+        stand_in_from_s = now_s + (0.0 if is_stand_in else self._stand_in_after_s)
 
-        def open_again() -> Opened:
-            return self._opener.open(feed, or_stand_in=self._system.now_s() >= stand_in_from_s)
+        def close_it() -> bool:
+            close()
+            return True
 
-        await self._end_lookout()
-        self._reopening = Attempts(
-            open_again,
-            Opened.close,
+        def reopen() -> Attempts[Opened]:
+            into = feed()
+
+            def open_again() -> Opened:
+                or_stand_in = self._system.now_s() >= stand_in_from_s
+                return self._opener.open(into, or_stand_in=or_stand_in, stand_in_first=stand_in_first)
+
+            return Attempts(
+                open_again,
+                Opened.close,
+                reason,
+                within_s=until_s - self._system.now_s(),
+                wake=wake,
+                arrivals=self._watch_arrivals(),
+                system=self._system,
+                patience=Patience("open again", SERVER_LIMIT_S if is_served else OPEN_LIMIT_S, self._tell),
+                first_wait_s=relapses.wait_s,
+            )
+
+        self._reopen = reopen
+        self._closing = Attempts(
+            close_it,
+            lambda _: None,
             reason,
-            within_s=within_s,
-            wake=feed.wake.set,
+            within_s=0,
+            wake=wake,
             arrivals=self._watch_arrivals(),
             system=self._system,
-            first_wait_s=self._relapses.wait_s,
+            patience=Patience("close", SERVER_LIMIT_S if is_served else CLOSE_LIMIT_S, self._tell),
         )
 
     def step(self) -> Opened | None:
         """What has been opened, once; raises what ends the capture."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._step()
+        except MediaError as error:
+            self._failure = error
+            raise
+
+    def _step(self) -> Opened | None:
+        if self._closing is not None:
+            if self._closing.step() is None:
+                return None
+            self._closing = None
+            assert self._reopen is not None
+            self._reopening = self._reopen()
         opened = self._reopening.step() if self._reopening else None
         if opened is not None:
             self._reopening = None
@@ -69,6 +149,7 @@ class Recovery:
 
     def look_out(self, wake: Callable[[], None]) -> None:
         """The stand-in runs: look for the device until it has_returned(). `wake` is called when there is news."""
+        first_wait_s, self._look_back_s = self._look_back_s, min(2 * self._look_back_s, LOOK_BACK_S[1])
         self._lookout = Attempts(
             self._opener.look,
             lambda _: None,
@@ -77,7 +158,8 @@ class Recovery:
             wake=wake,
             arrivals=self._watch_arrivals(),
             system=self._system,
-            first_wait_s=LOOK_BACK_S,
+            patience=Patience("show up", SERVER_LIMIT_S, lambda _: None),
+            first_wait_s=first_wait_s,
         )
 
     def has_returned(self) -> bool:
@@ -86,13 +168,18 @@ class Recovery:
             return self._lookout is not None and self._lookout.step() is not None
         except RecorderError as error:  # a sound library that hangs while it looks: stay with the stand-in
             log.error("the missing microphone is looked for no more: %s", error.message)  # noqa: TRY400
-            self._lookout = None
+            self._end_lookout()
             return False
+
+    def _end_lookout(self) -> None:
+        lookout, self._lookout = self._lookout, None
+        if lookout is not None:
+            lookout.drop()
 
     @property
     def patience(self) -> tuple[float, Arrivals | None]:
         """For how many seconds nothing is to be done here, and what cuts that short."""
-        waiting = self._reopening or self._lookout
+        waiting = self._closing or self._reopening or self._lookout
         return (waiting.patience_s, self._arrivals) if waiting else (math.inf, None)
 
     def _watch_arrivals(self) -> Arrivals:
@@ -101,16 +188,19 @@ class Recovery:
         return self._arrivals
 
     async def end(self) -> tuple[bool, Opened | None]:
-        """Open nothing more: whether the last attempt has ended in time, and what it opened, if anything."""
+        """Open nothing more: whether all streams but the last have ended in time, and that, if one has been opened."""
+        timeout_s = 0 if self._failure is not None else END_TIMEOUT_S
+        closing, self._closing = self._closing, None
         reopening, self._reopening = self._reopening, None
-        has_ended, opened = await reopening.end(END_TIMEOUT_S) if reopening else (True, None)
-        await self._end_lookout()
-        return has_ended, opened
-
-    async def _end_lookout(self) -> None:
+        has_closed, opened = True, None
+        if closing is not None:
+            has_closed = (await closing.end(timeout_s))[1] is not None
+        elif reopening is not None:
+            has_closed, opened = await reopening.end(timeout_s)
         if self._lookout is not None:
             lookout, self._lookout = self._lookout, None
             await lookout.end(END_TIMEOUT_S)
+        return has_closed, opened
 
     def close(self) -> None:
         """After end(). May be called again."""

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 import trio
 
 from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.devices import Device
 from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.moves import MoveWatch
+from ravatar_audio.capture.moves import MoveWatch, is_client
 from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import Errand, call_in_thread
@@ -28,6 +29,10 @@ class System:
     def find(self, wanted: Wanted) -> Line:
         """A device, found but not open. May block; raises the media error for what stands in the way."""
         return Line(wanted)
+
+    def is_served(self, device: Device) -> bool:
+        """A sound server may be behind it, and is what hangs if anything does."""
+        return not device.is_hardware and "hw:" not in device.pcm and is_client()
 
     def arrivals(self) -> Arrivals:
         """Tells when devices come or go."""

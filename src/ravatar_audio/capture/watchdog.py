@@ -18,7 +18,8 @@ class CaptureEvent:
     """Something happened to the microphone.
 
     `kind` is "stalled" (no block comes) or "recovered", "reopening" (it is closed and looked for again) or "reopened",
-    "stand_in" (another microphone is used meanwhile), "digital_silence" or "sound", "overruns", "clipping",
+    "hanging" (a call into the sound library does not return meanwhile, and is waited for), "stand_in" (another
+    microphone is used meanwhile), "digital_silence" or "sound", "overruns", "clipping",
     "source_changed" (a sound server moved the stream to another source); at opening "no_constraints" (rate, channels
     and format were left to the device), "invalid_media_constraints" (it does not have them, and its own were taken) or
     "memory_not_locked". `at_s` is of the monotonic clock.

@@ -72,8 +72,8 @@ def command(
     between an open microphone and push-to-talk; any other --source than the microphone goes as it is.
 
     With --json each line is an object with "time" and "event": Reply and the platform's other messages, LinkUp,
-    LinkLost, SessionRenewed; TurnEvent, and CaptureEvent for the microphone (stalled, recovered, reopening, reopened,
-    digital_silence, sound, overruns, clipping, source_changed, no_constraints, ...), both with "kind" and
+    LinkLost, SessionRenewed; TurnEvent, and CaptureEvent for the microphone (stalled, recovered, reopening, hanging,
+    reopened, digital_silence, sound, overruns, clipping, source_changed, no_constraints, ...), both with "kind" and
     "position_samples" at 16 kHz; last "summary", and after a failure "error" with code, message and advice.
 
     What stands under a heading below is a setting: it can also come from the environment (RAVATAR_API_URL,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import trio
 
 from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.devices import choose_device
+from ravatar_audio.capture.devices import Device, choose_device
 from ravatar_audio.capture.line import Line, Wanted
 from ravatar_audio.capture.moves import MoveWatch
 from ravatar_audio.capture.stream import Stream, StreamRequest
@@ -44,6 +44,9 @@ class FakeSystem(System):
 
     def find(self, wanted: Wanted) -> Line:
         return cast(Line, FakeLine(self, wanted))
+
+    def is_served(self, device: Device) -> bool:
+        return False
 
     def arrivals(self) -> Arrivals:
         return cast(Arrivals, FakeArrivals(self.devices))
