@@ -18,6 +18,7 @@ from ravatar_audio.emulator import (
 )
 from ravatar_audio.emulator.settings import AVATARS, LANGUAGES
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.settings import PROJECT_ID
 
 SECONDS = Seconds(0.001)
 
@@ -97,7 +98,7 @@ def settings_from(given: dict[str, Any]) -> EmulatorSettings:
         session_idle_s=given["session_idle"],
         session_lifetime_s=given["session_lifetime"],
         reply_every_s=given["reply_every"],
-        projects=given["projects"] or None,
+        projects=tuple(map(_project, given["projects"])) or None,
         avatars=tuple(map(_avatar, given["avatars"])) or AVATARS,
         languages=tuple(map(_language, given["languages"])) or LANGUAGES,
         vad_enabled=given["vad"],
@@ -107,6 +108,12 @@ def settings_from(given: dict[str, Any]) -> EmulatorSettings:
         receive_buffer_bytes=given["receive_buffer"],
         faults=(*(read_faults(file) if file else ()), *map(Fault.parse, lines)),
     )
+
+
+def _project(text: str) -> str:
+    if not PROJECT_ID.fullmatch(text):
+        raise SettingsError(f"project {text!r} cannot exist: it is 1 to 64 letters, digits or '-'")
+    return text
 
 
 def _avatar(text: str) -> Avatar:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 from ravatar_audio.emulator.faults import Fault
 from ravatar_audio.errors import SettingsError
-from ravatar_audio.settings import PROJECT_ID
 
 
 class Avatar(NamedTuple):
@@ -79,9 +78,6 @@ class EmulatorSettings:
                 raise SettingsError(f"{name} is {value}; it must be above 0")
         if self.receive_buffer_bytes is not None and self.receive_buffer_bytes < 1:
             raise SettingsError(f"receive_buffer_bytes is {self.receive_buffer_bytes}; it must be above 0")
-        for project in self.projects or ():
-            if not PROJECT_ID.fullmatch(project):
-                raise SettingsError(f"project {project!r} cannot exist: 1 to 64 letters, digits or '-'")
         for what, names in (
             ("avatar", [avatar.id for avatar in self.avatars]),
             ("language", [code for _, code in self.languages]),
