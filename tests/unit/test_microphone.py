@@ -248,6 +248,19 @@ async def test_cancelled_while_it_begins_to_open_again_it_goes_on_where_it_was(m
                 again[0].send(FRAME_SAMPLES)
 
 
+async def test_cancelled_when_its_stream_has_ended_it_closes_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    with trio.fail_after(10):
+        async with Microphone("fake") as microphone:
+            with trio.CancelScope() as scope:
+                monkeypatch.setattr(microphone, "_tell", lambda *_: scope.cancel())
+                FakeLine.made[0].end()
+                await anext(microphone)
+            assert scope.cancelled_caught
+        assert FakeLine.made[0].is_closed
+    assert microphone._chain is None
+    assert not microphone._is_left_behind
+
+
 async def test_a_microphone_is_opened_once() -> None:
     microphone = Microphone()
     async with microphone:

@@ -124,6 +124,7 @@ class Recovery:
             system=self._system,
             patience=Patience("close", SERVER_LIMIT_S if is_served else CLOSE_LIMIT_S, self._tell),
         )
+        self._closing.step()  # begins it: whoever waits for frames may not come back
 
     def step(self) -> Opened | None:
         """What has been opened, once; raises what ends the capture."""
