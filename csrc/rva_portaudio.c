@@ -129,6 +129,14 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
     if (!stream) return RVA_ERROR_MEMORY;
     rva_stream_init(&stream->base, chain, config->rate_hz, config->wake_fd, config->resume_ns);
     stream->portaudio = portaudio;
+    if (config->is_served && config->block_samples) {
+        static const size_t sample_bytes[] = {0, 2, 3, 4, 4, 1};
+        code = rva_stream_expect_server(&stream->base, config->block_samples, sample_bytes[config->format] * config->channels);
+        if (code) {
+            free(stream);
+            return code;
+        }
+    }
     set_periods(portaudio, config, true);
     code = portaudio->open_stream(&stream->pa_stream, &parameters, NULL, config->rate_hz, config->block_samples,
                                   paClipOff | paDitherOff, on_block, stream);
@@ -138,6 +146,7 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
         if (code != paNoError) portaudio->close_stream(stream->pa_stream);
     }
     if (code != paNoError) {
+        rva_stream_close(&stream->base);
         free(stream);
         return code;
     }
@@ -156,7 +165,9 @@ int rva_portaudio_close(rva_portaudio_stream *stream) {
     rva_watch_stop(&stream->watch);
     stream->portaudio->abort_stream(stream->pa_stream); /* an error here means that it runs no more */
     int code = stream->portaudio->close_stream(stream->pa_stream);
-    if (code == paNoError) free(stream); /* else PortAudio may still have it */
+    if (code != paNoError) return code; /* PortAudio may still have it */
+    rva_stream_close(&stream->base);
+    free(stream);
     return code;
 }
 

@@ -27,6 +27,7 @@ typedef struct {
     int32_t wake_fd;               /* written when the stream ends; -1: none */
     double buffer_s;               /* of the device: how late the audio thread may be without a loss */
     int64_t resume_ns;             /* captured_ns of the stream that fed this chain before; 0: there was none */
+    uint32_t is_served;            /* a sound server is in between, whose times are estimates (rva_stream_expect_server) */
 } rva_portaudio_config;
 
 typedef struct rva_portaudio rva_portaudio;

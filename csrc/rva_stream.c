@@ -38,6 +38,7 @@ RVA_REALTIME static uint32_t bucket_of(int64_t duration_ns) {
 
 void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd, int64_t resume_ns) {
     stream->chain = chain;
+    stream->gap = NULL;
     stream->rate_hz = rate_hz;
     stream->wake_fd = wake_fd;
     stream->opened_ns = rva_clock_ns();
@@ -45,43 +46,97 @@ void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int
     stream->captured_ns = resume_ns;
 }
 
-RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
-                                   bool has_overrun) {
-    int64_t previous_ns = READ(stream->captured_ns), last_block_ns = READ(stream->last_block_ns);
-    bool is_believable = age_s > -0.05 && age_s < AGE_MAX_S;
-    int64_t end_ns = arrived_ns - (is_believable && age_s > 0 ? (int64_t)(age_s * 1e9) : 0);
-    /* Sound that has waited for longer, in a server that was stopped, comes after what came before all the same. */
-    if (is_believable && age_s >= AGE_ANYWAY_S && end_ns < previous_ns) {
-        is_believable = false;
-        end_ns = arrived_ns;
+int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes) {
+    return rva_gap_open(stream->rate_hz, block_samples, stride_bytes, &stream->gap);
+}
+
+RVA_REALTIME static void note_loss(rva_stream *stream, uint64_t samples) {
+    COUNT(stream->overruns, 1);
+    rva_chain_note_loss(stream->chain, samples);
+}
+
+/* Hands on what was kept after a gap, and how long that was. */
+RVA_REALTIME static void end_gap(rva_stream *stream, int64_t arrived_ns) {
+    rva_gap *gap = stream->gap;
+    const int64_t lost_samples = rva_gap_end(gap, arrived_ns);
+    if (lost_samples >= 0) note_loss(stream, (uint64_t)lost_samples);
+    for (uint32_t i = 0; i < gap->count; i++) {
+        const unsigned char *sound = gap->sound + (size_t)i * gap->block_samples * gap->stride_bytes;
+        rva_chain_push(stream->chain, sound, gap->blocks[i].samples, gap->blocks[i].end_ns);
     }
-    if (!is_believable) COUNT(stream->untimed_blocks, 1);
+    gap->count = 0;
+}
+
+/* A block of a sound server. `end_ns`: when its last sample was at the microphone, as the server has it. */
+RVA_REALTIME static void server_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
+                                      int64_t end_ns, bool has_overrun) {
+    rva_gap *gap = stream->gap;
+    const int64_t previous_ns = READ(stream->captured_ns);
+    const int64_t fresh_ns = rva_gap_fresh_ns(gap, samples, arrived_ns, age_s);
+    const bool is_late = previous_ns && rva_gap_is_late(gap, samples, fresh_ns, previous_ns);
+    const bool fits = samples <= gap->block_samples;
+    if (rva_gap_is_open(gap)) gap->is_certain |= has_overrun;
+    else if (fits && (stream->resumes || has_overrun || is_late))
+        rva_gap_begin(gap, arrived_ns, previous_ns, stream->resumes || has_overrun);
+    stream->resumes = false;
+    int64_t captured_ns;
+    if (rva_gap_is_open(gap) && fits) {
+        captured_ns = rva_gap_keep(gap, block, samples, fresh_ns, end_ns);
+        if (rva_gap_is_known(gap, arrived_ns)) end_gap(stream, arrived_ns);
+    } else {
+        if (rva_gap_is_open(gap)) end_gap(stream, arrived_ns);
+        captured_ns = rva_gap_follow(gap, samples, arrived_ns, fresh_ns);
+        rva_chain_push(stream->chain, block, samples, end_ns);
+    }
+    atomic_store_explicit(&stream->captured_ns, captured_ns, memory_order_relaxed);
+}
+
+/* A block of a device that knows its times. */
+RVA_REALTIME static void device_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns,
+                                      int64_t end_ns, bool has_overrun) {
+    const int64_t previous_ns = READ(stream->captured_ns), last_block_ns = READ(stream->last_block_ns);
     /* The time between the sample before and this block's first is what was lost, to within the clock's jitter. */
     double begin_ns = (double)end_ns - (double)samples * 1e9 / stream->rate_hz;
-    if (stream->resumes) begin_ns = fmax(begin_ns, (double)stream->opened_ns); /* PipeWire's first times are too early */
+    if (stream->resumes) begin_ns = fmax(begin_ns, (double)stream->opened_ns);
     double gap_s = previous_ns ? (begin_ns - (double)previous_ns) * 1e-9 : 0;
-    /* A sound server's source that was suspended sends nothing, and nobody says so. Sound that is not fresh has waited
-     * for us; and PipeWire's times are wrong until they have settled after that. */
+    /* Sound that is not fresh has waited for us. */
     bool has_paused = gap_s > PAUSE_S && arrived_ns - last_block_ns > (int64_t)(PAUSE_S * 1e9) &&
                       arrived_ns - end_ns < (int64_t)(FRESH_S * 1e9);
     bool is_gap = has_overrun || stream->resumes || has_paused;
-    if (is_gap) {
-        stream->resumes = false;
-        COUNT(stream->overruns, 1);
-        rva_chain_note_loss(stream->chain, gap_s > 0 ? (uint64_t)(gap_s * stream->rate_hz + 0.5) : 0);
-    }
-    /* Where nothing was lost, time has gone on by the block's length. A server's last times before its source dies are
-     * off by some 30 ms, and are not to decide how long the gap is. */
+    stream->resumes = false;
+    if (is_gap) note_loss(stream, gap_s > 0 ? (uint64_t)(gap_s * stream->rate_hz + 0.5) : 0);
+    /* Where nothing was lost, time has gone on by the block's length. A device's last times before it dies may be off, and
+     * are not to decide how long the gap is. */
     int64_t expected_ns = previous_ns + (int64_t)((double)samples * 1e9 / stream->rate_hz), error_ns = end_ns - expected_ns;
     bool is_steady = previous_ns && !is_gap && llabs(error_ns) < (int64_t)(PAUSE_S * 1e9);
     atomic_store_explicit(&stream->captured_ns, is_steady ? expected_ns + error_ns / STEADINESS : end_ns, memory_order_relaxed);
     rva_chain_push(stream->chain, block, samples, end_ns);
+}
+
+RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
+                                   bool has_overrun) {
+    bool is_believable = age_s > -0.05 && age_s < AGE_MAX_S;
+    int64_t end_ns = arrived_ns - (is_believable && age_s > 0 ? (int64_t)(age_s * 1e9) : 0);
+    /* Sound that has waited for longer, in a server that was stopped, comes after what came before all the same. */
+    if (is_believable && age_s >= AGE_ANYWAY_S && end_ns < READ(stream->captured_ns)) {
+        is_believable = false;
+        end_ns = arrived_ns;
+    }
+    if (!is_believable) COUNT(stream->untimed_blocks, 1);
+    if (stream->gap) server_block(stream, block, samples, arrived_ns, age_s, end_ns, has_overrun);
+    else device_block(stream, block, samples, arrived_ns, end_ns, has_overrun);
     COUNT(stream->blocks, 1);
     atomic_store_explicit(&stream->last_block_ns, arrived_ns, memory_order_relaxed);
     int64_t duration_ns = rva_clock_ns() - arrived_ns;
     if (duration_ns > READ(stream->longest_block_ns))
         atomic_store_explicit(&stream->longest_block_ns, duration_ns, memory_order_relaxed);
     COUNT(stream->durations[bucket_of(duration_ns)], 1);
+}
+
+void rva_stream_close(rva_stream *stream) {
+    if (stream->gap && rva_gap_is_open(stream->gap)) end_gap(stream, READ(stream->last_block_ns));
+    rva_gap_close(stream->gap);
+    stream->gap = NULL;
 }
 
 RVA_REALTIME static void wake_consumer(const rva_stream *stream) {

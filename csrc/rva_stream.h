@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "rva.h"
+#include "rva_gap.h"
 #include "rva_rt.h"
 
 /* --- cdef begin --- */
@@ -44,6 +45,7 @@ typedef struct {
     double rate_hz;
     int wake_fd;
     int64_t opened_ns;
+    rva_gap *gap; /* of a stream behind a sound server; else NULL */
     bool resumes; /* the first block goes on from an earlier stream: what lies between is lost */
     _Atomic uint64_t blocks, overruns, untimed_blocks;
     _Atomic int64_t longest_block_ns, last_block_ns, captured_ns;
@@ -59,11 +61,20 @@ typedef struct {
  * the stream that fed this chain before, so that the gap between them is counted as lost; 0: there was none. */
 void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd, int64_t resume_ns);
 
+/* Before the audio thread starts. The stream comes from a sound server, whose times are estimates: gaps are told by when its
+ * blocks, of at most `block_samples`, arrive. After an overrun, a stream before it or a block that is late by its own
+ * length, sound is kept until it is clear how much is missing, for 0.2 s at most. That is told to within a
+ * block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
+int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes);
+
+/* When the audio thread has ended. Pushes what is still kept, and frees. */
+void rva_stream_close(rva_stream *stream);
+
 /* Audio thread; real-time safe. Pushes a block of `samples` per channel that arrived at `arrived_ns`; its last sample is
  * `age_s` old by the device's clock (not believed, and 0 taken, below -0.05 s, from 60 s on, and from 2 s on where that
  * puts it before the block before). `has_overrun`: the device lost sound before it; how much is told from the capture times.
  * So it is, without being told, when for over 0.1 s nothing came, by the capture
- * times either, and what comes then is fresh. */
+ * times either, and what comes then is fresh. A server's block: see rva_stream_expect_server. */
 RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
                                    bool has_overrun);
 

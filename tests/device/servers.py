@@ -9,12 +9,10 @@ import shutil
 import signal
 import subprocess
 import time
-import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 import pytest
 
 from tests.conftest import needs
@@ -56,7 +54,6 @@ class SoundServer:
             "PYTHONPATH": str(ROOT),
         }
         self.processes: list[subprocess.Popen[bytes]] = []
-        self._players: list[subprocess.Popen[bytes]] = []
 
     def commands(self) -> list[tuple[list[str], str]]:
         """What is run, in this order, and the socket that each makes before the next may come."""
@@ -123,15 +120,6 @@ class SoundServer:
         fields = (line.split("\t") for line in self.do("list", "short", "source-outputs").splitlines())
         return [field[0] for field in fields if field[2:3] not in ([], ["-"])]
 
-    def play_ramp(self, length_s: int = 60) -> None:
-        """Play rising samples to the speaker, well ahead of time."""
-        path = self.folder / "ramp.wav"
-        with wave.open(str(path), "wb") as file:
-            file.setparams((1, 2, RATE_HZ, 0, "NONE", ""))
-            file.writeframes((np.arange(length_s * RATE_HZ) % RAMP).astype("<i2").tobytes())
-        command = ["paplay", "--device=speaker", "--latency-msec=4000", str(path)]
-        self._players.append(subprocess.Popen(command, env=self.environment))
-
     def pause(self) -> None:
         """The server does nothing until go_on(), as on a machine that is too busy."""
         for process in self.processes:
@@ -152,9 +140,6 @@ class SoundServer:
                 (self.folder / made).unlink(missing_ok=True)
 
     def close(self) -> None:
-        for player in self._players:
-            player.kill()
-            player.wait(LIMIT_S)
         self.kill()
 
 
@@ -193,11 +178,12 @@ class PipeWireServer(SoundServer):
         ]
 
 
-def _served(kind: type[SoundServer], folder: Path) -> Iterator[SoundServer]:
+def served(kind: type[SoundServer], folder: Path, make: Callable[[Path], SoundServer]) -> Iterator[SoundServer]:
+    """For fixtures: what `make` makes of the folder, a server of this kind, for as long as it is used."""
     for program in kind.programs:
         needs(program)
     folder.mkdir(mode=0o700)
-    server = kind(folder)
+    server = make(folder)
     try:
         server.start()
         yield server
@@ -209,10 +195,10 @@ def _served(kind: type[SoundServer], folder: Path) -> Iterator[SoundServer]:
 @pytest.fixture
 def pulse_server(tmp_path: Path) -> Iterator[SoundServer]:
     """A server of the test's own; without PulseAudio the test is skipped, but fails in CI."""
-    yield from _served(PulseServer, tmp_path / "pulse")
+    yield from served(PulseServer, tmp_path / "pulse", PulseServer)
 
 
 @pytest.fixture
 def pipewire_server(tmp_path: Path) -> Iterator[SoundServer]:
     """A server of the test's own; without PipeWire the test is skipped, but fails in CI."""
-    yield from _served(PipeWireServer, tmp_path / "pipewire")
+    yield from served(PipeWireServer, tmp_path / "pipewire", PipeWireServer)

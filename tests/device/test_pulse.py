@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.device.microphones import run_child
-from tests.device.servers import SoundServer, _served
+from tests.device.servers import SoundServer, served
 from tests.device.test_microphone import CHILD, spectrum_dbfs
 from tests.device.watched import Watched
 
@@ -120,6 +120,6 @@ def test_a_server_that_does_not_start_leaves_no_process_behind(tmp_path: Path) -
             return [(["sh", "-c", runs], "first"), (["false"], "second")]
 
     with pytest.raises(AssertionError):
-        next(_served(Broken, tmp_path / "broken"))
+        next(served(Broken, tmp_path / "broken", Broken))
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text(encoding="ascii")), 0)

@@ -21,10 +21,6 @@ pytestmark = pytest.mark.device
 
 ROUNDS = int(os.environ.get("RAVATAR_TEST_ROUNDS", "0"))
 BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
-SERVERS_ERROR_SAMPLES = 1_600
-"""A server's times are estimates: to within 20 ms on a quiet machine, to 0.1 s on one that does much else."""
-SETTLED_FRAMES = 8
-"""PipeWire's times are up to 0.1 s off in a stream's first two seconds."""
 
 
 @dataclass
@@ -47,19 +43,26 @@ def place(request: pytest.FixtureRequest, kind: str) -> Place:
         name = {"alsa": "alsa:usbmic", "portaudio": "usbmic"}[kind]
         device = {"device": name, "backend": kind}
         return Place(microphones, device, lambda word: microphones.control("usbmic", word))
-    server: SoundServer = request.getfixturevalue(f"{kind}_server")
-    return Place(server, {"device": "usbmic"}, server=server)
+    server: SoundServer = request.getfixturevalue(f"{kind}_hardware")
+    # PipeWire loses or inserts a cycle of its own now and then.
+    return Place(server, {"device": "usbmic", "ramp": True, "slip": BLOCK_SAMPLES}, server=server)
 
 
-def assert_gaps_are_right(gaps: list[dict[str, Any]], at_least: int, within: int = BLOCK_SAMPLES) -> None:
-    """A busy machine may add overruns of its own, which have to be right as well."""
+def assert_gaps_are_right(gaps: list[dict[str, Any]], at_least: int, by_clock_within: int = BLOCK_SAMPLES) -> None:
+    """To within a block. A busy machine may add overruns of its own, which have to be right as well."""
     assert len(gaps) >= at_least
     for gap in gaps:
         assert gap["is_told"], gaps
-        assert abs(gap["lost"] - gap["by_clock"]) <= within, gaps
+        assert abs(gap["lost"] - gap["by_clock"]) <= by_clock_within, gaps
         if "by_ramp" in gap:
             error = (gap["lost"] - gap["by_ramp"] + RAMP // 2) % RAMP - RAMP // 2
-            assert abs(error) <= within, gaps
+            assert abs(error) <= BLOCK_SAMPLES, gaps
+
+
+def assert_servers_gaps_are_right(gaps: list[dict[str, Any]], at_least: int) -> None:
+    """To within a block, by the ramp; a server's times, which are estimates, only say how often the ramp went round."""
+    assert all("by_ramp" in gap for gap in gaps)
+    assert_gaps_are_right(gaps, at_least, RAMP // 2)
 
 
 def assert_nothing_leaks(watched: Watched, rounds: list[dict[str, float]]) -> None:
@@ -157,20 +160,6 @@ def test_a_device_that_slept_with_the_machine_goes_on(place: Place, kind: str) -
     assert_gaps_are_right(last["gaps"], rounds)
 
 
-def expect_estimated_gaps(gaps: list[dict[str, Any]], at_least: int, within: int = SERVERS_ERROR_SAMPLES) -> None:
-    """Known to fall short: now and then 0.1 s of a source's absence behind a sound server goes uncounted."""
-    try:
-        assert_gaps_are_right(gaps, at_least, within)
-    except AssertionError as error:
-        pytest.xfail(f"the gap behind a sound server was not told right: {error}")
-
-
-def played(place: Place) -> SoundServer:
-    assert place.server is not None
-    place.server.play_ramp(60 + 10 * ROUNDS)
-    return place.server
-
-
 @pytest.mark.parametrize(
     ("kind", "fault"),
     [
@@ -184,24 +173,25 @@ def test_a_sound_server_that_comes_back_is_recovered_from(place: Place, kind: st
     assert server is not None
     with Watched(server, **place.microphone, reopen_s=0.5) as watched:
         for _ in range(rounds):
-            for _ in range(SETTLED_FRAMES // 2 if kind == "pipewire" else 1):
-                watched.until("frames")
+            watched.until("frames")
             server.kill() if fault == "killed" else server.unplug()
             watched.until("event", "reopening")
             watched.until("not_yet", "no sound server answers" if fault == "killed" else "no such source")
             server.start() if fault == "killed" else server.plug()
             watched.until("event", "reopened")
             held.append(watched.until("frames")["held"])
+        watched.until("frames")  # the newest gap is told by now
         assert_nothing_leaks(watched, held)
         last = watched.finish()
-    expect_estimated_gaps(last["gaps"], rounds)
+    assert_servers_gaps_are_right(last["gaps"], rounds)
 
 
 @pytest.mark.parametrize("kind", ["pulse"])
 @pytest.mark.fault("suspended", "pulse")
 def test_a_source_that_a_server_suspends_is_noticed_and_its_silence_counted(place: Place, kind: str) -> None:
-    server, rounds, held = played(place), ROUNDS or 2, []
-    with Watched(server, **place.microphone, reopen_s=20, ramp=True) as watched:
+    server, rounds, held = place.server, ROUNDS or 2, []
+    assert server is not None
+    with Watched(server, **place.microphone, reopen_s=20) as watched:
         for _ in range(rounds):
             watched.until("frames")
             server.suspend(True)
@@ -210,16 +200,18 @@ def test_a_source_that_a_server_suspends_is_noticed_and_its_silence_counted(plac
             watched.until("event", "recovered")
             held.append(watched.until("frames")["held"])
         assert_nothing_leaks(watched, held)
+        watched.until("frames")  # the newest gap is told by now
         last = watched.finish()
     assert watched.count("reopening") == 0, "the stream is the same"
-    expect_estimated_gaps(last["gaps"], rounds)
+    assert_servers_gaps_are_right(last["gaps"], rounds)
 
 
 @pytest.mark.parametrize("kind", ["pipewire"])
 @pytest.mark.fault("suspended", "pipewire")
 def test_a_source_in_use_that_pipewire_does_not_suspend_loses_nothing(place: Place, kind: str) -> None:
     """Once only: after some dozens of times PipeWire 0.3.65 gives nothing of this source to anybody, parec included."""
-    server = played(place)
+    server = place.server
+    assert server is not None
     with Watched(server, **place.microphone) as watched:
         held = [watched.until("frames")["held"]]
         server.suspend(True)
@@ -241,41 +233,42 @@ def test_a_source_that_goes_while_another_is_there_is_told_and_sound_goes_on(pla
             watched.until("frames")
             server.unplug(keep_another=True)
             told = watched.until("event", "source_changed")
-            assert told["message"].endswith("from 'usbmic' to 'speaker.monitor'")
+            assert told["message"].endswith("from 'usbmic' to 'othermic'")
             watched.until("frames")
             server.plug()
             (stream,) = server.streams()
             server.command("move-source-output", stream, "usbmic")  # PulseAudio does so by itself
             told = watched.until("event", "source_changed")
-            assert told["message"].endswith("from 'speaker.monitor' to 'usbmic'")
+            assert told["message"].endswith("from 'othermic' to 'usbmic'")
             held.append(watched.until("frames")["held"])
         assert_nothing_leaks(watched, held)
-        watched.finish()
+        watched.until("frames")  # the newest gap is told by now
+        last = watched.finish()
     assert watched.count("source_changed") == 2 * rounds, "each is told once"
     assert watched.count("reopening") == 0
+    assert_servers_gaps_are_right(last["gaps"], 0)
 
 
 @pytest.mark.parametrize("kind", ["pulse", "pipewire"])
 @pytest.mark.fault("stalled", "pulse", "pipewire")
 def test_a_server_that_does_nothing_for_a_while_is_noticed_and_waited_for(place: Place, kind: str) -> None:
-    server = played(place)
-    with Watched(server, **place.microphone, reopen_s=20, ramp=kind == "pulse") as watched:
+    server = place.server
+    assert server is not None
+    with Watched(server, **place.microphone, reopen_s=20) as watched:
         watched.until("frames")
         server.pause()
         watched.until("event", "stalled")
         server.go_on()
         watched.until("event", "recovered")
-        watched.until("frames")
+        for _ in range(3):  # what is missing is told by then
+            watched.until("frames")
         last = watched.finish()
-    if kind == "pulse":
-        expect_estimated_gaps(last["gaps"], 0, BLOCK_SAMPLES)
+    assert_servers_gaps_are_right(last["gaps"], 0)
 
 
-@pytest.mark.parametrize("kind", ["pulse"])
-def test_a_server_that_hangs_while_its_stream_is_closed_is_waited_for(place: Place, kind: str) -> None:
-    server, rounds, held = place.server, ROUNDS // 5 or 1, []
-    assert server is not None
-    with Watched(server, **place.microphone, reopen_s=0.5) as watched:
+def test_a_server_that_hangs_while_its_stream_is_closed_is_waited_for(pulse_server: SoundServer) -> None:
+    server, rounds, held = pulse_server, ROUNDS // 5 or 1, []
+    with Watched(server, device="usbmic", reopen_s=0.5) as watched:
         for _ in range(rounds):
             watched.until("frames")
             server.pause()
@@ -293,8 +286,9 @@ def test_a_server_that_hangs_while_its_stream_is_closed_is_waited_for(place: Pla
 @pytest.mark.parametrize("kind", ["pulse", "pipewire"])
 @pytest.mark.fault("overrun", "pulse", "pipewire")
 def test_a_program_that_was_stopped_for_a_while_gets_what_the_server_kept(place: Place, kind: str) -> None:
-    server = played(place)
-    with Watched(server, **place.microphone, reopen_s=1, ramp=True) as watched:
+    server = place.server
+    assert server is not None
+    with Watched(server, **place.microphone, reopen_s=1) as watched:
         watched.until("frames")
         watched.process.send_signal(signal.SIGSTOP)
         time.sleep(1.2)  # the fault itself: longer than all buffers but the server's
@@ -304,3 +298,4 @@ def test_a_program_that_was_stopped_for_a_while_gets_what_the_server_kept(place:
         last = watched.finish()
     assert watched.count("reopening") == 0, "its own absence is not the microphone's"
     assert last["lost"] < RATE_HZ // 4, "of more than a second"
+    assert_servers_gaps_are_right(last["gaps"], 0)

@@ -1,6 +1,7 @@
 """Streams a microphone to an emulator and tells what happens, a JSON line each, until standard input ends.
 
-Its argument is JSON: Microphone's arguments, and "ramp": whether the microphone hears rising samples at 16 kHz. Lines:
+Its argument is JSON: Microphone's arguments, "ramp": whether the microphone hears rising samples at 16 kHz, and "slip":
+so many samples at a time may be lost or inserted as silence on the way, which is not told. Lines:
 {"frames": n, "held": ...} for each second frame, {"event": kind, ...} for events, {"not_yet": message} for each attempt
 to open it again that fails, {"error": code, ...}, and at the end a line with "gaps" that sums up, the live session too.
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import trio
+from numpy.typing import NDArray
 
 from ravatar_audio import Emulator, EmulatorSettings, Frame, LiveSession, Settings
 from ravatar_audio.capture import Microphone
@@ -54,8 +56,9 @@ class Attempts(logging.Handler):
 class Heard:
     """What the frames say of what was lost between them; what their times say; and their sound, where it is a ramp."""
 
-    def __init__(self, *, is_ramp: bool) -> None:
-        self._is_ramp = is_ramp
+    def __init__(self, *, is_ramp: bool, slip: int) -> None:
+        self._is_ramp, self._slip = is_ramp, slip
+        self._since_last_value = 0
         self._last_value: int | None = None
         self._offsets: list[list[float]] = [[]]
         self._samples = 0
@@ -64,18 +67,37 @@ class Heard:
         self.is_in_order = True
 
     def add(self, frame: Frame) -> None:
-        values = np.frombuffer(frame.pcm, "<i2")[: frame.length_samples].astype(np.int64)
-        steps = np.diff(values, prepend=values[0] - 1 if self._last_value is None else self._last_value) % RAMP
-        self._last_value = int(values[-1])
-        missing = int((steps - 1).sum()) if self._is_ramp else 0
-        if self.count and (frame.discontinuity or missing):  # a server may begin with silence
-            gap = {"lost": frame.device_lost_samples, "is_told": frame.discontinuity}
-            self._gaps.append(gap | ({"by_ramp": missing % RAMP} if self._is_ramp else {}))
+        missing = self._missing(np.frombuffer(frame.pcm, "<i2")[: frame.length_samples]) if self._is_ramp else 0
+        if self.count and (frame.discontinuity or abs(missing) > self._slip):  # a server may begin with silence
+            gap = {"lost": frame.device_lost_samples, "is_told": frame.discontinuity, "frame": self.count}
+            if self._is_ramp:
+                gap["by_ramp"] = missing % RAMP
+            if self._slip and self._gaps and self._gaps[-1]["frame"] == self.count - 1:
+                # A server that dies or begins may give a gap in two pieces, with a frame's end between them.
+                before = self._gaps.pop()
+                gap["lost"] += before["lost"]
+                gap["by_ramp"] = (gap["by_ramp"] + before["by_ramp"]) % RAMP
+                gap["is_told"] |= before["is_told"]
+                self._offsets.pop()
+            self._gaps.append(gap)
             self._offsets.append([])
         self.is_in_order &= frame.seq == self.count
         self.count += 1
         self._samples += frame.length_samples
         self._offsets[-1].append(frame.captured_s * RATE_HZ - self._samples)
+
+    def _missing(self, values: NDArray[np.int16]) -> int:
+        """By the ramp, since the samples before; inserted ones are negative. Silence at the end is left to the next."""
+        sounding = np.flatnonzero(values)
+        if sounding.size == 0:
+            self._since_last_value += values.size
+            return 0
+        last = int(sounding[-1])
+        if self._last_value is None:
+            self._last_value, self._since_last_value = int(values[last]), -1 - last
+        missing = int(values[last]) - self._last_value - self._since_last_value - last - 1
+        self._last_value, self._since_last_value = int(values[last]), values.size - 1 - last
+        return (missing + RAMP // 2) % RAMP - RAMP // 2
 
     def gaps(self) -> list[dict[str, Any]]:
         """Each gap: samples by the frame, by the times of the frames on both sides, and modulo RAMP by the ramp."""
@@ -87,7 +109,7 @@ class Heard:
 
 
 async def main(arguments: dict[str, Any]) -> None:
-    heard = Heard(is_ramp=arguments.pop("ramp", False))
+    heard = Heard(is_ramp=arguments.pop("ramp", False), slip=arguments.pop("slip", 0))
     microphone = Microphone(**arguments)
 
     async def noted() -> AsyncIterator[Frame]:

@@ -191,6 +191,7 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
         format=wanted.format or format,
         block_s=wanted.block_s,
         buffer_s=wanted.buffer_s,
+        is_served=device.index is not None and is_client(),
     )
 
 

@@ -194,6 +194,7 @@ class _NativeStream:
                 "wake_fd": wake.write_fd,
                 "buffer_s": request.buffer_s,
                 "resume_ns": resume_ns,
+                "is_served": request.is_served,
             },
         )
         out = ffi.new("rva_portaudio_stream **")

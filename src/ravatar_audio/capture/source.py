@@ -32,7 +32,9 @@ class CaptureStatistics:
     pending_samples: int
     """In frames that wait, and in the open one; once closed: never delivered."""
     device_lost_samples: int
-    """Lost before they reached the program, as far as the device said."""
+    """Lost before they reached the program, each gap right to within a block.
+
+    With the backend "pyaudio" behind a sound server: as far as that said."""
     device_overruns: int
     """Times that the device said it had lost sound."""
     delivered_frames: int

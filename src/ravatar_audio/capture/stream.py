@@ -19,6 +19,8 @@ class StreamRequest:
     """Length of a block, which is how often the audio thread runs."""
     buffer_s: float
     """The device's buffer: how late the audio thread may be without a loss."""
+    is_served: bool = False
+    """A sound server is in between: its capture times are estimates."""
 
     @property
     def sample_layout(self) -> tuple[int, int, str]:
