@@ -9,13 +9,14 @@
 #include "rva_rt.h"
 
 #define RVA_KERNEL_LANES_MAX 16
+#define RVA_KERNEL_WIDE_MAX 11 /* vectors that a tile is made of, at most */
 
 typedef struct {
     const char *name;
     uint32_t lanes;             /* rows are a multiple of this long; tiles write as many cycles at a time */
     bool (*is_supported)(void); /* by this processor; may make system calls, called at open only */
 
-    /* Deals samples out: to[i % ways][i / ways], counted on from to[0]; count is a multiple of `ways`. */
+    /* Deals samples out: to[r][i] = samples[i * ways + r], i < count. Reads and writes up to a whole number of lanes of each. */
     RVA_REALTIME void (*deal)(const float *samples, size_t count, uint32_t ways, float *const *to);
 
     /* y[j] = even[j] / 2 + sum side[k] * (odd[j + k] + odd[j - k - 1]), j < count */
@@ -27,7 +28,8 @@ typedef struct {
                               size_t count, float *y);
 
     /* All outputs of `count` cycles: y[j * up + p] is phase p of cycle j, streams[r][j + q] the samples that the table's
-     * (r, q) belongs to. Reads and writes up to a whole number of lanes of cycles. */
+     * (r, q) belongs to. Reads and writes RVA_KERNEL_WIDE_MAX times RVA_KERNEL_LANES_MAX cycles if there are fewer, else
+     * up to a whole number of lanes of cycles. */
     RVA_REALTIME void (*tile)(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y);
 } rva_kernel;
 

@@ -12,8 +12,6 @@
 #endif
 
 #define LANES 8
-#define WIDE1 10
-#define WIDE2 6
 typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 
 #define IN_REGISTER(a) __asm__("" : "+x"(a))

@@ -1,10 +1,14 @@
 /* The vector kernels' common body, on the compilers' own vector types. The including file has defined, for its
  * instruction set: LANES, the type `lanes` of as many floats, MULTIPLY_ADD(a, b, c) = a * b + c, SUM4(a, b, c, d, y), which
  * writes the sum over the lanes of each to y[0..3], IN_REGISTER(a), which keeps the
- * compiler from loading a twice, INTERLEAVE(a, b, low, high), which makes a0 b0 a1 b1 ... of a and b, WIDE1 and WIDE2, how
- * many vectors of outputs of one and two phases the registers hold at once, and is_supported(). No include guard: one
+ * compiler from loading a twice, INTERLEAVE(a, b, low, high), which makes a0 b0 a1 b1 ... of a and b, and
+ * is_supported(). No include guard: one
  * inclusion is one kernel. */
 #include <string.h>
+
+/* Vectors of outputs of one and of two phases that the registers hold at once. */
+#define WIDE1 (LANES == 16 ? 11 : 7)
+#define WIDE2 6
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -18,27 +22,27 @@ INLINE void store(float *to, lanes value) { memcpy(to, &value, sizeof value); }
 
 INLINE lanes splat(float value) { return value - (lanes){0}; }
 
-/* With `ways` a constant the compiler finds the shuffles. */
-INLINE void deal_ways(const float *restrict samples, size_t count, uint32_t ways, float *const *to) {
-    float *restrict a = to[0], *restrict b = to[ways > 1 ? 1 : 0], *restrict c = to[ways > 2 ? 2 : 0];
-    for (size_t i = 0; i < count / ways; i++) {
+__attribute__((noinline)) RVA_REALTIME static void deal_any(const float *samples, size_t each, uint32_t ways, float *const *to) {
+    for (uint32_t r = 0; r < ways; r++)
+        for (size_t i = 0; i < each; i++) to[r][i] = samples[i * ways + r];
+}
+
+/* With `ways` a constant the compiler finds the shuffles; of whole vectors only, as the code for a rest would be several times
+ * as long. */
+INLINE void deal_ways(const float *restrict samples, size_t each, uint32_t ways, float *const *to) {
+    float *restrict a = to[0], *restrict b = to[1], *restrict c = to[ways > 2 ? 2 : 1];
+    each = (each + LANES - 1) / LANES * LANES;
+    for (size_t i = 0; i < each; i++) {
         a[i] = samples[i * ways];
-        if (ways > 1) b[i] = samples[i * ways + 1];
+        b[i] = samples[i * ways + 1];
         if (ways > 2) c[i] = samples[i * ways + 2];
     }
 }
 
-RVA_REALTIME static void deal(const float *samples, size_t count, uint32_t ways, float *const *to) {
-    if (ways == 1) {
-        memcpy(to[0], samples, count * sizeof *samples);
-    } else if (ways == 2) {
-        deal_ways(samples, count, 2, to);
-    } else if (ways == 3) {
-        deal_ways(samples, count, 3, to);
-    } else {
-        for (uint32_t r = 0; r < ways; r++)
-            for (size_t i = 0; i < count / ways; i++) to[r][i] = samples[i * ways + r];
-    }
+RVA_REALTIME static void deal(const float *samples, size_t each, uint32_t ways, float *const *to) {
+    if (ways == 2) deal_ways(samples, each, 2, to);
+    else if (ways == 3) deal_ways(samples, each, 3, to);
+    else deal_any(samples, each, ways, to);
 }
 
 /* Two vectors at a time, as one alone would wait for itself. */
@@ -156,34 +160,22 @@ INLINE void tile_block(const rva_filter_bank *bank, const float *const *streams,
     for (int p = 0; p < phases; p++) scatter(kept[p], (size_t)wide * LANES, bank->up, y + p);
 }
 
-/* A block is as wide as the registers allow, and all are as wide as each other, so that one piece of code is fetched: the
- * last overlaps the one before. */
+/* All blocks are equally wide, so that there is one piece of code to fetch: the last overlaps the one before, and the only one
+ * may make more than is asked for. */
 INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams, size_t count, const float *table,
                         int phases, float *y) {
-    const size_t vectors = (count + LANES - 1) / LANES, widest = phases == 2 ? WIDE2 : WIDE1;
-    const size_t blocks = (vectors + widest - 1) / widest, wide = (vectors + blocks - 1) / blocks;
-    switch (wide) {
-#define WIDTH(n)                                                                                                      \
-    case n:                                                                                                           \
-        if (n > (phases == 2 ? WIDE2 : WIDE1)) break;                                                                 \
-        for (size_t block = 0; block < blocks; block++) {                                                             \
-            const size_t first = block * n + n <= vectors ? block * n : vectors - n;                                  \
-            tile_block(bank, streams, first * LANES, table, phases, n <= WIDE1 ? n : WIDE1, y);                       \
-        }                                                                                                             \
-        break
-        WIDTH(1);
-        WIDTH(2);
-        WIDTH(3);
-        WIDTH(4);
-        WIDTH(5);
-        WIDTH(6);
-        WIDTH(7);
-        WIDTH(8);
-        WIDTH(9);
-        WIDTH(10);
-#undef WIDTH
-    default: break;
+    const size_t vectors = (count + LANES - 1) / LANES, wide = phases == 2 ? WIDE2 : WIDE1;
+    for (size_t first = 0; first < vectors; first += wide) {
+        const size_t overlapping = first + wide > vectors && vectors > wide ? vectors - wide : first;
+        tile_block(bank, streams, overlapping * LANES, table, phases, phases == 2 ? WIDE2 : WIDE1, y);
     }
+}
+
+/* The last phase of an odd number; out of the way of most callbacks. */
+__attribute__((noinline)) RVA_REALTIME static void tile_one_phase(const rva_filter_bank *bank,
+                                                                  const float *const *streams, size_t count,
+                                                                  const float *table, float *y) {
+    tile_phases(bank, streams, count, table, 1, y);
 }
 
 RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y) {
@@ -191,7 +183,7 @@ RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *s
     const size_t pair = (size_t)2 * bank->down * bank->cycles;
     uint32_t p = 0;
     for (; p + 2 <= bank->up; p += 2, table += pair) tile_phases(bank, streams, count, table, 2, y + p);
-    if (p < bank->up) tile_phases(bank, streams, count, table, 1, y + p);
+    if (p < bank->up) tile_one_phase(bank, streams, count, table, y + p);
 }
 
 #undef INLINE

@@ -24,15 +24,11 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
         high = (lanes)zipped.val[1];                                                                                  \
     } while (0)
 #if defined(__aarch64__)
-#define WIDE1 10
-#define WIDE2 10
 #define MULTIPLY_ADD(a, b, c) ((lanes)vfmaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
 #define SUM4(a, b, c, d, y)                                                                                           \
     vst1q_f32(y, vpaddq_f32(vpaddq_f32((float32x4_t)(a), (float32x4_t)(b)),                                           \
                             vpaddq_f32((float32x4_t)(c), (float32x4_t)(d))))
 #else
-#define WIDE1 10
-#define WIDE2 5
 #define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
 #define HALVES(a) vpadd_f32(vget_low_f32((float32x4_t)(a)), vget_high_f32((float32x4_t)(a)))
 #define SUM4(a, b, c, d, y)                                                                                           \

@@ -7,7 +7,7 @@ static bool is_supported(void) { return true; }
 
 RVA_REALTIME static void deal(const float *samples, size_t count, uint32_t ways, float *const *to) {
     for (uint32_t r = 0; r < ways; r++)
-        for (size_t i = 0; i < count / ways; i++) to[r][i] = samples[i * ways + r];
+        for (size_t i = 0; i < count; i++) to[r][i] = samples[i * ways + r];
 }
 
 RVA_REALTIME static void half_band(const float *even, const float *odd, const rva_filter_half *half, size_t count,

@@ -12,6 +12,8 @@
 
 /* Kernels read and write up to this many floats beyond what counts. */
 #define SLACK (2 * RVA_KERNEL_LANES_MAX)
+/* Of a stream, whose cycles come by the tile. */
+#define TILE_SLACK (SLACK + RVA_KERNEL_WIDE_MAX * RVA_KERNEL_LANES_MAX)
 
 _Static_assert(RVA_FILTER_CYCLE_MAX <= RVA_POLYPHASE_BEFORE, "a cycle that was begun is written from its beginning");
 
@@ -25,7 +27,7 @@ int rva_polyphase_open(rva_polyphase *polyphase, const rva_filter_bank *bank, co
     if (bank->is_tiled) {
         /* a stream holds what all cycles look back at, the cycles of a push and one that was not finished before it */
         const size_t cycles = room / bank->down + 2;
-        length = whole_lines(bank->cycles + cycles + SLACK);
+        length = whole_lines(bank->cycles + cycles + TILE_SLACK);
         floats = length * bank->down;
     } else {
         floats = whole_lines(bank->taps + bank->down_index + 2 + room + SLACK);
@@ -72,7 +74,7 @@ RVA_REALTIME static void deal(rva_polyphase *polyphase, const float *samples, si
     const size_t whole = DIVIDE(count, down);
     float *to[RVA_FILTER_CYCLE_MAX];
     for (uint32_t each = 0; each < down; each++) to[each] = polyphase->streams[each] + cycle;
-    polyphase->kernel->deal(samples, whole * down, down, to);
+    polyphase->kernel->deal(samples, whole, down, to);
     for (size_t i = whole * down; i < count; i++, r++) polyphase->streams[r][cycle + whole] = samples[i];
 }
 

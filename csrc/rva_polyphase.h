@@ -7,7 +7,7 @@
 
 /* Where outputs are written, so many floats before them and behind them are written too. */
 #define RVA_POLYPHASE_BEFORE 16
-#define RVA_POLYPHASE_BEHIND (RVA_FILTER_CYCLE_MAX * RVA_KERNEL_LANES_MAX)
+#define RVA_POLYPHASE_BEHIND (RVA_FILTER_CYCLE_MAX * RVA_KERNEL_WIDE_MAX * RVA_KERNEL_LANES_MAX)
 
 typedef struct {
     const rva_filter_bank *bank;

@@ -106,7 +106,7 @@ RVA_REALTIME static void split(const rva_kernel *kernel, rva_splitter *splitter,
     }
     const size_t pairs = count / 2;
     float *const to[2] = {splitter->even + splitter->evens, splitter->odd + splitter->odds};
-    kernel->deal(samples, 2 * pairs, 2, to);
+    kernel->deal(samples, pairs, 2, to);
     splitter->evens += pairs;
     splitter->odds += pairs;
     if (count % 2) {
@@ -153,7 +153,7 @@ RVA_REALTIME size_t rva_resample_run(rva_resampler *r, const float *mono, size_t
 }
 
 RVA_REALTIME size_t rva_resample_end(rva_resampler *r, float *outputs) {
-    static const float silence[RVA_RESAMPLE_CHUNK];
+    static const float silence[RVA_RESAMPLE_CHUNK + 2 * RVA_KERNEL_LANES_MAX];
     const int64_t up = r->filter.ratio_up, down = r->filter.ratio_down, total = (r->fed * up + down - 1) / down;
     size_t made = 0;
     while (r->made < total) {
