@@ -58,9 +58,9 @@ class Resampler:
         outputs = [np.empty(0, np.float32)]
         for start in range(0, len(block), CHUNK):
             part = block[start : start + CHUNK]
-            at = part.ctypes.data_as(ctypes.c_void_p)
+            ctypes.memmove(self._library.rva_resample_input(self._pointer), part.ctypes.data, part.nbytes)
             made = self._library.rva_resample_run(
-                self._pointer, at, ctypes.c_size_t(len(part)), ctypes.byref(self._outputs)
+                self._pointer, ctypes.c_size_t(len(part)), ctypes.byref(self._outputs)
             )
             outputs.append(np.ctypeslib.as_array(self._outputs, (made,)).copy())
         return np.concatenate(outputs)
@@ -114,6 +114,7 @@ def build(folder: Path) -> ctypes.CDLL:
     ]
     subprocess.run([os.environ.get("CC", "cc"), *flags, *map(str, UNITS), "-o", str(path), "-lm"], check=True)
     library = ctypes.CDLL(str(path))
+    library.rva_resample_input.restype = ctypes.c_void_p
     library.rva_resample_run.restype = ctypes.c_size_t
     library.rva_resample_end.restype = ctypes.c_size_t
     library.rva_resample_group_delay_s.restype = ctypes.c_double

@@ -16,7 +16,8 @@ typedef struct {
     uint32_t lanes;             /* rows are a multiple of this long; tiles write as many cycles at a time */
     bool (*is_supported)(void); /* by this processor; may make system calls, called at open only */
 
-    /* Deals samples out: to[r][i] = samples[i * ways + r], i < count. Reads and writes up to a whole number of lanes of each. */
+    /* Deals samples out: to[r][i] = samples[i * ways + r], i < count. Reads and writes up to a whole number of lanes of
+     * each. */
     RVA_REALTIME void (*deal)(const float *samples, size_t count, uint32_t ways, float *const *to);
 
     /* y[j] = even[j] / 2 + sum side[k] * (odd[j + k] + odd[j - k - 1]), j < count */

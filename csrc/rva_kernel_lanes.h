@@ -1,14 +1,18 @@
 /* The vector kernels' common body, on the compilers' own vector types. The including file has defined, for its
  * instruction set: LANES, the type `lanes` of as many floats, MULTIPLY_ADD(a, b, c) = a * b + c, SUM4(a, b, c, d, y), which
- * writes the sum over the lanes of each to y[0..3], IN_REGISTER(a), which keeps the
- * compiler from loading a twice, INTERLEAVE(a, b, low, high), which makes a0 b0 a1 b1 ... of a and b, and
- * is_supported(). No include guard: one
- * inclusion is one kernel. */
+ * writes the sum over the lanes of each to y[0..3], IN_REGISTER(a), which keeps the compiler from loading a twice,
+ * INTERLEAVE(a, b, low, high), which makes a0 b0 a1 b1 ... of a and b, and is_supported(). No include guard: one inclusion
+ * is one kernel. A callback finds its caches cold: what runs in most of them is kept short, and out of the way of the rest. */
 #include <string.h>
 
-/* Vectors of outputs of one and of two phases that the registers hold at once. */
+/* Vectors of outputs of one and of two phases at once: no more than the registers hold, and few to spare for the cycles that
+ * 10 ms make, one more than 160 and than 80. */
 #define WIDE1 (LANES == 16 ? 11 : 7)
+#ifdef __arm__
+#define WIDE2 5
+#else
 #define WIDE2 6
+#endif
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -22,13 +26,14 @@ INLINE void store(float *to, lanes value) { memcpy(to, &value, sizeof value); }
 
 INLINE lanes splat(float value) { return value - (lanes){0}; }
 
-__attribute__((noinline)) RVA_REALTIME static void deal_any(const float *samples, size_t each, uint32_t ways, float *const *to) {
+__attribute__((noinline)) RVA_REALTIME static void deal_any(const float *samples, size_t each, uint32_t ways,
+                                                           float *const *to) {
     for (uint32_t r = 0; r < ways; r++)
         for (size_t i = 0; i < each; i++) to[r][i] = samples[i * ways + r];
 }
 
-/* With `ways` a constant the compiler finds the shuffles; of whole vectors only, as the code for a rest would be several times
- * as long. */
+/* With `ways` a constant the compiler finds the shuffles; of whole vectors only, as the code for a rest would be several
+ * times as long. */
 INLINE void deal_ways(const float *restrict samples, size_t each, uint32_t ways, float *const *to) {
     float *restrict a = to[0], *restrict b = to[1], *restrict c = to[ways > 2 ? 2 : 1];
     each = (each + LANES - 1) / LANES * LANES;

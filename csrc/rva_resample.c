@@ -143,17 +143,16 @@ RVA_REALTIME static size_t run(rva_resampler *r, const float *samples, size_t co
     return count;
 }
 
-RVA_REALTIME size_t rva_resample_run(rva_resampler *r, const float *mono, size_t samples, float **outputs) {
+RVA_REALTIME size_t rva_resample_run(rva_resampler *r, size_t samples, float **outputs) {
     r->fed += (int64_t)samples;
     *outputs = rva_resample_input(r);
-    if (r->filter.bank_count) return run(r, mono, samples, SIZE_MAX);
-    if (mono != *outputs) memcpy(*outputs, mono, samples * sizeof *mono);
+    if (r->filter.bank_count) return run(r, *outputs, samples, SIZE_MAX);
     r->made += (int64_t)samples;
     return samples;
 }
 
 RVA_REALTIME size_t rva_resample_end(rva_resampler *r, float *outputs) {
-    static const float silence[RVA_RESAMPLE_CHUNK + 2 * RVA_KERNEL_LANES_MAX];
+    static const float silence[RVA_RESAMPLE_CHUNK + 3 * RVA_KERNEL_LANES_MAX]; /* kernels read whole vectors, three ways */
     const int64_t up = r->filter.ratio_up, down = r->filter.ratio_down, total = (r->fed * up + down - 1) / down;
     size_t made = 0;
     while (r->made < total) {

@@ -19,12 +19,13 @@ typedef struct rva_resampler rva_resampler;
 int rva_resample_open(const rva_config *config, rva_resampler **resampler);
 void rva_resample_close(rva_resampler *resampler);
 
-/* Room for RVA_RESAMPLE_CHUNK samples, to be filled and given to the next run: memory that is touched anyway. */
+/* Room for RVA_RESAMPLE_CHUNK samples, to be filled before each run: memory that is touched anyway, and that kernels may read
+ * beyond. */
 RVA_REALTIME float *rva_resample_input(rva_resampler *resampler);
 
-/* Takes up to RVA_RESAMPLE_CHUNK input samples and returns how many outputs they allow; *outputs says where these are, in the
+/* Takes that many input samples from the room, and returns how many outputs they allow; *outputs says where these are, in the
  * resampler's own memory until the next call. */
-RVA_REALTIME size_t rva_resample_run(rva_resampler *resampler, const float *mono, size_t samples, float **outputs);
+RVA_REALTIME size_t rva_resample_run(rva_resampler *resampler, size_t samples, float **outputs);
 
 /* The end of the input: writes what is left, so that the total is input x 16,000 / rate, rounded up, and returns how
  * many; all state is back at its beginning. */

@@ -33,10 +33,9 @@ static size_t own_process(void *opaque, const void *block, size_t samples, int16
     size_t made = 0;
     while (samples) {
         const size_t step = samples < RVA_RESAMPLE_CHUNK ? samples : RVA_RESAMPLE_CHUNK;
-        float *mono = rva_resample_input(state->resampler);
-        rva_convert_run(&state->converter, at, step, mono);
+        rva_convert_run(&state->converter, at, step, rva_resample_input(state->resampler));
         float *outputs;
-        const size_t count = rva_resample_run(state->resampler, mono, step, &outputs);
+        const size_t count = rva_resample_run(state->resampler, step, &outputs);
         rva_quantize_run(outputs, count, out + made);
         made += count;
         at += step * state->converter.stride_bytes;

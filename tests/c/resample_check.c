@@ -52,13 +52,9 @@ static size_t convert(uint32_t rate_hz, uint32_t profile, uint32_t phase, uint32
         size_t step = longest ? 1 + noise(&state) % longest : RVA_RESAMPLE_CHUNK;
         step = step < inputs - at ? step : inputs - at;
         step = step < RVA_RESAMPLE_CHUNK ? step : RVA_RESAMPLE_CHUNK;
-        /* a block of its own, so that a sanitizer sees a read past its end */
-        float *block = malloc(step * sizeof *block);
-        if (!block) exit(1);
-        memcpy(block, input + at, step * sizeof *block);
+        memcpy(rva_resample_input(resampler), input + at, step * sizeof *input);
         float *outputs;
-        const size_t count = rva_resample_run(resampler, block, step, &outputs);
-        free(block);
+        const size_t count = rva_resample_run(resampler, step, &outputs);
         memcpy(to + total, outputs, count * sizeof *to);
         total += count;
         at += step;
