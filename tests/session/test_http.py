@@ -276,7 +276,10 @@ def test_the_viewers_url() -> None:
 
 @pytest.mark.row("bad host")
 async def test_a_name_that_is_no_host_name_is_one_typed_error() -> None:
-    settings = Settings(api_url="https://\N{SNOWMAN}.example")
+    with pytest.raises(SettingsError, match="api_url is no address"):
+        Settings(api_url="https://\N{SNOWMAN}.example")
+    settings = Settings()
+    object.__setattr__(settings, "api_url", "https://\N{SNOWMAN}.example")  # what the check above is there for
     async with Platform(settings, "user-1") as client:
         with pytest.raises(UnreachableError, match="it is no host name"):
             await client.connection()
