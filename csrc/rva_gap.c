@@ -6,8 +6,13 @@
 
 #include "rva.h"
 
-/* So long after a gap blocks are looked at: servers begin in bursts, and a busy machine delays some blocks, but not all. */
+/* So long after a gap blocks are looked at: servers begin in bursts, and a busy machine delays some blocks, but not all.
+ * While they still come earlier and earlier against their sound, they are what has waited for this thread. */
 #define KNOWN_NS 200000000
+/* Of the time between two blocks no more than this counts: a thread that did not run saw nothing. */
+#define ATTENDED_NS 50000000
+/* Against its sound a block that has waited is earlier than the one before by its length, one on time by some jitter. */
+#define EARLIER_PART 8
 /* Sound that a server or the system kept while this program was stopped comes at once; more than that is not waited for. */
 #define KEPT_S 2.0
 /* So much of the past tells when blocks come: as little as holds a block that was not delayed, as servers lose and insert
@@ -74,7 +79,8 @@ RVA_REALTIME int64_t rva_gap_follow(rva_gap *gap, size_t samples, int64_t arrive
 }
 
 RVA_REALTIME void rva_gap_begin(rva_gap *gap, int64_t arrived_ns, int64_t before_ns, bool is_certain) {
-    gap->opened_ns = arrived_ns;
+    gap->last_ns = arrived_ns;
+    gap->attended_ns = 0;
     gap->before_ns = before_ns;
     gap->begin_ns = INT64_MAX;
     gap->is_certain = is_certain;
@@ -82,13 +88,17 @@ RVA_REALTIME void rva_gap_begin(rva_gap *gap, int64_t arrived_ns, int64_t before
     gap->count = 0;
 }
 
-RVA_REALTIME bool rva_gap_is_open(const rva_gap *gap) { return gap->opened_ns != 0; }
+RVA_REALTIME bool rva_gap_is_open(const rva_gap *gap) { return gap->last_ns != 0; }
 
-RVA_REALTIME int64_t rva_gap_keep(rva_gap *gap, const void *block, size_t samples, int64_t fresh_ns, int64_t end_ns) {
+RVA_REALTIME int64_t rva_gap_keep(rva_gap *gap, const void *block, size_t samples, int64_t arrived_ns, int64_t fresh_ns,
+                                  int64_t end_ns) {
     memcpy(gap->sound + (size_t)gap->count * gap->block_samples * gap->stride_bytes, block, samples * gap->stride_bytes);
     gap->blocks[gap->count++] = (rva_gap_block){.samples = (uint32_t)samples, .end_ns = end_ns};
     gap->kept_samples += samples;
-    const int64_t kept_ns = duration_ns(gap, gap->kept_samples);
+    const int64_t kept_ns = duration_ns(gap, gap->kept_samples), since_ns = arrived_ns - gap->last_ns;
+    const bool is_earlier = gap->begin_ns - (fresh_ns - kept_ns) > duration_ns(gap, samples) / EARLIER_PART;
+    gap->attended_ns = is_earlier ? 0 : gap->attended_ns + (since_ns < ATTENDED_NS ? since_ns : ATTENDED_NS);
+    gap->last_ns = arrived_ns;
     if (fresh_ns - kept_ns < gap->begin_ns) gap->begin_ns = fresh_ns - kept_ns;
     return gap->begin_ns + kept_ns;
 }
@@ -98,21 +108,22 @@ RVA_REALTIME static bool is_nothing(const rva_gap *gap) {
     return !gap->is_certain && gap->begin_ns - gap->before_ns < duration_ns(gap, gap->block_samples);
 }
 
-RVA_REALTIME bool rva_gap_is_known(const rva_gap *gap, int64_t arrived_ns) {
-    return is_nothing(gap) || arrived_ns - gap->opened_ns >= KNOWN_NS || gap->count == gap->capacity;
+RVA_REALTIME bool rva_gap_is_known(const rva_gap *gap) {
+    return is_nothing(gap) || gap->attended_ns >= KNOWN_NS || gap->count == gap->capacity;
 }
 
 RVA_REALTIME int64_t rva_gap_end(rva_gap *gap, int64_t arrived_ns) {
-    /* Where so much waited that it did not fit, nothing says that any is missing. */
-    const bool has_waited = gap->count == gap->capacity;
     const int64_t lost_ns = gap->begin_ns - gap->before_ns, kept_ns = duration_ns(gap, gap->kept_samples);
-    gap->opened_ns = 0;
+    gap->last_ns = 0;
     if (is_nothing(gap)) {
         for (int i = 0; i < 2; i++) gap->newest_ns[i] += kept_ns;
         if (gap->begin_ns + kept_ns < gap->newest_ns[0]) gap->newest_ns[0] = gap->begin_ns + kept_ns;
         return -1;
     }
     restart(gap, arrived_ns, gap->begin_ns + kept_ns);
-    if (has_waited) return gap->is_certain ? 0 : -1;
-    return lost_ns > 0 ? (int64_t)((double)lost_ns * gap->rate_hz * 1e-9 + 0.5) : 0;
+    /* Nothing says by now that a block is missing that may only be late; nor, where so much waited that it did not fit, that
+     * any is. */
+    const bool has_waited = gap->count == gap->capacity && !gap->attended_ns;
+    if (!gap->is_certain && gap->attended_ns < KNOWN_NS) return -1;
+    return lost_ns > 0 && !has_waited ? (int64_t)((double)lost_ns * gap->rate_hz * 1e-9 + 0.5) : 0;
 }

@@ -28,7 +28,8 @@ typedef struct {
     uint32_t capacity, count;
     int64_t newest_ns[2]; /* when the newest sample was there at the latest: by this window's blocks, and by the last one's */
     int64_t window_ns;    /* when this window began */
-    int64_t opened_ns;    /* when the first block after the gap came */
+    int64_t last_ns;      /* when the newest block that is kept came; 0: no gap is open */
+    int64_t attended_ns;  /* for so long have blocks been seen to come since one last was earlier than those before */
     int64_t before_ns;    /* when the newest sample before the gap was there */
     int64_t begin_ns;     /* when the first sample after it was there, at the latest */
     uint64_t kept_samples;
@@ -59,12 +60,14 @@ RVA_REALTIME void rva_gap_begin(rva_gap *gap, int64_t arrived_ns, int64_t before
 RVA_REALTIME bool rva_gap_is_open(const rva_gap *gap);
 
 /* Keeps a block that follows the gap. When its newest sample was there, as far as is known. */
-RVA_REALTIME int64_t rva_gap_keep(rva_gap *gap, const void *block, size_t samples, int64_t fresh_ns, int64_t end_ns);
+RVA_REALTIME int64_t rva_gap_keep(rva_gap *gap, const void *block, size_t samples, int64_t arrived_ns, int64_t fresh_ns,
+                                  int64_t end_ns);
 
 /* Whether the gap's length is known by now, or no more can be kept. A block that was only late is found out by the next. */
-RVA_REALTIME bool rva_gap_is_known(const rva_gap *gap, int64_t arrived_ns);
+RVA_REALTIME bool rva_gap_is_known(const rva_gap *gap);
 
-/* Ends the gap: samples that are missing, 0 and more, or -1 when nothing is. What was kept stays until the next begins. */
+/* Ends the gap, known or not: samples that are missing, 0 and more, or -1 when nothing is, by all that is known. What was kept
+ * stays until the next begins. */
 RVA_REALTIME int64_t rva_gap_end(rva_gap *gap, int64_t arrived_ns);
 
 #endif

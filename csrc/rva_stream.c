@@ -81,8 +81,8 @@ RVA_REALTIME static void server_block(rva_stream *stream, const void *block, siz
     stream->resumes = false;
     int64_t captured_ns;
     if (rva_gap_is_open(gap) && fits) {
-        captured_ns = rva_gap_keep(gap, block, samples, fresh_ns, end_ns);
-        if (rva_gap_is_known(gap, arrived_ns)) end_gap(stream, arrived_ns);
+        captured_ns = rva_gap_keep(gap, block, samples, arrived_ns, fresh_ns, end_ns);
+        if (rva_gap_is_known(gap)) end_gap(stream, arrived_ns);
     } else {
         if (rva_gap_is_open(gap)) end_gap(stream, arrived_ns);
         captured_ns = rva_gap_follow(gap, samples, arrived_ns, fresh_ns);

@@ -1,6 +1,6 @@
 """Microphones that go away and come back, on every kind of stream, again and again, while a live session streams them.
 
-After each time sound goes on in the same stream of frames, what is missing is counted to within a block, and the
+After each time sound goes on in the same stream of frames, what is missing is counted to within a block or two, and the
 session has not noticed; nothing is leaked, and no thread spins. RAVATAR_TEST_ROUNDS=50 shows leaks that a few do not.
 """
 
@@ -21,6 +21,9 @@ pytestmark = pytest.mark.device
 
 ROUNDS = int(os.environ.get("RAVATAR_TEST_ROUNDS", "0"))
 BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
+# A block by when blocks arrive, half of one on either side; and a block that PipeWire loses or inserts of its own now and then,
+# or by which a server is late on a busy machine. Measured at a load of 5: up to 163 samples in all.
+SERVERS_SAMPLES = 2 * BLOCK_SAMPLES
 
 
 @dataclass
@@ -44,25 +47,29 @@ def place(request: pytest.FixtureRequest, kind: str) -> Place:
         device = {"device": name, "backend": kind}
         return Place(microphones, device, lambda word: microphones.control("usbmic", word))
     server: SoundServer = request.getfixturevalue(f"{kind}_hardware")
-    # PipeWire loses or inserts a cycle of its own now and then.
-    return Place(server, {"device": "usbmic", "ramp": True, "slip": BLOCK_SAMPLES}, server=server)
+    # 16 kHz: while a microphone is not there yet a server offers a rate of its own, and of a ramp that is converted the last
+    # values before a reopening are mixed with silence.
+    microphone = {"device": "usbmic", "rate_hz": RATE_HZ, "ramp": True, "slip": SERVERS_SAMPLES}
+    return Place(server, microphone, server=server)
 
 
-def assert_gaps_are_right(gaps: list[dict[str, Any]], at_least: int, by_clock_within: int = BLOCK_SAMPLES) -> None:
-    """To within a block. A busy machine may add overruns of its own, which have to be right as well."""
+def assert_gaps_are_right(
+    gaps: list[dict[str, Any]], at_least: int, by_clock_within: int = BLOCK_SAMPLES, by_ramp_within: int = BLOCK_SAMPLES
+) -> None:
+    """To within a block, usually. A busy machine may add overruns of its own, which have to be right as well."""
     assert len(gaps) >= at_least
     for gap in gaps:
         assert gap["is_told"], gaps
         assert abs(gap["lost"] - gap["by_clock"]) <= by_clock_within, gaps
         if "by_ramp" in gap:
             error = (gap["lost"] - gap["by_ramp"] + RAMP // 2) % RAMP - RAMP // 2
-            assert abs(error) <= BLOCK_SAMPLES, gaps
+            assert abs(error) <= by_ramp_within, gaps
 
 
 def assert_servers_gaps_are_right(gaps: list[dict[str, Any]], at_least: int) -> None:
-    """To within a block, by the ramp; a server's times, which are estimates, only say how often the ramp went round."""
+    """To within two blocks, by the ramp; a server's times, which are estimates, only say how often the ramp went round."""
     assert all("by_ramp" in gap for gap in gaps)
-    assert_gaps_are_right(gaps, at_least, RAMP // 2)
+    assert_gaps_are_right(gaps, at_least, RAMP // 2, SERVERS_SAMPLES)
 
 
 def assert_nothing_leaks(watched: Watched, rounds: list[dict[str, float]]) -> None:

@@ -62,25 +62,25 @@ class Heard:
         self._last_value: int | None = None
         self._offsets: list[list[float]] = [[]]
         self._samples = 0
+        self._lost, self._is_told = 0, False
         self._gaps: list[dict[str, Any]] = []
         self.count = 0
+        self.lost_samples = 0
         self.is_in_order = True
 
     def add(self, frame: Frame) -> None:
         missing = self._missing(np.frombuffer(frame.pcm, "<i2")[: frame.length_samples]) if self._is_ramp else 0
-        if self.count and (frame.discontinuity or abs(missing) > self._slip):  # a server may begin with silence
-            gap = {"lost": frame.device_lost_samples, "is_told": frame.discontinuity, "frame": self.count}
+        self.lost_samples += frame.device_lost_samples
+        self._lost += frame.device_lost_samples
+        self._is_told |= frame.discontinuity
+        # A server may begin with silence: what is missing shows where the ramp goes on.
+        if self.count and not self._since_last_value and (self._is_told or abs(missing) > self._slip):
+            gap = {"lost": self._lost, "is_told": self._is_told}
             if self._is_ramp:
                 gap["by_ramp"] = missing % RAMP
-            if self._slip and self._gaps and self._gaps[-1]["frame"] == self.count - 1:
-                # A server that dies or begins may give a gap in two pieces, with a frame's end between them.
-                before = self._gaps.pop()
-                gap["lost"] += before["lost"]
-                gap["by_ramp"] = (gap["by_ramp"] + before["by_ramp"]) % RAMP
-                gap["is_told"] |= before["is_told"]
-                self._offsets.pop()
             self._gaps.append(gap)
             self._offsets.append([])
+            self._lost, self._is_told = 0, False
         self.is_in_order &= frame.seq == self.count
         self.count += 1
         self._samples += frame.length_samples
@@ -111,9 +111,12 @@ class Heard:
 async def main(arguments: dict[str, Any]) -> None:
     heard = Heard(is_ramp=arguments.pop("ramp", False), slip=arguments.pop("slip", 0))
     microphone = Microphone(**arguments)
+    given_lost = 0
 
     async def noted() -> AsyncIterator[Frame]:
+        nonlocal given_lost
         async for frame in microphone:
+            given_lost += frame.device_lost_samples
             yield frame
             heard.add(frame)
             if heard.count % 2 == 0:
@@ -161,6 +164,8 @@ async def main(arguments: dict[str, Any]) -> None:
         is_in_order=heard.is_in_order,
         unaccounted=unaccounted,
         lost=counts.device_lost_samples,
+        given_lost=given_lost,
+        heard_lost=heard.lost_samples,
         **summary,
     )
 

@@ -62,6 +62,14 @@ def test_kernels_agree_and_cutting_does_not_matter_in_c(compile_c: CompileC, fla
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("flags", [["-O2"], SANITIZERS["memory"]], ids=["fast", "memory"])
+def test_gaps_behind_a_server_are_told_by_when_its_blocks_arrive(compile_c: CompileC, flags: list[str]) -> None:
+    """Made-up arrivals: sound that is only late is never told as lost, what is lost is told once, to within a block."""
+    program = compile_c("gap_check", *flags)
+    result = subprocess.run([program], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr[-4_000:]
+
+
 def check_model(folder: Path, *defines: str) -> str:
     needs("spin")
     subprocess.run(["spin", *defines, "-a", ROOT / "tests" / "model" / "ring.pml"], cwd=folder, check=True)
