@@ -63,8 +63,8 @@ void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int
 
 /* Before the audio thread starts. The stream comes from a sound server, whose times are estimates: gaps are told by when its
  * blocks, of at most `block_samples`, arrive. After an overrun, a stream before it or a block that is late by its own
- * length, sound is kept until it is clear how much is missing, for 0.2 s at most. That is told to within a
- * block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
+ * length, sound is kept until it is clear how much is missing: for 0.2 s of steady blocks, and 2 s of sound at most. That is
+ * told to within a block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
 int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes);
 
 /* When the audio thread has ended. Pushes what is still kept, and frees. */

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.device
 
 ROUNDS = int(os.environ.get("RAVATAR_TEST_ROUNDS", "0"))
 BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
-# A block by when blocks arrive, half of one on either side; and a block that PipeWire loses or inserts of its own now and then,
-# or by which a server is late on a busy machine. Measured at a load of 5: up to 163 samples in all.
+# A block by when blocks arrive, half of one on either side; and one that PipeWire loses or inserts of its own now and
+# then, or by which a server is late on a busy machine. Measured at a load of 5: up to 163 samples in all.
 SERVERS_SAMPLES = 2 * BLOCK_SAMPLES
 
 
@@ -47,8 +47,8 @@ def place(request: pytest.FixtureRequest, kind: str) -> Place:
         device = {"device": name, "backend": kind}
         return Place(microphones, device, lambda word: microphones.control("usbmic", word))
     server: SoundServer = request.getfixturevalue(f"{kind}_hardware")
-    # 16 kHz: while a microphone is not there yet a server offers a rate of its own, and of a ramp that is converted the last
-    # values before a reopening are mixed with silence.
+    # 16 kHz: while a microphone is not there yet a server offers a rate of its own, and of a ramp that is converted the
+    # last values before a reopening are mixed with silence.
     microphone = {"device": "usbmic", "rate_hz": RATE_HZ, "ramp": True, "slip": SERVERS_SAMPLES}
     return Place(server, microphone, server=server)
 
@@ -67,7 +67,7 @@ def assert_gaps_are_right(
 
 
 def assert_servers_gaps_are_right(gaps: list[dict[str, Any]], at_least: int) -> None:
-    """To within two blocks, by the ramp; a server's times, which are estimates, only say how often the ramp went round."""
+    """To within two blocks, by the ramp; a server's times, which are estimates, only say how often it went round."""
     assert all("by_ramp" in gap for gap in gaps)
     assert_gaps_are_right(gaps, at_least, RAMP // 2, SERVERS_SAMPLES)
 
