@@ -74,7 +74,8 @@ class Heard:
         self._lost += frame.device_lost_samples
         self._is_told |= frame.discontinuity
         # A server may begin with silence: what is missing shows where the ramp goes on.
-        if self.count and not self._since_last_value and (self._is_told or abs(missing) > self._slip):
+        is_silent = self._slip > 0 and self._since_last_value > 0
+        if self.count and not is_silent and (self._is_told or abs(missing) > self._slip):
             gap = {"lost": self._lost, "is_told": self._is_told}
             if self._is_ramp:
                 gap["by_ramp"] = missing % RAMP
