@@ -230,8 +230,6 @@ def test_an_interrupted_session_is_ended_on_the_platform(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # Who runs the tests may have been told to survive it (nohup), and so would be the command.
-            preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
         )
         assert live.stdout is not None
         assert json.loads(live.stdout.readline())["event"] == "LinkUp"
