@@ -38,7 +38,7 @@ settings.load_profile("any machine")
 @pytest.fixture(autouse=True)
 def _signals_that_count() -> None:
     """Who runs tests may have been told to survive them (nohup, a shell's background), and so would their programs."""
-    for number in (signal.SIGINT, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
