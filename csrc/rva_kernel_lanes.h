@@ -169,10 +169,12 @@ INLINE void tile_block(const rva_filter_bank *bank, const float *const *streams,
  * may make more than is asked for. */
 INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams, size_t count, const float *table,
                         int phases, float *y) {
-    const size_t vectors = (count + LANES - 1) / LANES, wide = phases == 2 ? WIDE2 : WIDE1;
-    for (size_t first = 0; first < vectors; first += wide) {
-        const size_t overlapping = first + wide > vectors && vectors > wide ? vectors - wide : first;
-        tile_block(bank, streams, overlapping * LANES, table, phases, phases == 2 ? WIDE2 : WIDE1, y);
+    const int wide = phases == 2 ? WIDE2 : WIDE1;
+    const size_t vectors = (count + LANES - 1) / LANES;
+    const size_t last = vectors > (size_t)wide ? vectors - (size_t)wide : 0;
+    for (size_t first = 0; first < vectors; first += (size_t)wide) {
+        const size_t overlapping = first < last ? first : last;
+        tile_block(bank, streams, overlapping * LANES, table, phases, wide, y);
     }
 }
 

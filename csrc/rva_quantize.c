@@ -46,16 +46,12 @@ static inline size_t quantize_eights(const float *samples, size_t count, int16_t
 }
 
 RVA_REALTIME void rva_quantize_run(const float *restrict samples, size_t count, int16_t *restrict pcm) {
-    size_t i = quantize_eights(samples, count, pcm);
-#if defined(__GNUC__) && !defined(__clang__) && (defined(__SSE2__) || defined(__aarch64__))
-#pragma GCC unroll 1
-    for (; i < count; i++) { /* fewer than eight: no vectors, whose code would be longer than all else here */
+    for (size_t i = quantize_eights(samples, count, pcm); i < count; i++) {
         pcm[i] = quantize(samples[i] * 32768.0f);
-        __asm__("" : : : "memory");
-    }
-#else
-    for (; i < count; i++) pcm[i] = quantize(samples[i] * 32768.0f);
+#if defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__))
+        __asm__("" : : : "memory"); /* fewer than eight: no vectors, whose code would be longer than all else here */
 #endif
+    }
 }
 
 /* Triangular noise of two steps' width (Lipshitz, Wannamaker & Vanderkooy 1992): the sum of two uniform 16-bit numbers
