@@ -300,10 +300,11 @@ void rva_alsa_hurry(const rva_alsa_stream *stream) {
 
 void rva_alsa_watch(rva_alsa_stream *stream, int64_t stall_ns) { rva_stream_watch(&stream->base, stall_ns); }
 
-void rva_alsa_close(rva_alsa_stream *stream) {
+void rva_alsa_close(rva_alsa_stream *stream, rva_stream_statistics *last) {
     atomic_store_explicit(&stream->is_closing, true, memory_order_release);
     wake_thread(stream);
     if (stream->has_thread) pthread_join(stream->thread, NULL);
+    rva_stream_read(&stream->base, last);
     stream->alsa->drop(stream->pcm);
     release(stream);
 }

@@ -66,8 +66,9 @@ void rva_alsa_hurry(const rva_alsa_stream *stream);
 /* Any thread; real-time safe. Wakes the consumer when nothing has come for `stall_ns` (0: never), once for each stall. */
 void rva_alsa_watch(rva_alsa_stream *stream, int64_t stall_ns);
 
-/* Any thread. Ends the thread, closes and frees; takes milliseconds, whatever has become of the device. */
-void rva_alsa_close(rva_alsa_stream *stream);
+/* Any thread. Ends the thread, closes and frees; takes milliseconds, whatever has become of the device. *last is how the
+ * stream ended: sound may come until then. */
+void rva_alsa_close(rva_alsa_stream *stream, rva_stream_statistics *last);
 
 /* Any thread; real-time safe. finish_code is a negative errno: -ENODEV for a device that is gone. */
 void rva_alsa_statistics(const rva_alsa_stream *stream, rva_stream_statistics *statistics);

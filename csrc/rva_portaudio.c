@@ -161,12 +161,13 @@ int rva_portaudio_watch(rva_portaudio_stream *stream, int64_t stall_ns) {
     return stream->watch.is_running ? 0 : rva_watch_start(&stream->watch, &stream->base);
 }
 
-int rva_portaudio_close(rva_portaudio_stream *stream) {
+int rva_portaudio_close(rva_portaudio_stream *stream, rva_stream_statistics *last) {
     rva_watch_stop(&stream->watch);
     stream->portaudio->abort_stream(stream->pa_stream); /* an error here means that it runs no more */
     int code = stream->portaudio->close_stream(stream->pa_stream);
     if (code != paNoError) return code; /* PortAudio may still have it */
     rva_stream_close(&stream->base);
+    rva_stream_read(&stream->base, last);
     free(stream);
     return code;
 }

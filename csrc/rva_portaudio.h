@@ -57,8 +57,9 @@ int rva_portaudio_start(rva_portaudio_stream *stream);
 int rva_portaudio_watch(rva_portaudio_stream *stream, int64_t stall_ns);
 
 /* Life cycle. Aborts (never stops: stopping waits for a device that may not answer), closes and frees. When this has
- * returned, nothing pushes any more; it may not return, when the device is gone and PortAudio loops on it. */
-int rva_portaudio_close(rva_portaudio_stream *stream);
+ * returned, nothing pushes any more, and *last is how the stream ended: sound may come until then. It may not return, when
+ * the device is gone and PortAudio loops on it. On an error nothing has been freed. */
+int rva_portaudio_close(rva_portaudio_stream *stream, rva_stream_statistics *last);
 
 /* Any thread; real-time safe. */
 void rva_portaudio_statistics(const rva_portaudio_stream *stream, rva_stream_statistics *statistics);

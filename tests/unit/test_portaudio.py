@@ -1,13 +1,17 @@
 """PortAudio through PyAudio, where PyAudio is made up: what it says when it fails, and two threads at one stream."""
 
+import ctypes
+import os
 import threading
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture import Device, portaudio
-from ravatar_audio.capture.portaudio import PortAudio, _PyAudioStream
+from ravatar_audio.capture.portaudio import PortAudio, _NativeStream, _PyAudioStream
 from ravatar_audio.capture.stream import StreamRequest
 from ravatar_audio.errors import (
     ConstraintsError,
@@ -17,7 +21,10 @@ from ravatar_audio.errors import (
     PermissionDeniedError,
     RecorderError,
 )
+from ravatar_audio.capture.wake import Wake
 from ravatar_audio.native import Chain
+from tests.conftest import ROOT, needs
+from tests.device.microphones import build_shared
 
 FORMATS = dict.fromkeys(("paInt16", "paInt24", "paInt32", "paFloat32", "paUInt8", "paContinue", "paInputOverflow"), 0)
 DEVICE = Device(0, "made up", "ALSA", 1, 16_000, True)
@@ -59,6 +66,27 @@ def test_a_stream_is_not_closed_while_it_is_asked_whether_it_runs() -> None:
         stream.close()
         assert not stream.statistics().has_finished
         assert calls == ["asked", "closed"]
+
+
+def test_sound_that_comes_while_a_stream_is_being_closed_counts_to_its_end(tmp_path: Path) -> None:
+    needs("cc")
+    path = build_shared(ROOT / "tests" / "c" / "late_portaudio.c", tmp_path / "late_portaudio.so")
+    loaded = ctypes.CDLL(str(path))  # the core takes only what the process has loaded
+    out = ffi.new("rva_portaudio **")
+    assert lib.rva_portaudio_bind(os.fsencode(path), out) == lib.RVA_OK, loaded
+    wake = Wake()
+    with Chain(rate_hz=16_000) as chain:
+        request = StreamRequest(DEVICE, 16_000, 1, "int16", 0.01, 0.1)
+        stream = _NativeStream(out[0], chain, request, wake, 0)
+        stream.start()
+        before = stream.statistics()
+        stream.close()
+        after = stream.statistics()
+        assert (before.blocks, after.blocks) == (1, 2)
+        assert chain.statistics().device_samples == 320
+    assert after.captured_ns > before.captured_ns, "or the gap that follows would begin too soon"
+    wake.close()
+    lib.rva_portaudio_unbind(out[0])
 
 
 def hresult(value: int) -> int:

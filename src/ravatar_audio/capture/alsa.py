@@ -193,11 +193,13 @@ class AlsaStream:
             _raise_for(code, "the capture thread cannot be started")
 
     def close(self) -> None:
-        self._last = self._read()
+        self._last = self._read()  # for whoever asks meanwhile
         with self._reading:
             stream, self._stream = self._stream, None
         if stream is not None:
-            lib.rva_alsa_close(stream)
+            last = ffi.new("rva_stream_statistics *")
+            lib.rva_alsa_close(stream, last)
+            self._last = last
 
     def watch(self, stall_s: float) -> bool:
         with self._reading:

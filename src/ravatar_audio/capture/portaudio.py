@@ -223,13 +223,15 @@ class _NativeStream:
     def close(self) -> None:
         if self._stream is None:
             return
+        last = ffi.new("rva_stream_statistics *")
         with _life_cycle():
-            self._last = self._read()
+            self._last = self._read()  # for whoever asks while it hangs
             with self._reading:
                 stream, self._stream = self._stream, None
-            code = lib.rva_portaudio_close(stream)
+            code = lib.rva_portaudio_close(stream, last)
             if code:
                 self._raise(code, "the stream cannot be closed")
+        self._last = last
 
     def watch(self, stall_s: float) -> bool:
         with self._reading:
