@@ -121,6 +121,12 @@ async def test_a_stall_is_noticed_in_a_tenth_of_a_second_and_ends(autojump_clock
     assert [frame.device_lost_samples for frame in frames if frame.discontinuity] == [8_000, 800]
 
 
+async def test_that_sound_comes_again_is_told_before_what_was_lost(autojump_clock: Clock) -> None:
+    script = {20_400: "stall", 28_480: "ok"}  # the first block that comes again completes a frame, at 20,480
+    _, events = await hear(FakeMicrophone(FakeDevice("ramp", rate_hz=16_000, script=script), duration_s=4))
+    assert kinds(events) == ["stalled", "recovered", "overruns"]
+
+
 @pytest.mark.parametrize("block_s", [0.005, 0.010, 0.050, 0.100])
 @pytest.mark.parametrize("position", [16_000, 18_000, 20_480, 22_222])
 async def test_a_stall_is_noticed_after_three_blocks_or_a_tenth_of_a_second(

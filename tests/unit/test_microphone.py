@@ -167,6 +167,34 @@ async def test_a_stream_that_ends_is_opened_again_where_it_was() -> None:
         assert microphone.statistics().delivered_frames == 2
 
 
+async def test_that_it_is_open_again_is_told_before_what_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    may_return = threading.Event()
+    open_at_once = FakeLine.open
+
+    def open_while_sound_comes(line: FakeLine, chain: Chain, wake: Any, resume_ns: int = 0) -> None:
+        open_at_once(line, chain, wake, resume_ns)
+        if resume_ns:
+            chain.note_loss(800)
+            line.send(FRAME_SAMPLES)
+            may_return.wait(10)
+
+    monkeypatch.setattr(FakeLine, "open", open_while_sound_comes)
+    async with Microphone() as microphone:
+        with microphone.events() as events:
+            FakeLine.made[0].end()
+            assert (await anext(microphone)).discontinuity
+            with trio.fail_after(10):
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(microphone.__anext__)
+                    await trio.testing.wait_all_tasks_blocked()  # it has looked at that frame
+                    may_return.set()
+                    told = [(await anext(events)).kind]
+                    while told[-1] != "overruns":
+                        told.append((await anext(events)).kind)
+                    nursery.cancel_scope.cancel()
+    assert told == ["no_constraints", "reopening", "reopened", "overruns"]
+
+
 async def test_without_recovery_the_end_of_the_stream_is_an_error() -> None:
     async with Microphone(recover_s=0) as microphone:
         FakeLine.made[0].end()

@@ -141,6 +141,7 @@ class Microphone(Source):
         self._moves: MoveWatch | None = None
         self._stopping = trio.Lock()
         self._last_frame: Frame | None = None  # given out, and not looked at yet
+        self._news: list[CaptureEvent] = []  # of the frames that were looked at, and not told yet
         self._watchdog, self._drift = Watchdog(), Drift()
         self.name = "microphone"
         self.reopenings = 0
@@ -261,8 +262,23 @@ class Microphone(Source):
             self._drift.add(frame)
             if not self._has_judged_blocks:
                 self._judge_blocks(self._block_s)
-            for event in self._watchdog.look_at(frame):
-                self._put(event)
+            self._news += self._watchdog.look_at(frame)
+        if self._news:
+            if self._liveness.is_stalled:
+                self._look_at_stream()
+            # That sound comes again is told before what was lost until then.
+            if not self._liveness.is_stalled and not self._recovery.is_reopening:
+                self._tell_news()
+
+    def _tell_news(self) -> None:
+        news, self._news = self._news, []
+        for event in news:
+            self._put(event)
+
+    def _look_at_stream(self) -> None:
+        if self._line is not None:
+            for kind, message in self._liveness.look(_stream_of(self._line).statistics(), self._system.now_s()):
+                self._tell(kind, message)
 
     def _judge_blocks(self, block_s: float) -> None:
         """Of the device that has just been opened."""
@@ -304,10 +320,8 @@ class Microphone(Source):
             self._begin_recovery(back, self._line, chain, wake)
 
     def _reason_to_reopen(self, line: Line) -> MediaError | None:
-        stream, now_s = _stream_of(line).statistics(), self._system.now_s()
-        for kind, message in self._liveness.look(stream, now_s):
-            self._tell(kind, message)
-        return self._liveness.reason_to_reopen(stream, now_s, self.name)
+        self._look_at_stream()
+        return self._liveness.reason_to_reopen(_stream_of(line).statistics(), self._system.now_s(), self.name)
 
     def _begin_recovery(self, reason: MediaError, line: Line, chain: Chain, wake: Wake) -> None:
         stream, is_stand_in = _stream_of(line), self._is_stand_in
@@ -408,6 +422,7 @@ class Microphone(Source):
                     wake.let_go()  # another task may wait for a frame
                     wake.close()
             self._recovery.close()
+            self._tell_news()
             self._events.close()
 
     def __del__(self) -> None:
