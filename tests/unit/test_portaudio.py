@@ -13,6 +13,7 @@ from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture import Device, portaudio
 from ravatar_audio.capture.portaudio import PortAudio, _NativeStream, _PyAudioStream
 from ravatar_audio.capture.stream import StreamRequest
+from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import (
     ConstraintsError,
     DeviceInUseError,
@@ -21,7 +22,6 @@ from ravatar_audio.errors import (
     PermissionDeniedError,
     RecorderError,
 )
-from ravatar_audio.capture.wake import Wake
 from ravatar_audio.native import Chain
 from tests.conftest import ROOT, needs
 from tests.device.microphones import build_shared
