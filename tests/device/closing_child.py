@@ -31,8 +31,16 @@ async def main(request: dict[str, Any]) -> None:
                     await anext(microphone)
                 if request["fork"] and not (child := os.fork()):
                     signal.pause()
-                captured_samples = microphone.statistics().captured_samples
-        print(json.dumps({"stuck_calls": stuck_calls(), "captured_samples": captured_samples}), flush=True)
+                line, chain = microphone._line, microphone._chain
+                await microphone.stop()
+                assert line is not None
+                assert line.stream is not None
+                assert chain is not None
+                answer = {
+                    "captured_samples": microphone.statistics().captured_samples,
+                    "uncounted_blocks": chain.statistics().blocks - line.stream.statistics().blocks,
+                }
+        print(json.dumps(answer | {"stuck_calls": stuck_calls()}), flush=True)
     finally:
         if child:
             end(child)

@@ -19,6 +19,7 @@ def test_a_process_that_was_forked_meanwhile_does_not_keep_the_microphone_from_c
     request = {"microphone": {"device": device, "backend": backend}, "frames": 2, "fork": True}
     answer = run_child(usb_microphone(), "tests.device.closing_child", request, limit_s=60)
     assert answer["stuck_calls"] == 0
+    assert answer["uncounted_blocks"] == 0, "a gap that follows would begin too soon"
 
 
 def test_a_device_that_always_has_sound_can_be_closed_too(tmp_path: Path) -> None:
@@ -29,4 +30,5 @@ def test_a_device_that_always_has_sound_can_be_closed_too(tmp_path: Path) -> Non
     request = {"microphone": {"device": "alsa:null", "backend": "alsa"}, "frames": 20, "fork": False}
     answer = run_child(world, "tests.device.closing_child", request, limit_s=60)
     assert answer["stuck_calls"] == 0
+    assert answer["uncounted_blocks"] == 0, "a gap that follows would begin too soon"
     assert answer["captured_samples"] >= 20 * 4096

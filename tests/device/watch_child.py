@@ -2,8 +2,9 @@
 
 Its argument is JSON: Microphone's arguments, "ramp": whether the microphone hears rising samples at 16 kHz, and "slip":
 so many samples at a time may be lost or inserted as silence on the way, which is not told. Lines:
-{"frames": n, "held": ...} for each second frame, {"event": kind, ...} for events, {"not_yet": message} for each attempt
-to open it again that fails, {"error": code, ...}, and at the end a line with "gaps" that sums up, the live session too.
+{"frames": n, "held": ...} for each second frame, {"event": kind, ...} for events, with the time at which the newest
+block came if there is a stream, {"not_yet": message} for each attempt to open it again that fails, {"error": code,
+...}, and at the end a line with "gaps" that sums up, the live session too.
 """
 
 import itertools
@@ -117,20 +118,24 @@ async def main(arguments: dict[str, Any]) -> None:
     async def noted() -> AsyncIterator[Frame]:
         nonlocal given_lost
         async for frame in microphone:
-            given_lost += frame.device_lost_samples
+            given_lost += frame.device_lost_samples + frame.ring_lost_samples
             yield frame
             heard.add(frame)
             if heard.count % 2 == 0:
                 tell(frames=heard.count, held=held())
 
+    def last_block_s() -> float | None:
+        line = microphone._line
+        return line.stream.statistics().last_block_s if line and line.stream else None
+
     async def hear_events() -> None:
         async for event in microphone.events():
-            tell(event=event.kind, message=event.message, at_s=event.at_s)
+            tell(event=event.kind, message=event.message, at_s=event.at_s, last_block_s=last_block_s())
 
-    async def until_told(scope: trio.CancelScope) -> None:
+    async def stop_when_told() -> None:
         await trio.lowlevel.wait_readable(0)
         assert os.read(0, 1) == b""
-        scope.cancel()
+        await microphone.stop()  # what there is by then still goes out
 
     attempts = logging.getLogger("ravatar_audio.capture.attempts")
     attempts.setLevel(logging.DEBUG)
@@ -143,8 +148,9 @@ async def main(arguments: dict[str, Any]) -> None:
                 async with microphone, trio.open_nursery() as nursery:
                     nursery.start_soon(hear_events)
                     async with LiveSession(settings, noted()) as live:
-                        nursery.start_soon(until_told, nursery.cancel_scope)
+                        nursery.start_soon(stop_when_told)
                         await live.wait_finished()
+                    nursery.cancel_scope.cancel()
             except* RavatarError as errors:
                 for error in errors.exceptions:
                     tell(error=str(error))

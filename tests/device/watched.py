@@ -72,8 +72,6 @@ class Watched:
         assert last["is_in_order"], "frame numbers go on"
         assert last["unaccounted"] == 0
         assert last["reconnects"] == last["violations"] == last["unsent"] == 0, "the live session did not notice"
-        # What is told in the frame that was open at the end, or on its way, the session need not have.
-        assert last["heard_lost"] - 100 < last["session_lost"] <= last["given_lost"] <= last["lost"], (
-            "but was told what is missing"
-        )
+        assert last["session_lost"] == last["given_lost"], "but was told what is missing"
+        assert last["heard_lost"] == last["lost"], "all of it"
         return last
