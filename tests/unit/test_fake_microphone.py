@@ -277,6 +277,21 @@ async def test_a_stream_that_ends_at_once_again_and_again_is_opened_ever_more_se
     assert "No space left on device" in events[0].message, "it says why"
 
 
+async def test_a_source_that_is_silent_from_the_start_is_listened_to_ever_more_seldom(autojump_clock: Clock) -> None:
+    """PortAudio takes a core for as long as a first block is waited for, so that is to be a tenth of the time at most."""
+    device = FakeDevice("ramp", rate_hz=16_000, script={160_000: "stall", 20_000_000: "ok"})
+    _, events = await hear(FakeMicrophone(device, duration_s=1_320))
+    told = [(event.kind, event.at_s - events[0].at_s) for event in events if event.kind in ("reopening", "reopened")]
+    assert told[-1][0] == "reopened"
+    assert told[-1][1] < 20_000_000 / 16_000 + 60, "it is heard again within a minute"
+    ends_s, begins_s = ([at_s for kind, at_s in told if kind == one] for one in ("reopening", "reopened"))
+    waits_s = [begin_s - end_s for end_s, begin_s in zip(ends_s, begins_s, strict=True)]
+    assert waits_s == sorted(waits_s)
+    assert waits_s[1] < 3, "not to be lost for a minute when it is back at once"
+    open_s = sum(end_s - begin_s for begin_s, end_s in zip(begins_s, ends_s[1:], strict=False) if begin_s > 300)
+    assert 0 < open_s < 0.1 * (ends_s[-1] - 300)
+
+
 async def test_once_a_stream_has_lasted_it_is_opened_at_once_again(autojump_clock: Clock) -> None:
     script = {160_000: "enospc", 480_000: "ok", 800_000: "eio"}
     _, events = await hear(FakeMicrophone(FakeDevice("ramp", rate_hz=16_000, script=script), duration_s=60))

@@ -14,6 +14,12 @@ log = logging.getLogger(__name__)
 
 BACKOFF_S = (0.1, 5.0)
 """First and longest wait between two attempts; each is twice the one before."""
+SILENT_BACKOFF_S = (2.5, 55.0)
+"""The same after a stream that ran, but gave nothing: waiting for a first block may take a whole core.
+
+Behind a sound server PortAudio's thread then never sleeps. It is given FIRST_BLOCK_TIMEOUT_S; eleven times as much rest
+leaves it less than a tenth of a core.
+"""
 HANGING_S = 3.0
 """A call that has not returned for so long hangs, which is told. Few take a second, as of a device that is busy."""
 WELL_S = 1.0
@@ -34,7 +40,9 @@ class Relapses:
         is_relapse = self._has_ended and (stream.last_block_s or stream.opened_s) - stream.opened_s < WELL_S
         if not is_relapse or not self.wait_s:
             self.begun_s = now_s
-        self.wait_s = min(max(BACKOFF_S[0], 2 * self.wait_s), BACKOFF_S[1]) if is_relapse else 0.0
+        is_silent = not stream.blocks and not stream.has_finished
+        shortest_s, longest_s = SILENT_BACKOFF_S if is_silent else BACKOFF_S
+        self.wait_s = min(max(shortest_s, 2 * self.wait_s), longest_s) if is_relapse else 0.0
         self._has_ended = True
 
 
