@@ -278,7 +278,7 @@ async def test_a_stream_that_ends_at_once_again_and_again_is_opened_ever_more_se
 
 
 async def test_a_source_that_is_silent_from_the_start_is_listened_to_ever_more_seldom(autojump_clock: Clock) -> None:
-    """PortAudio takes a core for as long as a first block is waited for, so that is to be a tenth of the time at most."""
+    """PortAudio takes a core while a first block is waited for: that is to be a tenth of the time at most."""
     device = FakeDevice("ramp", rate_hz=16_000, script={160_000: "stall", 20_000_000: "ok"})
     _, events = await hear(FakeMicrophone(device, duration_s=1_320))
     told = [(event.kind, event.at_s - events[0].at_s) for event in events if event.kind in ("reopening", "reopened")]
