@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 import trio
@@ -22,6 +23,19 @@ def end(child: int) -> None:
     os.waitpid(child, 0)
 
 
+def let_sound_come(stream: Any) -> None:
+    """Between a look at this stream's counters and what follows: as when a thread is not run for a while."""
+    look = stream._read
+
+    def look_and_wait() -> Any:
+        seen = look()
+        while stream._stream is not None and look().blocks == seen.blocks:
+            time.sleep(0.001)
+        return seen
+
+    stream._read = look_and_wait
+
+
 async def main(request: dict[str, Any]) -> None:
     child = 0
     try:
@@ -32,10 +46,11 @@ async def main(request: dict[str, Any]) -> None:
                 if request["fork"] and not (child := os.fork()):
                     signal.pause()
                 line, chain = microphone._line, microphone._chain
-                await microphone.stop()
                 assert line is not None
                 assert line.stream is not None
                 assert chain is not None
+                let_sound_come(line.stream)
+                await microphone.stop()
                 answer = {
                     "captured_samples": microphone.statistics().captured_samples,
                     "uncounted_blocks": chain.statistics().blocks - line.stream.statistics().blocks,
