@@ -10,6 +10,7 @@
  *       rates "44100 48000"        formats "S16_LE S24_3LE S24_LE S32_LE FLOAT_LE"
  *       channels_min 1             channels_max 2
  *       ppm 0                      # by how much its clock is fast
+ *       period_min 48              # samples of one 16 bit channel: it tells of sound no more often
  *       step 1                     # it tells its position in whole multiples of so many samples, as many cards do
  *       lasting 1                  # its position goes on while nobody has it open, instead of beginning anew
  *       control "/path/control"    # see below
@@ -290,7 +291,8 @@ static int error_of(const char *word) {
     return 0;
 }
 
-static int offer(microphone *mic, const char *rates, const char *formats, long channels_min, long channels_max) {
+static int offer(microphone *mic, const char *rates, const char *formats, long channels_min, long channels_max,
+                 long period_min) {
     static const unsigned access[] = {SND_PCM_ACCESS_RW_INTERLEAVED, SND_PCM_ACCESS_RW_NONINTERLEAVED,
                                       SND_PCM_ACCESS_MMAP_INTERLEAVED, SND_PCM_ACCESS_MMAP_NONINTERLEAVED};
     unsigned rate_list[LIST_MAX], rate_count = 0, format_list[LIST_MAX], format_count = 0;
@@ -314,7 +316,7 @@ static int offer(microphone *mic, const char *rates, const char *formats, long c
     if (code >= 0)
         code = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_CHANNELS, (unsigned)channels_min, (unsigned)channels_max);
     if (code >= 0)
-        code = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, PERIOD_MIN * 2, PERIOD_MAX * 4 * CHANNELS_MAX);
+        code = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIOD_BYTES, (unsigned)period_min * 2, PERIOD_MAX * 4 * CHANNELS_MAX);
     if (code >= 0) code = snd_pcm_ioplug_set_param_minmax(io, SND_PCM_IOPLUG_HW_PERIODS, 2, 64);
     return code;
 }
@@ -322,7 +324,7 @@ static int offer(microphone *mic, const char *rates, const char *formats, long c
 SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
     (void)root;
     const char *source = "ramp", *control = "", *rates = "48000", *formats = "S16_LE";
-    long channels_min = 1, channels_max = 2, exclusive = 0, ppm = 0, step = 1, lasting = 0;
+    long channels_min = 1, channels_max = 2, exclusive = 0, ppm = 0, step = 1, lasting = 0, period_min = PERIOD_MIN;
     const struct {
         const char *name;
         const char **text;
@@ -331,7 +333,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
         {"source", &source, NULL},        {"control", &control, NULL},      {"rates", &rates, NULL},
         {"formats", &formats, NULL},      {"exclusive", NULL, &exclusive},  {"channels_min", NULL, &channels_min},
         {"channels_max", NULL, &channels_max}, {"ppm", NULL, &ppm},             {"step", NULL, &step},
-        {"lasting", NULL, &lasting},
+        {"lasting", NULL, &lasting},           {"period_min", NULL, &period_min},
     };
     snd_config_iterator_t at, next;
     snd_config_for_each(at, next, conf) {
@@ -387,7 +389,7 @@ SND_PCM_PLUGIN_DEFINE_FUNC(virtual_microphone) {
         release(mic);
         return code;
     }
-    code = offer(mic, rates, formats, channels_min, channels_max);
+    code = offer(mic, rates, formats, channels_min, channels_max, period_min);
     if (code < 0) {
         snd_pcm_ioplug_delete(&mic->io); /* calls on_close */
         return code;

@@ -33,6 +33,7 @@ class Pcm:
     source: str = "ramp"
     ppm: int = 0
     step: int = 1
+    period_min: int = 48
     exclusive: bool = True
     lasting: bool = False
     description: str = "Virtual USB microphone"
@@ -55,6 +56,7 @@ class VirtualMicrophones:
             texts = " ".join(f'{name} "{value}"' for name, value in fields.items())
             numbers = f"channels_min {pcm.channels[0]} channels_max {pcm.channels[1]} ppm {pcm.ppm} step {pcm.step}"
             numbers += f" lasting {int(pcm.lasting)} exclusive {int(pcm.exclusive)}"
+            numbers += f" period_min {pcm.period_min}"
             hint = f'hint {{ show on description "{pcm.description}" }}'
             lines.append(f"pcm.{pcm.name} {{ type virtual_microphone {texts} {numbers} {hint} }}")
         # PortAudio 19.6 aborts the process when no listed device is called "default".

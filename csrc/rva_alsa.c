@@ -282,6 +282,8 @@ static void *run(void *context) {
     return NULL;
 }
 
+double rva_alsa_latency_s(const rva_alsa_stream *stream) { return stream->block_samples / stream->base.rate_hz; }
+
 int rva_alsa_start(rva_alsa_stream *stream) {
     int code = pthread_create(&stream->thread, NULL, run, stream);
     stream->has_thread = code == 0;

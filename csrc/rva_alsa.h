@@ -24,6 +24,7 @@ typedef struct {
     uint32_t rate_max_hz;
     uint32_t formats;              /* bit RVA_FORMAT_... set: has it; S32 also for 24 bits in 32 (ALSA's S24_LE) */
     uint32_t is_hardware;          /* the kernel's device itself, not a plugin or a sound server behind it */
+    uint32_t period_min_us;        /* least sound that it gathers before it gives any, in its best case; 0: not known */
     uint32_t rates_hz[13];         /* those of the usual rates that it has, ascending; 0 behind them */
 } rva_alsa_abilities;
 
@@ -55,6 +56,9 @@ int rva_alsa_probe(const rva_alsa *alsa, const char *pcm, rva_alsa_abilities *ab
  * RVA_ERROR_FORMAT when it does not have what is asked for. The chain stays the caller's, must outlive the stream, and may
  * be pushed to by nobody else. On an error *stream is NULL. */
 int rva_alsa_open(const rva_alsa *alsa, rva_chain *chain, const rva_alsa_config *config, rva_alsa_stream **stream);
+
+/* Any thread. How much sound, in s, gathers before the device gives any: its period. */
+double rva_alsa_latency_s(const rva_alsa_stream *stream);
 
 /* Any thread, once. From here until rva_alsa_close, or until the stream has finished, our thread pushes into the chain. */
 int rva_alsa_start(rva_alsa_stream *stream);

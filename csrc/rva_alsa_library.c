@@ -70,6 +70,7 @@ int rva_alsa_probe(const rva_alsa *alsa, const char *name, rva_alsa_abilities *a
         alsa->hw_params_get_channels_max(params, &abilities->channels_max);
         alsa->hw_params_get_rate_min(params, &abilities->rate_min_hz, NULL);
         alsa->hw_params_get_rate_max(params, &abilities->rate_max_hz, NULL);
+        alsa->hw_params_get_period_time_min(params, &abilities->period_min_us, NULL);
         for (unsigned format = RVA_FORMAT_S16; format <= RVA_FORMAT_U8; format++)
             if (alsa->hw_params_test_format(pcm, params, rva_alsa_format(format)) == 0) abilities->formats |= 1u << format;
         if (alsa->hw_params_test_format(pcm, params, rva_alsa_format_24_in_32()) == 0)

@@ -66,7 +66,7 @@ class Settings:
         None, "Device sample format; default: the device's own.", one_of=("int16", "int24", "int32", "float32", "uint8")
     )
     strict: bool = _setting(
-        False, "Refuse a rate, channels or a format that the device does not have, instead of taking its own."
+        False, "Refuse a rate, channels, format or latency that the device does not have, instead of taking its own."
     )
     latency_ms: float | None = _setting(
         None, "Length of a device block in ms, as nearly as the device can; default: 10.", low=1, high=100

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.device.microphones import MakeMicrophones, run_child
+from tests.device.microphones import MakeMicrophones, Pcm, run_child
 
 pytestmark = pytest.mark.device
 
@@ -12,9 +12,14 @@ BACKENDS = {"alsa": "alsa:usbmic", "portaudio": "usbmic"}
 
 
 def meet(
-    usb_microphone: MakeMicrophones, backend: str, *, at_open: str = "ok", then: str = "", **microphone: Any
+    usb_microphone: MakeMicrophones,
+    backend: str,
+    *pcms: Pcm,
+    at_open: str = "ok",
+    then: str = "",
+    **microphone: Any,
 ) -> dict[str, Any]:
-    microphones = usb_microphone()
+    microphones = usb_microphone(*pcms)
     microphones.control("usbmic", at_open)
     request = {
         "microphone": {"device": BACKENDS[backend], "backend": backend, "recover_s": 0} | microphone,
@@ -86,6 +91,27 @@ def test_constraints_fall_back_to_the_device_unless_they_are_strict(
     assert kind == "invalid_media_constraints"
     for words in ("12345 Hz", "it has 48000 Hz; 1 to 2 channels; int16", "taken instead: 48000 Hz, 2 channels, int16"):
         assert words in said
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_latency_that_the_device_does_not_have_is_told_and_where_that_is_strict_refused(
+    usb_microphone: MakeMicrophones, backend: str
+) -> None:
+    slow = Pcm(channels=(1, 1), period_min=4_800)  # of 48 kHz: 100 ms
+    answer = meet(usb_microphone, backend, slow, block_s=0.01, strict=True)
+    assert answer["error"] == "invalid_media_constraints"
+    for words in ("blocks of 10 ms were asked for; the device's are 100.0 ms", "it has 48000 Hz; 1 channel; int16"):
+        assert words in answer["message"]
+    answer = meet(usb_microphone, backend, slow, block_s=0.01)
+    assert "error" not in answer
+    assert answer["frames"] > 8
+    told = [said for kind, said in answer["events"] if kind == "invalid_media_constraints"]
+    assert len(told) == 1
+    assert told[0].startswith("blocks of 10 ms were asked for; the device's are ")
+    assert "stalled" not in dict(answer["events"]), "three of its own blocks may be missing before that is a stall"
+    answer = meet(usb_microphone, backend, block_s=0.01, strict=True)
+    assert "error" not in answer, "one that has it is taken"
+    assert "invalid_media_constraints" not in dict(answer["events"])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -29,6 +29,7 @@ class FakeStream:
     """A stream that pushes what the test says."""
 
     backend = "alsa"
+    latency_s = 0.032
 
     def __init__(self, chain: Chain) -> None:
         self.chain, self.blocks, self.has_finished = chain, 0, False
@@ -66,6 +67,7 @@ class FakeLine:
         self.device = DEVICE
         self.request = StreamRequest(DEVICE, 16_000, 1, "int16", 0.01, 0.1)
         self.stream: FakeStream | None = None
+        self.refusal = wanted.refusal(FakeStream.latency_s)
         self.is_closed = False
         self.resume_ns = 0
         FakeLine.made.append(self)

@@ -50,6 +50,8 @@ class Abilities:
     """Of the usual rates, ascending."""
     formats: tuple[str, ...]
     is_hardware: bool
+    least_block_s: float = 0.0
+    """Least sound that it gathers before it gives any; 0: not known."""
 
     def __str__(self) -> str:
         rates = ", ".join(map(str, self.rates_hz))
@@ -100,6 +102,7 @@ def probe(pcm: str) -> Abilities:
         rates_hz=tuple(rate for rate in ffi.unpack(raw.rates_hz, lib.RVA_ALSA_RATES) if rate),
         formats=tuple(name for name in SAMPLE_BYTES if raw.formats >> format_code(name) & 1),
         is_hardware=bool(raw.is_hardware),
+        least_block_s=raw.period_min_us * 1e-6,
     )
 
 
@@ -185,6 +188,7 @@ class AlsaStream:
         if code:
             _raise_for(code, f"the device {request.device.pcm!r} cannot be opened")
         self._stream = out[0]
+        self.latency_s = float(lib.rva_alsa_latency_s(self._stream))
         self._last: Any = None
         self._reading = threading.Lock()  # a worker thread may close it meanwhile
 

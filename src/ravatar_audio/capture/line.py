@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ravatar_audio.capture import alsa
 from ravatar_audio.capture.alsa import AlsaStream
@@ -48,11 +48,33 @@ class Wanted:
     block_s: float
     buffer_s: float
     backend: str
+    latency_s: float | None = None
+    """That was asked for; `block_s` is it too, or the usual one."""
+    is_strict: bool = False
+    """What the device does not have is refused, and nothing taken in its place."""
+
+    @property
+    def has_layout(self) -> bool:
+        """Rate, channels or format are not left to the device."""
+        return (self.rate_hz, self.channels, self.format) != (None, None, None)
 
     @property
     def has_constraints(self) -> bool:
-        """Rate, channels or format are not left to the device."""
-        return (self.rate_hz, self.channels, self.format) != (None, None, None)
+        """Something is not left to the device."""
+        return self.has_layout or self.latency_s is not None
+
+    def freed(self) -> "Wanted":
+        """With rate, channels and format left to the device."""
+        return replace(self, rate_hz=None, channels=None, format=None)
+
+    def refusal(self, latency_s: float) -> ConstraintsError | None:
+        """Of a device of this latency: more than twice or less than half of what was asked for."""
+        asked_s = self.latency_s
+        if asked_s is None or asked_s / 2 <= latency_s <= asked_s * 2:
+            return None
+        return ConstraintsError(
+            f"blocks of {1e3 * asked_s:g} ms were asked for; the device's are {1e3 * latency_s:.1f} ms"
+        )
 
 
 class Line:
@@ -62,6 +84,8 @@ class Line:
         """Find the device and settle how it is to be opened. Raises the media error for what stands in the way."""
         self._portaudio: PortAudio | None = None
         self.stream: Stream | None = None
+        self.refusal: ConstraintsError | None = None
+        """Why its latency is not the one that was asked for."""
         self._feeds: tuple[Chain, Wake] | None = None
         self._wanted = wanted
         try:
@@ -107,6 +131,9 @@ class Line:
             if sys.platform == "darwin" and (refusal := privacy_error()) is not None:
                 raise refusal  # macOS would open it, and send zeros
             self.stream = self._opened(chain, wake, resume_ns)
+            self.refusal = self._wanted.refusal(self.stream.latency_s)
+            if self.refusal is not None and self._wanted.is_strict:
+                raise self.refusal
             with _urgency():
                 self.stream.start()
         except MediaError as error:
@@ -166,7 +193,7 @@ def _urgency() -> Iterator[None]:
 
 def _settled(wanted: Wanted, device: Device) -> StreamRequest:
     """The device's own values for what was left open, so that nothing is converted on the way."""
-    rate_hz, channels, format = device.rate_hz, device.channels, "float32"
+    rate_hz, channels, format, least_block_s = device.rate_hz, device.channels, "float32", 0.0
     if device.pcm:
         format = "int16"
         try:
@@ -176,7 +203,7 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
                 raise  # what stands in the way of asking stands in the way of opening
         else:
             channels = max(abilities.channels_min, min(abilities.channels_max, channels or abilities.channels_max))
-            format = alsa.preferred_format(abilities.formats)
+            format, least_block_s = alsa.preferred_format(abilities.formats), abilities.least_block_s
             rate_hz = rate_hz or alsa.preferred_rate_hz(abilities.rates_hz)
             if device.index is not None and wanted.rate_hz is None and is_client():
                 # PortAudio's default is 44,100 Hz, which the server would make of the source's own, for us to convert.
@@ -191,6 +218,7 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
         format=wanted.format or format,
         block_s=wanted.block_s,
         buffer_s=wanted.buffer_s,
+        least_block_s=least_block_s,
         is_served=device.index is not None and is_client(),
     )
 

@@ -16,21 +16,17 @@ class Liveness:
     """Of one microphone, whichever stream it has."""
 
     def __init__(self, stall_s: float, reopen_s: float) -> None:
+        self._shortest_s = stall_s, reopen_s
         self._stall_s, self._reopen_s = stall_s, max(reopen_s, stall_s)
         self.is_stalled = self._is_watched = False
         self.look_again_in_s = stall_s / 2
         self._looked_s = self._awake_since_s = -math.inf
 
     def begin(self, stream: Stream) -> None:
-        """The microphone has this stream from now on."""
+        """The microphone has this stream from now on, three of whose blocks may be missing before that is a stall."""
+        self._stall_s = max(self._shortest_s[0], 3 * stream.latency_s)
+        self._reopen_s = max(self._shortest_s[1], self._stall_s)
         self._is_watched = stream.watch(self._stall_s)
-
-    def expect_blocks_of(self, block_s: float, stream: Stream) -> None:
-        """So long are the device's blocks: three of them may be missing before that is a stall."""
-        if 3 * block_s > self._stall_s:
-            self._stall_s = 3 * block_s
-            self._reopen_s = max(self._reopen_s, self._stall_s)
-            self.begin(stream)
 
     def look(self, stream: StreamStatistics, now_s: float) -> Iterator[tuple[str, str]]:
         """Kind and message of what begins or ends now."""

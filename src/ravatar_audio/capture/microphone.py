@@ -25,7 +25,7 @@ from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
 from ravatar_audio.capture.worker import Errand
-from ravatar_audio.errors import ConstraintsError, MediaAbortedError, MediaError, RecorderError, SettingsError
+from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics
 from ravatar_audio.settings import Settings
@@ -55,9 +55,11 @@ class Microphone(Source):
     ring holds `ring_s` seconds for a busy program.
 
     The device delivers a block every `block_s` seconds (0.001 to 0.1; None: 0.010), or as nearly so as it can: the
-    statistics tell. Where it is more than twice or less than half of what was asked for, "invalid_media_constraints"
-    says so. The device's buffer of `buffer_s`, or four blocks if that is longer, is how late the audio thread may be
-    without a loss.
+    statistics tell. Where its latency, the sound that it gathers before it gives any, is more than twice or less than
+    half of what was asked for, "invalid_media_constraints" says so; with `strict` that is a ConstraintsError. It is the
+    device's period as ALSA opens it. PortAudio, which cuts blocks of any length, does not tell it (its own "latency" is
+    the buffer): there it is `block_s`, or the least period that ALSA knows of the device. The device's buffer of
+    `buffer_s`, or four blocks if that is longer, is how late the audio thread may be without a loss.
 
     `backend` is "alsa" (our own thread, Linux hardware), "portaudio" (C on PortAudio's thread), "pyaudio" (its Python
     callback, which loses sound when the interpreter is busy) or "auto": "alsa" for hardware that ALSA serves, as
@@ -106,7 +108,7 @@ class Microphone(Source):
         lock_memory: bool = False,
     ) -> None:
         super().__init__()
-        self._asked_block_s, block_s = block_s, DEFAULT_BLOCK_S if block_s is None else block_s
+        latency_s, block_s = block_s, DEFAULT_BLOCK_S if block_s is None else block_s
         if backend not in BACKENDS:
             raise SettingsError(f"backend {backend!r} is unknown; it is one of {', '.join(BACKENDS)}")
         for name, value, low, high in (
@@ -127,8 +129,9 @@ class Microphone(Source):
             "capacity_frames": ring_capacity(ring_s),
         }
         self._system = self._make_system()
-        wanted = Wanted(device, rate_hz, channels, format, block_s, max(buffer_s, 4 * block_s), backend)
-        self._opener = Opener(self._system, wanted, stand_in, is_strict=strict, chain_options=chain_options)
+        buffer_s = max(buffer_s, 4 * block_s)
+        wanted = Wanted(device, rate_hz, channels, format, block_s, buffer_s, backend, latency_s, strict)
+        self._opener = Opener(self._system, wanted, stand_in, chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
         self._liveness = Liveness(max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
         self._recovery = Recovery(
@@ -136,7 +139,7 @@ class Microphone(Source):
         )
         self._locks_memory = lock_memory
         self._is_used = self._is_stopped = self._is_at_end = False
-        self._is_left_behind = self._is_stand_in = self._has_judged_blocks = False
+        self._is_left_behind = self._is_stand_in = False
         self._earlier = EarlierChains()
         self._moves: MoveWatch | None = None
         self._stopping = trio.Lock()
@@ -215,8 +218,10 @@ class Microphone(Source):
         taken = layout_text(*opened.line.request.sample_layout)
         if opened.refusal is not None:
             self._tell(opened.refusal.code, f"{opened.refusal.message}; taken instead: {taken}")
-        elif not self._opener.has_constraints and self._asked_block_s is None:
+        elif not self._opener.has_constraints:
             self._tell("no_constraints", f"none were given; the device's own are taken: {taken}")
+        if (refusal := opened.line.refusal) is not None:
+            self._tell(refusal.code, refusal.message)
 
     def _take_over(self, opened: Opened) -> None:
         line, request = opened.line, opened.line.request
@@ -226,7 +231,6 @@ class Microphone(Source):
         self._line, self._chain, self._is_stand_in = line, opened.chain, opened.is_stand_in
         self.name, self.backend = line.device.name, _stream_of(line).backend
         self.rate_hz, self.channels, self.format = request.sample_layout
-        self._has_judged_blocks = False
         self._liveness.begin(_stream_of(line))
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
@@ -260,8 +264,6 @@ class Microphone(Source):
         frame, self._last_frame = self._last_frame, None
         if frame is not None:
             self._drift.add(frame)
-            if not self._has_judged_blocks:
-                self._judge_blocks(self._block_s)
             self._news += self._watchdog.look_at(frame)
         if self._news:
             if self._liveness.is_stalled:
@@ -279,19 +281,6 @@ class Microphone(Source):
         if self._line is not None:
             for kind, message in self._liveness.look(_stream_of(self._line).statistics(), self._system.now_s()):
                 self._tell(kind, message)
-
-    def _judge_blocks(self, block_s: float) -> None:
-        """Of the device that has just been opened."""
-        self._has_judged_blocks = True
-        log.debug("microphone %r: blocks of %.1f ms", self.name, 1e3 * block_s)
-        if self._line is not None:
-            self._liveness.expect_blocks_of(block_s, _stream_of(self._line))
-        asked_s = self._asked_block_s
-        if asked_s is not None and not asked_s / 2 <= block_s <= asked_s * 2:
-            self._tell(
-                ConstraintsError.code,
-                f"blocks of {1e3 * asked_s:g} ms were asked for; the device's are {1e3 * block_s:.1f} ms",
-            )
 
     def _take(self) -> Frame | None:
         frame = self._earlier.take()

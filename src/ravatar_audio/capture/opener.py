@@ -49,16 +49,14 @@ class Opener:
         system: System,
         wanted: Wanted,
         stand_in: str | int | None,
-        *,
-        is_strict: bool,
         chain_options: dict[str, Any],
     ) -> None:
         self._system, self._wanted, self._stand_in = system, wanted, stand_in
-        self._is_strict, self._chain_options = is_strict, chain_options
+        self._chain_options = chain_options
 
     @property
     def has_constraints(self) -> bool:
-        """A rate, channels or a format has been asked for."""
+        """A rate, channels, a format or a latency has been asked for."""
         return self._wanted.has_constraints
 
     @property
@@ -84,7 +82,7 @@ class Opener:
         if self._stand_in is None:
             return None
         # What was asked of the device need not fit another one.
-        wanted = replace(self._wanted, selector=self._stand_in, rate_hz=None, channels=None, format=None)
+        wanted = replace(self._wanted.freed(), selector=self._stand_in, latency_s=None)
         try:
             return self._open(wanted, feed, is_stand_in=True)
         except MediaError as error:
@@ -105,10 +103,9 @@ class Opener:
         try:
             return self._open_as(wanted, feed, is_stand_in)
         except ConstraintsError as error:
-            if self._is_strict or not wanted.has_constraints:
+            if wanted.is_strict or not wanted.has_layout:
                 raise
-            wanted = replace(wanted, rate_hz=None, channels=None, format=None)
-            return self._open_as(wanted, feed, is_stand_in)._replace(refusal=error)
+            return self._open_as(wanted.freed(), feed, is_stand_in)._replace(refusal=error)
 
     def _open_as(self, wanted: Wanted, feed: Feed, is_stand_in: bool) -> Opened:
         line = self._system.find(wanted)

@@ -203,6 +203,7 @@ class _NativeStream:
             if code:
                 self._raise(code, f"the device cannot be opened with {self._what}")
         self._stream = out[0]
+        self.latency_s = max(request.block_s, request.least_block_s)
         self._last: Any = None
         self._reading = threading.Lock()  # a worker thread may close it meanwhile
 
@@ -262,6 +263,7 @@ class _PyAudioStream:
 
     def __init__(self, module: ModuleType, instance: Any, chain: Chain, request: StreamRequest, resume_ns: int) -> None:
         self._rate_hz = request.rate_hz
+        self.latency_s = max(request.block_s, request.least_block_s)
         self._continue, self._overflow = module.paContinue, module.paInputOverflow
         self._blocks = Blocks(chain, request.rate_hz, time.monotonic(), resume_ns)
         self._is_open = True

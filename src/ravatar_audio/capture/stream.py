@@ -19,6 +19,8 @@ class StreamRequest:
     """Length of a block, which is how often the audio thread runs."""
     buffer_s: float
     """The device's buffer: how late the audio thread may be without a loss."""
+    least_block_s: float = 0.0
+    """The device's own, where that is known: PortAudio cuts what comes from it to `block_s`."""
     is_served: bool = False
     """A sound server is in between: its capture times are estimates."""
 
@@ -58,6 +60,10 @@ class Stream(Protocol):
     """An open stream. Its calls may block; they run in a worker thread."""
 
     backend: str
+
+    @property
+    def latency_s(self) -> float:
+        """How much sound gathers before the device gives any; what was asked for where nobody knows."""
 
     def start(self) -> None:
         """Let the sound flow into the chain."""

@@ -229,6 +229,7 @@ class FakeStream:
 
     def __init__(self, device: FakeDevice, blocks: Blocks, wake: Wake, block_samples: int, position: int) -> None:
         self._device, self._blocks, self._wake, self._block_samples = device, blocks, wake, block_samples
+        self.latency_s = block_samples / device.rate_hz
         self.next_position = position
         self.late_s = 0.0
         self._has_overrun = False

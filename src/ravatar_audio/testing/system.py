@@ -123,6 +123,7 @@ class FakeLine:
             self.device, fake.rate_hz, fake.channels, fake.format, wanted.block_s, wanted.buffer_s
         )
         self.stream: FakeStream | None = None
+        self.refusal: ConstraintsError | None = None
 
     def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> None:
         self.stream = self._fake.open(chain, self.request, wake, resume_ns, self._system.now_s)
