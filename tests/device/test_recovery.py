@@ -276,8 +276,12 @@ def test_a_server_that_does_nothing_for_a_while_is_noticed_and_waited_for(place:
     assert_servers_gaps_are_right(last["gaps"], 0)
 
 
-def test_a_server_that_hangs_while_its_stream_is_closed_is_waited_for(pulse_server: SoundServer) -> None:
-    server, rounds, held = pulse_server, ROUNDS // 5 or 1, []
+@pytest.mark.parametrize("name", ["pulse_server", "pipewire_server"])
+def test_a_server_that_hangs_while_its_stream_is_closed_is_waited_for(
+    request: pytest.FixtureRequest, name: str
+) -> None:
+    server: SoundServer = request.getfixturevalue(name)
+    rounds, held = ROUNDS // 5 or 1, []
     with Watched(server, device="usbmic", reopen_s=0.5) as watched:
         for _ in range(rounds):
             watched.until("frames")
