@@ -62,14 +62,16 @@ class Microphone(Source):
     `buffer_s`, or four blocks if that is longer, is how late the audio thread may be without a loss.
 
     `backend` is "alsa" (our own thread, Linux hardware), "portaudio" (C on PortAudio's thread), "pyaudio" (its Python
-    callback, which loses sound when the interpreter is busy) or "auto": "alsa" for hardware that ALSA serves, as
-    PortAudio does not survive its unplugging, and "portaudio" for everything else.
+    callback, which loses sound when the interpreter is busy, and takes a sound server's word for how much was lost) or
+    "auto": "alsa" for hardware that ALSA serves, as PortAudio does not survive its unplugging, and "portaudio" for
+    everything else.
 
     When no block has come for `stall_s`, or for three blocks if that is longer, the event "stalled" says so. When the
     device has ended the stream, or sent nothing for `reopen_s`, it is closed, looked for by the same selector and
-    opened again, for at most `recover_s` seconds (0: not at all); frame numbers go on, and the gap is counted as lost
-    by the device. A call into the sound library that does not return is waited for, and the event "hanging" says so:
-    for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over,
+    opened again, for at most `recover_s` seconds (0: not at all); in the end it is tried every 5 s, and where it opens
+    but gives nothing every minute, as that may take a core meanwhile. Frame numbers go on, and the gap is counted as
+    lost by the device. A call into the sound library that does not return is waited for, and the event "hanging" says
+    so: for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over,
     iterating raises RecorderError or MediaAbortedError.
 
     `stand_in` names another microphone, which is taken when the device is not there at first, or not back within
