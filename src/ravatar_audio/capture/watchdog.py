@@ -25,8 +25,9 @@ class CaptureEvent:
     "memory_not_locked". `at_s` is of the monotonic clock.
 
     Each is told once, when it begins. "stalled" ends with "recovered", or with "reopened" when it has lasted too long,
-    and what was lost until then is told after that; "digital_silence" ends with "sound". "overruns" and "clipping" are told of the first frame that has them, and again
-    only after CALM_S without: their end is not told, as it is known only then.
+    and what was lost until then is told after that; "digital_silence" ends with "sound". "overruns" and "clipping" are
+    told of the first frame that has them, and again only after CALM_S without: their end is not told, as it is known
+    only then.
     """
 
     kind: str
