@@ -12,7 +12,6 @@ import pkgutil
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,6 @@ async def main(request: dict[str, Any]) -> None:
     steps = list(request["steps"])
     if request.get("as_nobody"):
         become_nobody()
-    begun_s = time.monotonic()
     microphone = Microphone(**request["microphone"])
     events = microphone.events()
     try:
@@ -65,7 +63,6 @@ async def main(request: dict[str, Any]) -> None:
                         fresh = control.with_suffix(".fresh")
                         fresh.write_text(steps.pop(0))
                         fresh.replace(control)
-                        begun_s = time.monotonic()
                     elif answer["frames"] > 8:
                         break
     except RavatarError as error:
@@ -74,7 +71,6 @@ async def main(request: dict[str, Any]) -> None:
         while True:
             event = events.receive_nowait()
             answer["events"].append((event.kind, event.message))
-    answer["noticed_after_s"] = time.monotonic() - begun_s
     counts = microphone.statistics()
     answer["unaccounted"] = (
         counts.captured_samples - counts.delivered_samples - counts.ring_dropped_samples - counts.pending_samples

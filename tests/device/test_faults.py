@@ -64,7 +64,6 @@ def test_a_device_that_cannot_be_opened_says_why(
     assert answer["error"] == code
     assert words in answer["message"]
     assert answer["advice"]
-    assert answer["noticed_after_s"] < 3
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -133,21 +132,21 @@ def test_a_name_that_nothing_has_is_refused_with_what_there_is(usb_microphone: M
 
 
 @pytest.mark.parametrize(
-    ("backend", "fault", "within_s"),
+    ("backend", "fault", "words"),
     [
-        ("alsa", "unplug", 0.2),
-        ("alsa", "hup", 0.2),
-        ("alsa", "stall", 1.5),
-        ("portaudio", "hup", 7.0),  # its thread never ends: it is left behind after five more seconds
-        ("portaudio", "stall", 1.5),
+        ("alsa", "unplug", "ended the stream"),  # at once; test_recovery.py has how soon
+        ("alsa", "hup", "ended the stream"),
+        ("alsa", "stall", "has sent nothing for"),
+        ("portaudio", "hup", "has sent nothing for"),  # its thread never ends, and is left behind
+        ("portaudio", "stall", "has sent nothing for"),
     ],
 )
 @pytest.mark.row("media media_aborted")
 def test_a_microphone_that_goes_away_is_noticed(
-    usb_microphone: MakeMicrophones, backend: str, fault: str, within_s: float
+    usb_microphone: MakeMicrophones, backend: str, fault: str, words: str
 ) -> None:
     answer = meet(usb_microphone, backend, then=fault)
     assert answer["error"] == "media_aborted"
     assert answer["frames"] >= 1
-    assert answer["noticed_after_s"] < within_s
+    assert words in answer["message"]
     assert answer["unaccounted"] == 0

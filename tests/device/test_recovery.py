@@ -216,6 +216,24 @@ def test_a_source_that_a_server_suspends_is_noticed_and_its_silence_counted(plac
     assert_servers_gaps_are_right(last["gaps"], rounds)
 
 
+@pytest.mark.skipif(not ROUNDS, reason="takes minutes; in virtual time tests/unit/test_fake_microphone.py has the same")
+@pytest.mark.parametrize("kind", ["pulse"])
+def test_a_source_that_is_silent_from_the_start_takes_less_than_a_tenth_of_a_core(place: Place, kind: str) -> None:
+    server = place.server
+    assert server is not None
+    with Watched(server, **place.microphone) as watched:
+        before = watched.until("frames")["held"]
+        server.suspend(True)
+        watched.until("event", "reopening")
+        opened = [watched.until("event", "reopened", limit_s=90) for _ in range(9)]  # the last rests are the longest
+        server.suspend(False)
+        after = watched.until("frames", limit_s=90)["held"]
+        watched.finish()
+    begun_s, ended_s = opened[0]["at_s"], opened[-1]["at_s"]
+    print(f"\n{(after['cpu_s'] - before['cpu_s']) / (ended_s - begun_s):.1%} of a core for {ended_s - begun_s:.0f} s")
+    assert after["cpu_s"] - before["cpu_s"] < 0.1 * (ended_s - begun_s)
+
+
 @pytest.mark.parametrize("kind", ["pipewire"])
 @pytest.mark.fault("suspended", "pipewire")
 def test_a_source_in_use_that_pipewire_does_not_suspend_loses_nothing(place: Place, kind: str) -> None:

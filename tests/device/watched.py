@@ -48,10 +48,10 @@ class Watched:
             self._lines.put(json.loads(line))
         self._lines.put(None)
 
-    def until(self, key: str, value: str = "") -> dict[str, Any]:
+    def until(self, key: str, value: str = "", limit_s: float = LIMIT_S) -> dict[str, Any]:
         """The next line that has this key, with this text in its value if one is given."""
         while True:
-            line = self._lines.get(timeout=LIMIT_S)
+            line = self._lines.get(timeout=limit_s)
             if line is None:
                 self._errors.seek(0)
                 raise AssertionError(f"it ended without {key!r}: {self.seen}\n{self._errors.read()[-4_000:]}")
