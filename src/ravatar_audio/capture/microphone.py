@@ -135,7 +135,7 @@ class Microphone(Source):
         wanted = Wanted(device, rate_hz, channels, format, block_s, buffer_s, backend, latency_s, strict)
         self._opener = Opener(self._system, wanted, stand_in, chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
-        self._liveness = Liveness(max(stall_s, 3 * block_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
+        self._liveness = Liveness(max(stall_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
         self._recovery = Recovery(
             self._opener, self._system, self._tell, recover_s=recover_s, stand_in_after_s=stand_in_after_s
         )
