@@ -3,7 +3,7 @@
 Its argument is JSON: Microphone's arguments, "ramp": whether the microphone hears rising samples at 16 kHz, and "slip":
 so many samples at a time may be lost or inserted as silence on the way, which is not told. Lines:
 {"frames": n, "held": ...} for each second frame, {"event": kind, ...} for events, with the time at which the newest
-block came if there is a stream, {"not_yet": message} for each attempt to open it again that fails, {"error": code,
+block of its last stream came, {"not_yet": message} for each attempt to open it again that fails, {"error": code,
 ...}, and at the end a line with "gaps" that sums up, the live session too.
 """
 
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ravatar_audio import Emulator, EmulatorSettings, Frame, LiveSession, Settings
 from ravatar_audio.capture import Microphone
+from ravatar_audio.capture.stream import Stream
 from ravatar_audio.errors import RavatarError
 from tests.device.capture_child import be_urgent
 
@@ -124,9 +125,12 @@ async def main(arguments: dict[str, Any]) -> None:
             if heard.count % 2 == 0:
                 tell(frames=heard.count, held=held())
 
+    stream: Stream | None = None
+
     def last_block_s() -> float | None:
-        line = microphone._line
-        return line.stream.statistics().last_block_s if line and line.stream else None
+        nonlocal stream
+        stream = microphone._line.stream if microphone._line else stream
+        return stream.statistics().last_block_s if stream else None
 
     async def hear_events() -> None:
         async for event in microphone.events():
