@@ -184,13 +184,13 @@ RVA_REALTIME void rva_chain_push(rva_chain *chain, const void *block, size_t sam
     const unsigned char *at = block;
     for (size_t left = samples; left;) {
         size_t step = left < RVA_RESAMPLE_CHUNK ? left : RVA_RESAMPLE_CHUNK;
-        uint32_t clipped = rva_convert_run(&chain->converter, at, step, rva_resample_input(chain->resampler));
+        uint32_t clipped = 0;
+        float *outputs;
+        const size_t count = rva_convert_resample(&chain->converter, at, step, &clipped, chain->resampler, &outputs);
         chain->clipped += clipped;
         if (clipped) COUNT(chain->counters.clipped, clipped);
         at += step * chain->converter.stride_bytes;
         left -= step;
-        float *outputs;
-        const size_t count = rva_resample_run(chain->resampler, step, &outputs);
         collect(chain, outputs, count, left);
     }
     COUNT(chain->counters.blocks, 1);

@@ -10,12 +10,6 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-#define FIRST_IS_HIGHEST 1
-#else
-#define FIRST_IS_HIGHEST 0
-#endif
-
 /* With a constant format and constant strides each of these loops becomes vector code. */
 #define INLINE static inline __attribute__((always_inline))
 
@@ -38,7 +32,7 @@ INLINE float read_sample(uint32_t format, const unsigned char *at, uint32_t *cli
         return (float)value;
     }
     if (format == RVA_FORMAT_S24) {
-        const int high = FIRST_IS_HIGHEST ? 0 : 2;
+        const int high = RVA_FIRST_IS_HIGHEST ? 0 : 2;
         const int32_t value = (int32_t)((uint32_t)at[high] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2 - high] << 8);
         *clipped += (uint32_t)(value == 0x7fffff00) + (uint32_t)(value == INT32_MIN);
         return (float)value * (1.0f / 256.0f);
@@ -180,6 +174,7 @@ int rva_convert_open(rva_converter *converter, const rva_config *config) {
     for (uint32_t channel = 0; channel < config->channels; channel++)
         if (!config->channel_mask || config->channel_mask >> channel & 1)
             converter->heard[converter->heard_count++] = channel;
+    converter->is_plain_int16 = config->format == RVA_FORMAT_S16 && config->channels == 1;
     converter->stride_bytes = formats[config->format].bytes * config->channels;
 #if defined(__x86_64__) || defined(__i386__)
     const bool is_short = converter->channels <= 2 && converter->heard_count == converter->channels;
@@ -194,4 +189,16 @@ int rva_convert_open(rva_converter *converter, const rva_config *config) {
 
 RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void *block, size_t samples, float *mono) {
     return converter->run(converter, block, samples, mono);
+}
+
+RVA_REALTIME size_t rva_convert_resample(const rva_converter *converter, const void *block, size_t samples,
+                                         uint32_t *clipped, rva_resampler *resampler, float **outputs) {
+    const unsigned char *at = block;
+    if (converter->is_plain_int16) {
+        const size_t taken = rva_resample_take_int16(resampler, block, samples, converter->scale, clipped);
+        at += taken * sizeof(int16_t);
+        samples -= taken;
+    }
+    if (samples) *clipped += rva_convert_run(converter, at, samples, rva_resample_input(resampler));
+    return rva_resample_run(resampler, samples, outputs);
 }

@@ -2,7 +2,10 @@
 #ifndef RVA_CONVERT_H
 #define RVA_CONVERT_H
 
+#include <stdbool.h>
+
 #include "rva.h"
+#include "rva_resample.h"
 #include "rva_rt.h"
 
 #define RVA_CONVERT_LIMIT_BITS 0x41800000 /* 16.0f, the largest magnitude of a float before gain: 24 dB over full scale */
@@ -15,6 +18,7 @@ struct rva_converter {
     uint32_t heard[RVA_CHANNELS_MAX]; /* indices of the channels that are averaged */
     uint32_t heard_count;
     uint32_t stride_bytes; /* from one sample to the next of the same channel */
+    bool is_plain_int16;   /* of one channel: a resampler may take it as it is */
     float scale;           /* full scale of the format to 1.0, gain and 1/heard_count included */
 };
 
@@ -25,5 +29,10 @@ int rva_convert_open(rva_converter *converter, const rva_config *config);
 /* Writes `samples` mono floats (1.0 is full scale; beyond is allowed, NaN becomes 0 and magnitudes are limited) and
  * returns how many heard device samples were at full scale. */
 RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void *block, size_t samples, float *mono);
+
+/* The same into a resampler, which is run; up to RVA_RESAMPLE_CHUNK samples. Adds to *clipped, returns what rva_resample_run
+ * returns. */
+RVA_REALTIME size_t rva_convert_resample(const rva_converter *converter, const void *block, size_t samples,
+                                         uint32_t *clipped, rva_resampler *resampler, float **outputs);
 
 #endif

@@ -13,12 +13,16 @@
 
 typedef struct {
     const char *name;
-    uint32_t lanes;             /* rows are a multiple of this long; tiles write as many cycles at a time */
+    uint32_t lanes;             /* a power of two; rows are a multiple of this long; tiles write as many cycles at a time */
     bool (*is_supported)(void); /* by this processor; may make system calls, called at open only */
 
     /* Deals samples out: to[r][i] = samples[i * ways + r], i < count. Reads and writes up to a whole number of lanes of
      * each. */
     RVA_REALTIME void (*deal)(const float *samples, size_t count, uint32_t ways, float *const *to);
+
+    /* The same two ways of int16 samples, times `scale`: first[i] = samples[2 * i] * scale, i < pairs, which are a multiple of
+     * `lanes` and below 2^15. Touches nothing beyond these, and returns how many are at full scale. */
+    RVA_REALTIME uint32_t (*deal_int16)(const int16_t *samples, size_t pairs, float scale, float *first, float *second);
 
     /* y[j] = even[j] / 2 + sum side[k] * (odd[j + k] + odd[j - k - 1]), j < count */
     RVA_REALTIME void (*half_band)(const float *even, const float *odd, const rva_filter_half *half, size_t count,

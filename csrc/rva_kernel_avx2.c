@@ -45,6 +45,7 @@ const rva_kernel rva_kernel_avx2 = {
     .lanes = LANES,
     .is_supported = is_supported,
     .deal = deal,
+    .deal_int16 = deal_int16,
     .half_band = half_band,
     .rows = rows,
     .tile = tile,

@@ -1,14 +1,14 @@
-/* The kernel for AVX-512 (F, DQ, VL): sixteen lanes, thirty-two registers. */
+/* The kernel for AVX-512 (F, BW, DQ, VL): sixteen lanes, thirty-two registers. */
 #if defined(__x86_64__) || defined(__i386__)
 #include "rva_kernel.h"
 
 #include <immintrin.h>
 
 #ifdef __clang__
-#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512dq,avx512vl,avx2,fma")
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")
 #endif
 
 #define LANES 16
@@ -39,8 +39,8 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 #endif
 
 static bool is_supported(void) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("fma");
 }
 
 const rva_kernel rva_kernel_avx512 = {
@@ -48,6 +48,7 @@ const rva_kernel rva_kernel_avx512 = {
     .lanes = LANES,
     .is_supported = is_supported,
     .deal = deal,
+    .deal_int16 = deal_int16,
     .half_band = half_band,
     .rows = rows,
     .tile = tile,

@@ -16,6 +16,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
+typedef int32_t words __attribute__((vector_size(LANES * sizeof(int32_t))));
+typedef int16_t shorts __attribute__((vector_size(2 * LANES * sizeof(int16_t))));
+
 INLINE lanes load(const float *from) {
     lanes value;
     memcpy(&value, from, sizeof value);
@@ -48,6 +51,25 @@ RVA_REALTIME static void deal(const float *samples, size_t each, uint32_t ways, 
     if (ways == 2) deal_ways(samples, each, 2, to);
     else if (ways == 3) deal_ways(samples, each, 3, to);
     else deal_any(samples, each, ways, to);
+}
+
+/* A word holds a pair, so that shifts alone take it apart. What is at full scale is counted in 16 bits, up to once for each
+ * vector; the four sums of a word cannot carry into one another either. */
+RVA_REALTIME static uint32_t deal_int16(const int16_t *samples, size_t pairs, float scale, float *first, float *second) {
+    const int later = RVA_FIRST_IS_HIGHEST ? 16 : 0;
+    shorts clipped = {0};
+    for (size_t i = 0; i < pairs; i += LANES) {
+        words both;
+        memcpy(&both, samples + 2 * i, sizeof both);
+        store(first + i, __builtin_convertvector((both << (16 - later)) >> 16, lanes) * scale);
+        store(second + i, __builtin_convertvector((both << later) >> 16, lanes) * scale);
+        const shorts values = (shorts)both;
+        clipped -= (values ^ (values >> 15)) == INT16_MAX; /* what is equal is -1 */
+    }
+    uint64_t counts[sizeof clipped / sizeof(uint64_t)], total = 0;
+    memcpy(counts, &clipped, sizeof counts);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) total += counts[i];
+    return (uint32_t)(total * 0x0001000100010001u >> 48);
 }
 
 /* Two vectors at a time, as one alone would wait for itself. */

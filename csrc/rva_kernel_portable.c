@@ -10,6 +10,18 @@ RVA_REALTIME static void deal(const float *samples, size_t count, uint32_t ways,
         for (size_t i = 0; i < count; i++) to[r][i] = samples[i * ways + r];
 }
 
+RVA_REALTIME static uint32_t deal_int16(const int16_t *samples, size_t pairs, float scale, float *first, float *second) {
+    uint32_t clipped = 0;
+    for (size_t i = 0; i < pairs; i++) {
+        const int16_t a = samples[2 * i], b = samples[2 * i + 1];
+        first[i] = (float)a * scale;
+        second[i] = (float)b * scale;
+        clipped += (uint32_t)(a == INT16_MAX) + (uint32_t)(a == INT16_MIN);
+        clipped += (uint32_t)(b == INT16_MAX) + (uint32_t)(b == INT16_MIN);
+    }
+    return clipped;
+}
+
 RVA_REALTIME static void half_band(const float *even, const float *odd, const rva_filter_half *half, size_t count,
                                    float *y) {
     for (size_t j = 0; j < count; j++) y[j] = 0.5f * even[j];
@@ -76,6 +88,7 @@ const rva_kernel rva_kernel_portable = {
     .lanes = LANES,
     .is_supported = is_supported,
     .deal = deal,
+    .deal_int16 = deal_int16,
     .half_band = half_band,
     .rows = rows,
     .tile = tile,

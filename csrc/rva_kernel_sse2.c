@@ -43,6 +43,7 @@ const rva_kernel rva_kernel_sse2 = {
     .lanes = LANES,
     .is_supported = is_supported,
     .deal = deal,
+    .deal_int16 = deal_int16,
     .half_band = half_band,
     .rows = rows,
     .tile = tile,

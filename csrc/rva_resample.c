@@ -99,7 +99,7 @@ void rva_resample_close(rva_resampler *r) {
 
 /* Deals samples out to the two phases of a half band. */
 RVA_REALTIME static void split(const rva_kernel *kernel, rva_splitter *splitter, const float *samples, size_t count) {
-    if (count && splitter->expects_odd) {
+    if (splitter->expects_odd) {
         splitter->odd[splitter->odds++] = *samples++;
         count--;
         splitter->expects_odd = false;
@@ -118,7 +118,7 @@ RVA_REALTIME static void split(const rva_kernel *kernel, rva_splitter *splitter,
 /* Runs one half band over what is new and returns how many samples it wrote. */
 RVA_REALTIME static size_t halve(const rva_kernel *kernel, const rva_filter_half *half, rva_splitter *splitter,
                                  const float *samples, size_t count, float *y) {
-    split(kernel, splitter, samples, count);
+    if (count) split(kernel, splitter, samples, count);
     /* y[j] needs even[j] and odd[.. j + taps - 1], of which `taps` lie before j */
     const size_t whole = splitter->odds < 2 * half->taps - 1 ? 0 : splitter->odds - (2 * half->taps - 1);
     const size_t ready = whole < splitter->evens ? whole : splitter->evens;
@@ -149,6 +149,20 @@ RVA_REALTIME size_t rva_resample_run(rva_resampler *r, size_t samples, float **o
     if (r->filter.bank_count) return run(r, *outputs, samples, SIZE_MAX);
     r->made += (int64_t)samples;
     return samples;
+}
+
+RVA_REALTIME size_t rva_resample_take_int16(rva_resampler *r, const int16_t *samples, size_t count, float scale,
+                                            uint32_t *clipped) {
+    if (!r->filter.half_count) return 0;
+    rva_splitter *splitter = &r->splitters[0];
+    const size_t pairs = count / 2 & ~(size_t)(r->kernel->lanes - 1);
+    float *const even = splitter->even + splitter->evens, *const odd = splitter->odd + splitter->odds;
+    const bool swapped = splitter->expects_odd;
+    *clipped += r->kernel->deal_int16(samples, pairs, scale, swapped ? odd : even, swapped ? even : odd);
+    splitter->evens += pairs;
+    splitter->odds += pairs;
+    r->fed += (int64_t)(2 * pairs);
+    return 2 * pairs;
 }
 
 RVA_REALTIME size_t rva_resample_end(rva_resampler *r, float *outputs) {

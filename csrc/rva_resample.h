@@ -23,6 +23,11 @@ void rva_resample_close(rva_resampler *resampler);
  * beyond. */
 RVA_REALTIME float *rva_resample_input(rva_resampler *resampler);
 
+/* Takes int16 samples, times `scale`, straight into the first stage, before a run that takes the rest: as many of them as go
+ * that way, which may be none. Adds those at full scale to *clipped and returns how many were taken. */
+RVA_REALTIME size_t rva_resample_take_int16(rva_resampler *resampler, const int16_t *samples, size_t count, float scale,
+                                            uint32_t *clipped);
+
 /* Takes that many input samples from the room, and returns how many outputs they allow; *outputs says where these are, in the
  * resampler's own memory until the next call. */
 RVA_REALTIME size_t rva_resample_run(rva_resampler *resampler, size_t samples, float **outputs);

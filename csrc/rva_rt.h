@@ -14,6 +14,13 @@
 #define RVA_CACHE_LINE 128
 #define RVA_PCM_ALIGN 64
 
+/* Of the bytes of a number, or of the numbers of a word. */
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+#define RVA_FIRST_IS_HIGHEST 1
+#else
+#define RVA_FIRST_IS_HIGHEST 0
+#endif
+
 /* A size for aligned_alloc: the next multiple of the alignment. */
 static inline size_t rva_rt_whole_lines(size_t bytes) {
     return (bytes + RVA_CACHE_LINE - 1) / RVA_CACHE_LINE * RVA_CACHE_LINE;

@@ -33,9 +33,9 @@ static size_t own_process(void *opaque, const void *block, size_t samples, int16
     size_t made = 0;
     while (samples) {
         const size_t step = samples < RVA_RESAMPLE_CHUNK ? samples : RVA_RESAMPLE_CHUNK;
-        rva_convert_run(&state->converter, at, step, rva_resample_input(state->resampler));
+        uint32_t clipped = 0;
         float *outputs;
-        const size_t count = rva_resample_run(state->resampler, step, &outputs);
+        const size_t count = rva_convert_resample(&state->converter, at, step, &clipped, state->resampler, &outputs);
         rva_quantize_run(outputs, count, out + made);
         made += count;
         at += step * state->converter.stride_bytes;

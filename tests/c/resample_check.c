@@ -1,4 +1,5 @@
-/* Checks the resampler from C: every kernel that runs here against the portable one, how the input is cut, counts.
+/* Checks the resampler from C: every kernel that runs here against the portable one, how the input is cut, counts, and
+ * int16 that goes straight into the first stage against int16 that is converted before.
  *
  * resample_check [quick] [KERNEL...]: the kernels named must be there; quick is less sound and one way of cutting it, for
  * emulated processors. */
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "rva_convert.h"
 #include "rva_kernel.h"
 #include "rva_resample.h"
 
@@ -84,6 +86,59 @@ static void check_kernel(const char *name, uint32_t rate_hz, uint32_t profile, u
     }
 }
 
+/* int16 sound with clipping in it, by the way that a device's block goes (`is_direct`), or converted before. Each block is memory of
+ * its own, so that sanitizers see who reads beyond it. Returns the number of outputs. */
+static size_t convert_int16(uint32_t rate_hz, uint32_t longest, int is_direct, uint32_t *clipped, float *to) {
+    const rva_config config = {.rate_hz = rate_hz, .channels = 1, .format = RVA_FORMAT_S16, .gain_db = 3.0f};
+    rva_converter converter;
+    rva_resampler *resampler;
+    CHECK(rva_convert_open(&converter, &config) == RVA_OK, "%u Hz", (unsigned)rate_hz);
+    if (rva_resample_open(&config, &resampler) != RVA_OK) exit(1);
+    uint32_t state = rate_hz + longest;
+    size_t total = 0;
+    *clipped = 0;
+    for (size_t at = 0; at < inputs;) {
+        size_t step = 1 + noise(&state) % longest;
+        step = step < inputs - at ? step : inputs - at;
+        int16_t *block = malloc(step * sizeof *block);
+        if (!block) exit(1);
+        for (size_t i = 0; i < step; i++) {
+            const float value = input[at + i] * 40000.0f;
+            block[i] = (int16_t)(value > 32767.0f ? 32767.0f : value < -32768.0f ? -32768.0f : value);
+        }
+        float *outputs;
+        size_t count;
+        if (is_direct) {
+            count = rva_convert_resample(&converter, block, step, clipped, resampler, &outputs);
+        } else {
+            *clipped += rva_convert_run(&converter, block, step, rva_resample_input(resampler));
+            count = rva_resample_run(resampler, step, &outputs);
+        }
+        free(block);
+        memcpy(to + total, outputs, count * sizeof *to);
+        total += count;
+        at += step;
+    }
+    rva_resample_close(resampler);
+    return total;
+}
+
+static void check_int16(const char *name, uint32_t rate_hz) {
+    setenv("RAVATAR_AUDIO_KERNEL", name, 1);
+    uint32_t wanted_clipped, clipped;
+    const size_t wanted = convert_int16(rate_hz, RVA_RESAMPLE_CHUNK, 0, &wanted_clipped, expected);
+    CHECK(wanted_clipped > inputs / 10, "%u of %zu", (unsigned)wanted_clipped, inputs);
+    for (size_t c = 0; c < cut_count; c++) {
+        const uint32_t longest = cuts[c] < RVA_RESAMPLE_CHUNK ? cuts[c] : RVA_RESAMPLE_CHUNK;
+        const size_t count = convert_int16(rate_hz, longest, 1, &clipped, output);
+        CHECK(count == wanted, "%s, %u Hz: %zu and %zu outputs", name, (unsigned)rate_hz, count, wanted);
+        CHECK(clipped == wanted_clipped, "%s, %u Hz: %u and %u clipped", name, (unsigned)rate_hz, (unsigned)clipped,
+              (unsigned)wanted_clipped);
+        CHECK(memcmp(output, expected, count * sizeof *output) == 0, "%s, %u Hz: int16 in blocks of up to %u differs", name,
+              (unsigned)rate_hz, (unsigned)longest);
+    }
+}
+
 int main(int count, char **arguments) {
     uint32_t state = 1;
     if (count > 1 && strcmp(arguments[1], "quick") == 0) {
@@ -103,6 +158,7 @@ int main(int count, char **arguments) {
             for (uint32_t profile = 0; profile <= RVA_PROFILE_HIGH; profile++)
                 for (uint32_t phase = 0; phase <= RVA_PHASE_MINIMUM; phase++)
                     if (!profile || r % 3 == profile) check_kernel(names[n], rates_hz[r], profile, phase);
+        for (size_t r = 0; r < sizeof rates_hz / sizeof *rates_hz; r++) check_int16(names[n], rates_hz[r]);
     }
     CHECK(!rva_kernel_find("no such kernel"), "found");
     if (failures) fprintf(stderr, "%d failures\n", failures);

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benches.resampler import UNITS
 from tests.conftest import HANG_LIMIT_S, ROOT, CompileC, needs
 
 RING = [ROOT / "csrc" / "rva_ring.c"]
@@ -57,7 +56,7 @@ def test_what_the_fuzzer_found_stays_found(compile_c: CompileC) -> None:
 
 @pytest.mark.parametrize("flags", [["-O3"], SANITIZERS["memory"]], ids=["fast", "memory"])
 def test_kernels_agree_and_cutting_does_not_matter_in_c(compile_c: CompileC, flags: list[str]) -> None:
-    program = compile_c("resample_check", *flags, units=UNITS)
+    program = compile_c("resample_check", *flags)
     result = subprocess.run([program, "portable"], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
 
