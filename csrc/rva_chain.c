@@ -131,7 +131,7 @@ RVA_REALTIME static int64_t captured_ns(const rva_chain *chain, size_t left, siz
     return chain->end_ns - (int64_t)((behind_s + (double)(left + 1) / RVA_RATE_HZ) * 1e9);
 }
 
-RVA_REALTIME static void append(rva_chain *chain, const float *samples, uint32_t count) {
+RVA_CALLBACK static void append(rva_chain *chain, const float *samples, uint32_t count) {
     rva_frame *frame = rva_ring_acquire(&chain->ring);
     if (chain->filled == 0) {
         memset(frame->hops, 0, sizeof frame->hops);
@@ -161,7 +161,7 @@ RVA_REALTIME static void flush(rva_chain *chain, uint64_t reached, size_t left, 
 }
 
 /* Puts the resampler's outputs into frames, hop by hop. */
-RVA_REALTIME static void collect(rva_chain *chain, float *samples, size_t count, size_t unfed) {
+RVA_CALLBACK static void collect(rva_chain *chain, float *samples, size_t count, size_t unfed) {
     if (chain->options & RVA_OPTION_DC_BLOCK) rva_highpass_run(&chain->highpass, samples, count);
     while (count) {
         size_t step = RVA_HOP_SAMPLES - chain->hop_filled;
@@ -177,7 +177,7 @@ RVA_REALTIME static void collect(rva_chain *chain, float *samples, size_t count,
     }
 }
 
-RVA_REALTIME void rva_chain_push(rva_chain *chain, const void *block, size_t samples, int64_t end_ns) {
+RVA_CALLBACK void rva_chain_push(rva_chain *chain, const void *block, size_t samples, int64_t end_ns) {
     chain->end_ns = end_ns;
     uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
     if (flush_at <= chain->position + chain->filled) flush(chain, flush_at, 0, samples);

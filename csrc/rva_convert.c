@@ -191,7 +191,7 @@ RVA_REALTIME uint32_t rva_convert_run(const rva_converter *converter, const void
     return converter->run(converter, block, samples, mono);
 }
 
-RVA_REALTIME size_t rva_convert_resample(const rva_converter *converter, const void *block, size_t samples,
+RVA_CALLBACK size_t rva_convert_resample(const rva_converter *converter, const void *block, size_t samples,
                                          uint32_t *clipped, rva_resampler *resampler, float **outputs) {
     const unsigned char *at = block;
     if (converter->is_plain_int16) {

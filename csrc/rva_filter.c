@@ -106,9 +106,10 @@ static int open_rows(rva_filter_bank *bank, const placement *at, uint32_t lanes)
 
 static int open_tiles(rva_filter_bank *bank, const placement *at) {
     const uint32_t up = bank->up, down = bank->down;
-    for (uint32_t p = 0; p < up; p++) bank->newest[p] = (uint32_t)floor(at->newest + (double)p * down / up);
+    const uint32_t newest = (uint32_t)floor(at->newest * up); /* of the first output of a cycle, in samples times `up` */
     bank->back = (uint32_t)floor(at->support - at->lead) / down + 1;
-    bank->cycles = bank->back + bank->newest[up - 1] / down + 1;
+    bank->cycles = bank->back + (newest + (up - 1) * down) / up / down + 1;
+    bank->first = bank->back * down * up + newest;
     if (allocate_table(bank, (size_t)up * down * bank->cycles) != RVA_OK) return RVA_ERROR_MEMORY;
     float *next = bank->table;
     for (uint32_t p = 0; p < up; p += 2)

@@ -48,7 +48,7 @@ typedef struct {
     /* tiled: phases two by two (the last alone if odd); of each pair, for each r < down and q < cycles, the pair's
      * coefficients of sample (q - back) * down + r, counted from the beginning of the output's own cycle */
     uint32_t cycles, back;
-    uint32_t newest[RVA_FILTER_CYCLE_MAX]; /* the newest sample that an output needs, counted likewise */
+    uint32_t first; /* output m of the streams needs more than (first + m * down) / up samples in them */
 } rva_filter_bank;
 
 typedef struct {

@@ -5,6 +5,8 @@
 #ifndef RVA_KERNEL_H
 #define RVA_KERNEL_H
 
+#include <string.h>
+
 #include "rva_filter.h"
 #include "rva_rt.h"
 
@@ -16,9 +18,9 @@ typedef struct {
     uint32_t lanes;             /* a power of two; rows are a multiple of this long; tiles write as many cycles at a time */
     bool (*is_supported)(void); /* by this processor; may make system calls, called at open only */
 
-    /* Deals samples out: to[r][i] = samples[i * ways + r], i < count. Reads and writes up to a whole number of lanes of
+    /* Deals samples out: to[r][at + i] = samples[i * ways + r], i < count. Reads and writes up to a whole number of lanes of
      * each. */
-    RVA_REALTIME void (*deal)(const float *samples, size_t count, uint32_t ways, float *const *to);
+    RVA_REALTIME void (*deal)(const float *samples, size_t count, uint32_t ways, float *const *to, size_t at);
 
     /* The same two ways of int16 samples, times `scale`: first[i] = samples[2 * i] * scale, i < pairs, which are a multiple of
      * `lanes` and below 2^15. Touches nothing beyond these, and returns how many are at full scale. */
@@ -35,7 +37,7 @@ typedef struct {
     /* All outputs of `count` cycles: y[j * up + p] is phase p of cycle j, streams[r][j + q] the samples that the table's
      * (r, q) belongs to. Reads and writes RVA_KERNEL_WIDE_MAX times RVA_KERNEL_LANES_MAX cycles if there are fewer, else
      * up to a whole number of lanes of cycles. */
-    RVA_REALTIME void (*tile)(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y);
+    RVA_REALTIME void (*tile)(const rva_filter_bank *bank, float *const *streams, size_t count, float *y);
 } rva_kernel;
 
 /* Steps a position by one output. */
@@ -44,6 +46,16 @@ RVA_REALTIME static inline void rva_kernel_step(const rva_filter_bank *bank, siz
     const uint32_t wrapped = next >= bank->up;
     *index += bank->down_index + wrapped;
     *phase = next - (wrapped ? bank->up : 0);
+}
+
+/* Moves floats to lower memory, and up to RVA_KERNEL_LANES_MAX - 1 behind them too. They are few, and memmove is code in pages of
+ * its own, which a callback would find cold. */
+RVA_CALLBACK static inline void rva_kernel_shift(float *to, const float *from, size_t count) {
+    for (size_t i = 0; i < count; i += RVA_KERNEL_LANES_MAX) {
+        float lanes[RVA_KERNEL_LANES_MAX];
+        memcpy(lanes, from + i, sizeof lanes);
+        memcpy(to + i, lanes, sizeof lanes);
+    }
 }
 
 /* Of an interpolated bank: the first of the four rows around a phase, and how far between the middle two it is. */

@@ -30,15 +30,16 @@ INLINE void store(float *to, lanes value) { memcpy(to, &value, sizeof value); }
 INLINE lanes splat(float value) { return value - (lanes){0}; }
 
 __attribute__((noinline)) RVA_REALTIME static void deal_any(const float *samples, size_t each, uint32_t ways,
-                                                           float *const *to) {
+                                                           float *const *to, size_t at) {
     for (uint32_t r = 0; r < ways; r++)
-        for (size_t i = 0; i < each; i++) to[r][i] = samples[i * ways + r];
+        for (size_t i = 0; i < each; i++) to[r][at + i] = samples[i * ways + r];
 }
 
 /* With `ways` a constant the compiler finds the shuffles; of whole vectors only, as the code for a rest would be several
  * times as long. */
-INLINE void deal_ways(const float *restrict samples, size_t each, uint32_t ways, float *const *to) {
-    float *restrict a = to[0], *restrict b = to[1], *restrict c = to[ways > 2 ? 2 : 1];
+INLINE void deal_ways(const float *restrict samples, size_t each, uint32_t ways, float *const *to,
+                      size_t at) {
+    float *restrict a = to[0] + at, *restrict b = to[1] + at, *restrict c = to[ways > 2 ? 2 : 1] + at;
     each = (each + LANES - 1) / LANES * LANES;
     for (size_t i = 0; i < each; i++) {
         a[i] = samples[i * ways];
@@ -47,15 +48,15 @@ INLINE void deal_ways(const float *restrict samples, size_t each, uint32_t ways,
     }
 }
 
-RVA_REALTIME static void deal(const float *samples, size_t each, uint32_t ways, float *const *to) {
-    if (ways == 2) deal_ways(samples, each, 2, to);
-    else if (ways == 3) deal_ways(samples, each, 3, to);
-    else deal_any(samples, each, ways, to);
+RVA_CALLBACK static void deal(const float *samples, size_t each, uint32_t ways, float *const *to, size_t at) {
+    if (ways == 2) deal_ways(samples, each, 2, to, at);
+    else if (ways == 3) deal_ways(samples, each, 3, to, at);
+    else deal_any(samples, each, ways, to, at);
 }
 
 /* A word holds a pair, so that shifts alone take it apart. What is at full scale is counted in 16 bits, up to once for each
  * vector; the four sums of a word cannot carry into one another either. */
-RVA_REALTIME static uint32_t deal_int16(const int16_t *samples, size_t pairs, float scale, float *first, float *second) {
+RVA_CALLBACK static uint32_t deal_int16(const int16_t *samples, size_t pairs, float scale, float *first, float *second) {
     const int later = RVA_FIRST_IS_HIGHEST ? 16 : 0;
     shorts clipped = {0};
     for (size_t i = 0; i < pairs; i += LANES) {
@@ -73,7 +74,7 @@ RVA_REALTIME static uint32_t deal_int16(const int16_t *samples, size_t pairs, fl
 }
 
 /* Two vectors at a time, as one alone would wait for itself. */
-RVA_REALTIME static void half_band(const float *even, const float *odd, const rva_filter_half *half, size_t count,
+RVA_CALLBACK static void half_band(const float *even, const float *odd, const rva_filter_half *half, size_t count,
                                    float *y) {
     const lanes centre = splat(0.5f);
     for (size_t j = 0; j < count; j += 2 * LANES) {
@@ -152,7 +153,7 @@ __attribute__((noinline)) RVA_REALTIME static void scatter(const float *sums, si
 }
 
 /* `wide` vectors of cycles, of one or two phases; both are constants where it is called. */
-INLINE void tile_block(const rva_filter_bank *bank, const float *const *streams, size_t at, const float *table, int phases,
+INLINE void tile_block(const rva_filter_bank *bank, float *const *streams, size_t at, const float *table, int phases,
                        int wide, float *y) {
     lanes sums[2][WIDE1];
     for (int p = 0; p < phases; p++)
@@ -189,7 +190,7 @@ INLINE void tile_block(const rva_filter_bank *bank, const float *const *streams,
 
 /* All blocks are equally wide, so that there is one piece of code to fetch: the last overlaps the one before, and the only one
  * may make more than is asked for. */
-INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams, size_t count, const float *table,
+INLINE void tile_phases(const rva_filter_bank *bank, float *const *streams, size_t count, const float *table,
                         int phases, float *y) {
     const int wide = phases == 2 ? WIDE2 : WIDE1;
     const size_t vectors = (count + LANES - 1) / LANES;
@@ -202,12 +203,12 @@ INLINE void tile_phases(const rva_filter_bank *bank, const float *const *streams
 
 /* The last phase of an odd number; out of the way of most callbacks. */
 __attribute__((noinline)) RVA_REALTIME static void tile_one_phase(const rva_filter_bank *bank,
-                                                                  const float *const *streams, size_t count,
+                                                                  float *const *streams, size_t count,
                                                                   const float *table, float *y) {
     tile_phases(bank, streams, count, table, 1, y);
 }
 
-RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y) {
+RVA_CALLBACK static void tile(const rva_filter_bank *bank, float *const *streams, size_t count, float *y) {
     const float *table = bank->table;
     const size_t pair = (size_t)2 * bank->down * bank->cycles;
     uint32_t p = 0;

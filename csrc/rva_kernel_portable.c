@@ -5,9 +5,9 @@
 
 static bool is_supported(void) { return true; }
 
-RVA_REALTIME static void deal(const float *samples, size_t count, uint32_t ways, float *const *to) {
+RVA_REALTIME static void deal(const float *samples, size_t count, uint32_t ways, float *const *to, size_t at) {
     for (uint32_t r = 0; r < ways; r++)
-        for (size_t i = 0; i < count; i++) to[r][i] = samples[i * ways + r];
+        for (size_t i = 0; i < count; i++) to[r][at + i] = samples[i * ways + r];
 }
 
 RVA_REALTIME static uint32_t deal_int16(const int16_t *samples, size_t pairs, float scale, float *first, float *second) {
@@ -55,7 +55,7 @@ RVA_REALTIME static void rows(const rva_filter_bank *bank, const float *history,
 }
 
 /* `phases` of LANES cycles from `at` on; a constant where it is called. */
-static inline __attribute__((always_inline)) void tile_lanes(const rva_filter_bank *bank, const float *const *streams,
+static inline __attribute__((always_inline)) void tile_lanes(const rva_filter_bank *bank, float *const *streams,
                                                              size_t at, const float *next, int phases, float *y) {
     float first[LANES] = {0}, second[LANES] = {0};
     for (uint32_t r = 0; r < bank->down; r++) {
@@ -73,7 +73,7 @@ static inline __attribute__((always_inline)) void tile_lanes(const rva_filter_ba
     }
 }
 
-RVA_REALTIME static void tile(const rva_filter_bank *bank, const float *const *streams, size_t count, float *y) {
+RVA_REALTIME static void tile(const rva_filter_bank *bank, float *const *streams, size_t count, float *y) {
     for (uint32_t p = 0; p < bank->up; p += 2) {
         const float *table = bank->table + (size_t)p * bank->down * bank->cycles;
         for (size_t at = 0; at < count; at += LANES) {

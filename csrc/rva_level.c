@@ -64,7 +64,7 @@ static inline size_t add_eights(summary *sum, const int16_t *pcm, size_t count) 
     return i;
 }
 
-RVA_REALTIME void rva_level_add(rva_hop *hop, const int16_t *pcm, size_t count) {
+RVA_CALLBACK void rva_level_add(rva_hop *hop, const int16_t *pcm, size_t count) {
     summary sum = {0};
     for (size_t i = add_eights(&sum, pcm, count); i < count; i++) {
         const int32_t value = pcm[i];

@@ -50,6 +50,7 @@ RVA_REALTIME void rva_polyphase_rewind(rva_polyphase *polyphase, uint32_t early_
     /* where the first output lies: `before` samples before time zero, and `phase` / up after that */
     const uint32_t before = (uint32_t)(((uint64_t)early_out * bank->down + bank->up - 1) / bank->up);
     polyphase->phase = (uint32_t)((uint64_t)before * bank->up - (uint64_t)early_out * bank->down);
+    memset(polyphase->newest, 0, sizeof polyphase->newest);
     if (bank->is_tiled) {
         polyphase->held = (size_t)bank->back * bank->down + before - early_in;
         for (uint32_t r = 0; r < bank->down; r++)
@@ -61,57 +62,36 @@ RVA_REALTIME void rva_polyphase_rewind(rva_polyphase *polyphase, uint32_t early_
     }
 }
 
-/* Appends to the streams: up to a cycle's beginning one by one, then cycle by cycle, then the rest. */
-RVA_REALTIME static void deal(rva_polyphase *polyphase, const float *samples, size_t count) {
+/* Appends to the streams. A cycle that was begun is dealt once more, from its beginning, and one that is not whole with
+ * what lies behind the samples: all goes by whole vectors. */
+RVA_CALLBACK static void deal(rva_polyphase *polyphase, float *samples, size_t count) {
     const uint32_t down = polyphase->bank->down;
-    size_t cycle = DIVIDE(polyphase->held, down);
-    uint32_t r = (uint32_t)(polyphase->held - cycle * down);
+    const size_t cycle = DIVIDE(polyphase->held, down), begun = polyphase->held - cycle * down;
+    memcpy(samples - RVA_POLYPHASE_BEFORE, polyphase->newest, sizeof polyphase->newest);
+    memcpy(polyphase->newest, samples + count - RVA_POLYPHASE_BEFORE, sizeof polyphase->newest);
+    polyphase->kernel->deal(samples - begun, DIVIDE(begun + count + down - 1, down), down, polyphase->streams, cycle);
     polyphase->held += count;
-    for (; r && count; count--) {
-        polyphase->streams[r][cycle] = *samples++;
-        if (++r == down) r = 0, cycle++;
-    }
-    const size_t whole = DIVIDE(count, down);
-    float *to[RVA_FILTER_CYCLE_MAX];
-    for (uint32_t each = 0; each < down; each++) to[each] = polyphase->streams[each] + cycle;
-    polyphase->kernel->deal(samples, whole, down, to);
-    for (size_t i = whole * down; i < count; i++, r++) polyphase->streams[r][cycle + whole] = samples[i];
 }
 
-/* Outputs that the streams allow, counted from the beginning of the cycle that is next. */
-RVA_REALTIME static size_t tiles_ready(const rva_polyphase *polyphase) {
+/* Writes the outputs that the streams allow, in place of the samples. */
+RVA_CALLBACK static size_t run_tiles(rva_polyphase *polyphase, float *samples, size_t count, size_t most) {
     const rva_filter_bank *bank = polyphase->bank;
-    const uint32_t up = bank->up, down = bank->down, last = bank->newest[up - 1];
-    const size_t past = (size_t)bank->back * down;
-    size_t cycles = 0;
-    if (polyphase->held > past + last) cycles = DIVIDE(polyphase->held - past - last - 1, down) + 1;
-    /* and of the cycle after these, as far as it goes */
-    const size_t start = past + cycles * down;
-    size_t ready = cycles * up;
-    for (uint32_t p = 0; p < up && start + bank->newest[p] < polyphase->held; p++) ready++;
-    return ready;
-}
-
-RVA_REALTIME static size_t run_tiles(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
-                                     size_t most) {
-    const rva_filter_bank *bank = polyphase->bank;
-    const uint32_t up = bank->up;
+    const uint32_t up = bank->up, down = bank->down, phase = polyphase->phase;
     deal(polyphase, samples, count);
-    uint32_t ready = (uint32_t)tiles_ready(polyphase);
-    if (ready <= polyphase->phase) return 0;
-    if (ready - polyphase->phase > most) ready = polyphase->phase + (uint32_t)most;
-    const float *streams[RVA_FILTER_CYCLE_MAX];
-    for (uint32_t r = 0; r < bank->down; r++) streams[r] = polyphase->streams[r];
+    const size_t scaled = polyphase->held * up; /* less than 2^15 */
+    if (scaled <= bank->first) return 0;
+    size_t ready = DIVIDE(scaled - bank->first - 1, down) + 1; /* from the beginning of the cycle that is next */
+    if (ready <= phase) return 0;
+    if (ready - phase > most) ready = phase + most;
+    const size_t done = DIVIDE(ready, up), left = ready - done * up;
     /* The first cycle may have been given out in part, the last may not be finished: both are made once more, and alike. */
-    polyphase->kernel->tile(bank, streams, (ready + up - 1) / up, y - polyphase->phase);
+    polyphase->kernel->tile(bank, polyphase->streams, done + (left != 0), samples - phase);
 
-    const size_t made = ready - polyphase->phase;
-    const size_t done = ready / up, kept = DIVIDE(polyphase->held + bank->down - 1, bank->down) - done;
-    polyphase->phase = ready % up;
-    polyphase->held -= done * bank->down;
-    for (uint32_t r = 0; r < bank->down; r++)
-        memmove(polyphase->streams[r], polyphase->streams[r] + done, kept * sizeof *polyphase->streams[r]);
-    return made;
+    const size_t kept = DIVIDE(polyphase->held + down - 1, down) - done;
+    polyphase->phase = (uint32_t)left;
+    polyphase->held -= done * down;
+    for (uint32_t r = 0; r < down; r++) rva_kernel_shift(polyphase->streams[r], polyphase->streams[r] + done, kept);
+    return ready - phase;
 }
 
 /* Outputs that the history allows. */
@@ -122,8 +102,7 @@ RVA_REALTIME static size_t rows_ready(const rva_polyphase *polyphase) {
     return DIVIDE(samples * bank->up - 1 - polyphase->phase, bank->down) + 1;
 }
 
-RVA_REALTIME static size_t run_rows(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
-                                    size_t most) {
+RVA_REALTIME static size_t run_rows(rva_polyphase *polyphase, float *samples, size_t count, size_t most) {
     const rva_filter_bank *bank = polyphase->bank;
     const size_t oldest = polyphase->index - (bank->taps - 1 - bank->after);
     const size_t dropped = oldest < polyphase->held ? oldest : polyphase->held;
@@ -134,12 +113,10 @@ RVA_REALTIME static size_t run_rows(rva_polyphase *polyphase, const float *sampl
     polyphase->held += count;
     size_t ready = rows_ready(polyphase);
     ready = ready < most ? ready : most;
-    polyphase->kernel->rows(bank, polyphase->history, &polyphase->index, &polyphase->phase, ready, y);
+    polyphase->kernel->rows(bank, polyphase->history, &polyphase->index, &polyphase->phase, ready, samples);
     return ready;
 }
 
-RVA_REALTIME size_t rva_polyphase_run(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
-                                      size_t most) {
-    return polyphase->bank->is_tiled ? run_tiles(polyphase, samples, count, y, most)
-                                       : run_rows(polyphase, samples, count, y, most);
+RVA_CALLBACK size_t rva_polyphase_run(rva_polyphase *polyphase, float *samples, size_t count, size_t most) {
+    return (polyphase->bank->is_tiled ? run_tiles : run_rows)(polyphase, samples, count, most);
 }

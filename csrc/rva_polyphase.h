@@ -5,7 +5,7 @@
 #include "rva_filter.h"
 #include "rva_kernel.h"
 
-/* Where outputs are written, so many floats before them and behind them are written too. */
+/* Where samples lie and outputs are written, so many floats before them and behind them are written too. */
 #define RVA_POLYPHASE_BEFORE 16
 #define RVA_POLYPHASE_BEHIND (RVA_FILTER_CYCLE_MAX * RVA_KERNEL_WIDE_MAX * RVA_KERNEL_LANES_MAX)
 
@@ -21,6 +21,7 @@ typedef struct {
     uint32_t phase; /* of the next output; in the tiled form too */
     /* tiled: sample i of the history is streams[i % down][i / down] */
     float *streams[RVA_FILTER_CYCLE_MAX];
+    float newest[RVA_POLYPHASE_BEFORE]; /* samples: the cycle that was begun is among them */
 } rva_polyphase;
 
 /* RVA_OK or RVA_ERROR_MEMORY. `bank` and `kernel` must outlive it. Not real-time safe. */
@@ -31,9 +32,8 @@ void rva_polyphase_close(rva_polyphase *polyphase);
  * `early_out` outputs shall; that must be a whole number of cycles (a multiple of `up`) in the tiled form. */
 RVA_REALTIME void rva_polyphase_rewind(rva_polyphase *polyphase, uint32_t early_in, uint32_t early_out);
 
-/* Takes samples, all of them before it writes, and writes all outputs that they make available, but no more than `most`; returns how many. What is
- * beyond `most` is lost: it is for the end of a sound. */
-RVA_REALTIME size_t rva_polyphase_run(rva_polyphase *polyphase, const float *samples, size_t count, float *y,
-                                      size_t most);
+/* Takes samples and puts all outputs that they make available in their place, but no more than `most`; returns how many. What
+ * is beyond `most` is lost: it is for the end of a sound. */
+RVA_REALTIME size_t rva_polyphase_run(rva_polyphase *polyphase, float *samples, size_t count, size_t most);
 
 #endif

@@ -45,7 +45,7 @@ static inline size_t quantize_eights(const float *samples, size_t count, int16_t
     return i;
 }
 
-RVA_REALTIME void rva_quantize_run(const float *restrict samples, size_t count, int16_t *restrict pcm) {
+RVA_CALLBACK void rva_quantize_run(const float *restrict samples, size_t count, int16_t *restrict pcm) {
     for (size_t i = quantize_eights(samples, count, pcm); i < count; i++) {
         pcm[i] = quantize(samples[i] * 32768.0f);
 #if defined(__GNUC__) && (defined(__SSE2__) || defined(__aarch64__))

@@ -98,7 +98,7 @@ void rva_resample_close(rva_resampler *r) {
 }
 
 /* Deals samples out to the two phases of a half band. */
-RVA_REALTIME static void split(const rva_kernel *kernel, rva_splitter *splitter, const float *samples, size_t count) {
+RVA_CALLBACK static void split(const rva_kernel *kernel, rva_splitter *splitter, const float *samples, size_t count) {
     if (splitter->expects_odd) {
         splitter->odd[splitter->odds++] = *samples++;
         count--;
@@ -106,7 +106,7 @@ RVA_REALTIME static void split(const rva_kernel *kernel, rva_splitter *splitter,
     }
     const size_t pairs = count / 2;
     float *const to[2] = {splitter->even + splitter->evens, splitter->odd + splitter->odds};
-    kernel->deal(samples, pairs, 2, to);
+    kernel->deal(samples, pairs, 2, to, 0);
     splitter->evens += pairs;
     splitter->odds += pairs;
     if (count % 2) {
@@ -115,43 +115,43 @@ RVA_REALTIME static void split(const rva_kernel *kernel, rva_splitter *splitter,
     }
 }
 
-/* Runs one half band over what is new and returns how many samples it wrote. */
-RVA_REALTIME static size_t halve(const rva_kernel *kernel, const rva_filter_half *half, rva_splitter *splitter,
-                                 const float *samples, size_t count, float *y) {
+/* Runs one half band over what is new, writes in place of the samples, and returns how many it wrote. */
+RVA_CALLBACK static size_t halve(const rva_kernel *kernel, const rva_filter_half *half, rva_splitter *splitter,
+                                 float *samples, size_t count) {
     if (count) split(kernel, splitter, samples, count);
     /* y[j] needs even[j] and odd[.. j + taps - 1], of which `taps` lie before j */
     const size_t whole = splitter->odds < 2 * half->taps - 1 ? 0 : splitter->odds - (2 * half->taps - 1);
     const size_t ready = whole < splitter->evens ? whole : splitter->evens;
-    kernel->half_band(splitter->even, splitter->odd + half->taps, half, ready, y);
+    kernel->half_band(splitter->even, splitter->odd + half->taps, half, ready, samples);
     splitter->evens -= ready;
     splitter->odds -= ready;
-    memmove(splitter->even, splitter->even + ready, splitter->evens * sizeof *splitter->even);
-    memmove(splitter->odd, splitter->odd + ready, splitter->odds * sizeof *splitter->odd);
+    rva_kernel_shift(splitter->even, splitter->even + ready, splitter->evens);
+    rva_kernel_shift(splitter->odd, splitter->odd + ready, splitter->odds);
     return ready;
 }
 
-RVA_REALTIME float *rva_resample_input(rva_resampler *r) { return r->samples + RVA_POLYPHASE_BEFORE; }
+RVA_CALLBACK float *rva_resample_input(rva_resampler *r) { return r->samples + RVA_POLYPHASE_BEFORE; }
 
-/* Writes up to `most` outputs to where the input would be. */
-RVA_REALTIME static size_t run(rva_resampler *r, const float *samples, size_t count, size_t most) {
-    float *const to = rva_resample_input(r);
-    for (uint32_t s = 0; s < r->filter.half_count; s++, samples = to)
-        count = halve(r->kernel, &r->filter.halves[s], &r->splitters[s], samples, count, to);
-    for (uint32_t b = 0; b < r->filter.bank_count; b++, samples = to)
-        count = rva_polyphase_run(&r->banks[b], samples, count, to, b + 1 < r->filter.bank_count ? SIZE_MAX : most);
+/* Writes up to `most` outputs in place of the input. */
+RVA_CALLBACK static size_t run(rva_resampler *r, size_t count, size_t most) {
+    float *const samples = rva_resample_input(r);
+    for (uint32_t s = 0; s < r->filter.half_count; s++)
+        count = halve(r->kernel, &r->filter.halves[s], &r->splitters[s], samples, count);
+    for (uint32_t b = 0; b < r->filter.bank_count; b++)
+        count = rva_polyphase_run(&r->banks[b], samples, count, b + 1 < r->filter.bank_count ? SIZE_MAX : most);
     r->made += (int64_t)count;
     return count;
 }
 
-RVA_REALTIME size_t rva_resample_run(rva_resampler *r, size_t samples, float **outputs) {
+RVA_CALLBACK size_t rva_resample_run(rva_resampler *r, size_t samples, float **outputs) {
     r->fed += (int64_t)samples;
     *outputs = rva_resample_input(r);
-    if (r->filter.bank_count) return run(r, *outputs, samples, SIZE_MAX);
+    if (r->filter.bank_count) return run(r, samples, SIZE_MAX);
     r->made += (int64_t)samples;
     return samples;
 }
 
-RVA_REALTIME size_t rva_resample_take_int16(rva_resampler *r, const int16_t *samples, size_t count, float scale,
+RVA_CALLBACK size_t rva_resample_take_int16(rva_resampler *r, const int16_t *samples, size_t count, float scale,
                                             uint32_t *clipped) {
     if (!r->filter.half_count) return 0;
     rva_splitter *splitter = &r->splitters[0];
@@ -166,11 +166,11 @@ RVA_REALTIME size_t rva_resample_take_int16(rva_resampler *r, const int16_t *sam
 }
 
 RVA_REALTIME size_t rva_resample_end(rva_resampler *r, float *outputs) {
-    static const float silence[RVA_RESAMPLE_CHUNK + 3 * RVA_KERNEL_LANES_MAX]; /* kernels read whole vectors, three ways */
     const int64_t up = r->filter.ratio_up, down = r->filter.ratio_down, total = (r->fed * up + down - 1) / down;
     size_t made = 0;
     while (r->made < total) {
-        const size_t count = run(r, silence, RVA_RESAMPLE_CHUNK, (size_t)(total - r->made));
+        memset(rva_resample_input(r), 0, RVA_RESAMPLE_CHUNK * sizeof *outputs);
+        const size_t count = run(r, RVA_RESAMPLE_CHUNK, (size_t)(total - r->made));
         memcpy(outputs + made, rva_resample_input(r), count * sizeof *outputs);
         made += count;
     }

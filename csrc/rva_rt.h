@@ -10,6 +10,14 @@
  * time it takes depends on the amount of sound only, never on its content. tests/c proves the mark. */
 #define RVA_REALTIME
 
+/* Of these, what nearly every callback runs: such linkers as know the section lay it side by side. A callback finds the TLB cold,
+ * and each page more that it runs through costs it as much as several lines of code. */
+#if defined(__ELF__)
+#define RVA_CALLBACK RVA_REALTIME __attribute__((section(".text.hot.rva_callback")))
+#else
+#define RVA_CALLBACK RVA_REALTIME
+#endif
+
 /* Two lines, as adjacent-line prefetchers pull pairs; 64-byte lines everywhere that we run, 128 on Apple's arm64. */
 #define RVA_CACHE_LINE 128
 #define RVA_PCM_ALIGN 64
