@@ -8,6 +8,8 @@
 #include "rva_kernel.h"
 #if defined(__x86_64__) || defined(__i386__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 /* With a constant format and constant strides each of these loops becomes vector code. */
@@ -119,39 +121,56 @@ RVA_REALTIME static uint32_t run_anywhere(const rva_converter *converter, const 
     return convert_format(converter, block, samples, mono);
 }
 
+/* int24 by a byte shuffle: compilers take several times as long. Of sixteen bytes twelve, four samples, are spread to the
+ * upper bytes of four int32; of eight floats neighbours are added. */
+typedef int32_t four_ints __attribute__((vector_size(16)));
+typedef float four __attribute__((vector_size(16)));
 #if defined(__x86_64__) || defined(__i386__)
-/* Four int24 samples, twelve of sixteen bytes, in the upper bytes of four int32. Compilers take several times as long. */
-__attribute__((target("ssse3"))) INLINE __m128 read_four(const unsigned char *at, __m128i *clipped) {
-    const __m128i spread = _mm_setr_epi8(-1, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11);
-    const __m128i values = _mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)at), spread);
-    const __m128i high = _mm_cmpeq_epi32(values, _mm_set1_epi32(0x7fffff00));
-    const __m128i low = _mm_cmpeq_epi32(values, _mm_set1_epi32(INT32_MIN));
-    *clipped = _mm_sub_epi32(*clipped, _mm_add_epi32(high, low)); /* what is equal is -1 */
-    return _mm_mul_ps(_mm_cvtepi32_ps(values), _mm_set1_ps(1.0f / 256.0f));
+#define SHUFFLE __attribute__((target("ssse3")))
+#define HAS_SHUFFLE __builtin_cpu_supports("ssse3")
+SHUFFLE INLINE four_ints spread(const unsigned char *at) {
+    const __m128i places = _mm_setr_epi8(-1, 0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11);
+    return (four_ints)_mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)at), places);
+}
+SHUFFLE INLINE four add_pairs(four a, four b) { return _mm_shuffle_ps(a, b, 0x88) + _mm_shuffle_ps(a, b, 0xdd); }
+#elif defined(__aarch64__) && !FIRST_IS_HIGHEST
+#define SHUFFLE
+#define HAS_SHUFFLE true
+INLINE four_ints spread(const unsigned char *at) {
+    static const uint8_t places[] = {255, 0, 1, 2, 255, 3, 4, 5, 255, 6, 7, 8, 255, 9, 10, 11}; /* 255: a zero */
+    return (four_ints)vqtbl1q_u8(vld1q_u8(at), vld1q_u8(places));
+}
+INLINE four add_pairs(four a, four b) { return (four)vpaddq_f32((float32x4_t)a, (float32x4_t)b); }
+#endif
+
+#ifdef SHUFFLE
+SHUFFLE INLINE four read_four(const unsigned char *at, four_ints *clipped) {
+    const four_ints values = spread(at);
+    *clipped -= (values == 0x7fffff00) + (values == INT32_MIN); /* what is equal is -1 */
+    return __builtin_convertvector(values, four);
 }
 
 /* int24 of one channel or of two that are both heard; the rest goes as everywhere else, in the same order of adding. */
-RVA_REALTIME __attribute__((target("ssse3"))) static uint32_t run_int24(const rva_converter *converter,
-                                                                        const void *block, size_t samples,
-                                                                        float *mono) {
+RVA_REALTIME SHUFFLE static uint32_t run_int24(const rva_converter *converter, const void *block, size_t samples,
+                                               float *mono) {
     const unsigned char *at = block;
     const size_t stride = converter->stride_bytes;
-    const __m128 scale = _mm_set1_ps(converter->scale);
-    __m128i clipped = _mm_setzero_si128();
+    const bool is_stereo = converter->channels == 2;
+    const float scale = converter->scale * (1.0f / 256.0f);
+    four_ints clipped = {0};
     size_t done = 0;
     for (; (done + 4) * stride + 4 <= samples * stride; done += 4, at += 4 * stride) { /* a load is four bytes too long */
-        __m128 sum = read_four(at, &clipped);
-        if (converter->channels == 2) {
-            const __m128 second = read_four(at + 12, &clipped);
-            sum = _mm_add_ps(_mm_shuffle_ps(sum, second, 0x88), _mm_shuffle_ps(sum, second, 0xdd));
-        }
-        _mm_storeu_ps(mono + done, _mm_mul_ps(sum, scale));
+        four sum = read_four(at, &clipped);
+        if (is_stereo) sum = add_pairs(sum, read_four(at + 12, &clipped));
+        sum *= scale;
+        memcpy(mono + done, &sum, sizeof sum);
     }
-    uint32_t counts[4];
-    _mm_storeu_si128((__m128i *)(void *)counts, clipped);
-    return counts[0] + counts[1] + counts[2] + counts[3] + run_anywhere(converter, at, samples - done, mono + done);
+    const uint32_t counted = (uint32_t)(clipped[0] + clipped[1] + clipped[2] + clipped[3]);
+    return counted + run_anywhere(converter, at, samples - done, mono + done);
 }
+#endif
 
+#if defined(__x86_64__) || defined(__i386__)
 RVA_REALTIME __attribute__((target("avx2"))) static uint32_t run_avx2(const rva_converter *converter, const void *block,
                                                                       size_t samples, float *mono) {
     return convert_format(converter, block, samples, mono);
@@ -165,10 +184,6 @@ int rva_convert_open(rva_converter *converter, const rva_config *config) {
     if (!(config->gain_db >= -60.0f && config->gain_db <= 60.0f)) return RVA_ERROR_GAIN;
     memset(converter, 0, sizeof *converter);
     converter->run = run_anywhere;
-#if defined(__x86_64__) || defined(__i386__)
-    const rva_kernel *kernel = rva_kernel_find(getenv("RAVATAR_AUDIO_KERNEL"));
-    if (kernel == &rva_kernel_avx2 || kernel == &rva_kernel_avx512) converter->run = run_avx2;
-#endif
     converter->format = config->format;
     converter->channels = config->channels;
     for (uint32_t channel = 0; channel < config->channels; channel++)
@@ -176,10 +191,13 @@ int rva_convert_open(rva_converter *converter, const rva_config *config) {
             converter->heard[converter->heard_count++] = channel;
     converter->is_plain_int16 = config->format == RVA_FORMAT_S16 && config->channels == 1;
     converter->stride_bytes = formats[config->format].bytes * config->channels;
+#ifdef SHUFFLE
+    const rva_kernel *kernel = rva_kernel_find(getenv("RAVATAR_AUDIO_KERNEL"));
 #if defined(__x86_64__) || defined(__i386__)
+    if (kernel == &rva_kernel_avx2 || kernel == &rva_kernel_avx512) converter->run = run_avx2;
+#endif
     const bool is_short = converter->channels <= 2 && converter->heard_count == converter->channels;
-    if (kernel && kernel != &rva_kernel_portable && config->format == RVA_FORMAT_S24 && is_short &&
-        __builtin_cpu_supports("ssse3"))
+    if (kernel && kernel != &rva_kernel_portable && config->format == RVA_FORMAT_S24 && is_short && HAS_SHUFFLE)
         converter->run = run_int24;
 #endif
     converter->scale =

@@ -23,7 +23,7 @@ struct rva_converter {
 };
 
 /* RVA_OK, or which field is wrong. The loops are compiled once more for AVX2, and go with the resampler's
- * kernel; int24 of one or two channels has a loop of its own for SSSE3. */
+ * kernel; int24 of one or two channels has a loop of its own for SSSE3 and arm64. */
 int rva_convert_open(rva_converter *converter, const rva_config *config);
 
 /* Writes `samples` mono floats (1.0 is full scale; beyond is allowed, NaN becomes 0 and magnitudes are limited) and

@@ -166,16 +166,22 @@ def test_formats_and_channels_mean_what_they_say(
         assert clipped == (2 if heard is None or 0 in heard else 0)
 
 
+@pytest.mark.parametrize("gain_db", [0.0, 48.0])
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("kernel", kernels_here())
-def test_int24_is_read_alike_by_every_kernel(monkeypatch: pytest.MonkeyPatch, kernel: str, channels: int) -> None:
-    """Some have a loop of their own, which takes four samples at once and leaves the end of a block to the other."""
+def test_int24_is_read_alike_by_every_kernel(
+    monkeypatch: pytest.MonkeyPatch, kernel: str, channels: int, gain_db: float
+) -> None:
+    """Some have a loop of their own, which takes four samples at once and leaves the end of a block to the other. Gain
+    brings the lowest bits up to where they are heard."""
     data = np.random.default_rng(3).integers(0, 256, 3 * channels * 300, dtype=np.uint8)
+    if gain_db:
+        data[2 if sys.byteorder == "little" else 0 :: 3] = 0
     data[: 3 * channels * 20] = [0xFF, 0xFF, 0x7F] * channels * 20
 
     def converted(name: str, block_samples: int) -> tuple[bytes, int]:
         monkeypatch.setenv("RAVATAR_AUDIO_KERNEL", name)
-        with Converter(16_000, channels, "int24") as converter:
+        with Converter(16_000, channels, "int24", gain_db=gain_db) as converter:
             for part in np.split(data, range(0, len(data), 3 * channels * block_samples)):
                 converter.process(part)
             (frame,) = converter.flush()
