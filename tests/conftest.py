@@ -24,6 +24,8 @@ HANG_LIMIT_S = 600
 IS_EMULATED = "RAVATAR_EMULATED" in os.environ
 """Under scripts/test-arm everything is some twenty times slower, and no subprocess can be started."""
 
+starts_a_process = pytest.mark.skipif(IS_EMULATED, reason="an emulated Python cannot start another")
+
 
 def examples(count: int) -> settings:
     """Settings of a property test with `count` examples; a twentieth of them under emulation."""

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import HANG_LIMIT_S, IS_EMULATED, ROOT
+from tests.conftest import HANG_LIMIT_S, ROOT, starts_a_process
 
-pytestmark = pytest.mark.skipif(IS_EMULATED, reason="starts subprocesses")
+pytestmark = starts_a_process
 
 
 def run_builder(tmp_path: Path, compiler: str, code: str = "") -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import ravatar_audio
-from tests.conftest import ROOT
+from tests.conftest import ROOT, starts_a_process
 
 
 @pytest.mark.parametrize("name", ravatar_audio.__all__)
@@ -22,12 +22,14 @@ def test_names_and_their_homes_agree() -> None:
         _ = ravatar_audio.nonsense
 
 
+@starts_a_process
 def test_importing_the_package_loads_neither_trio_nor_numpy() -> None:
     code = "import sys, ravatar_audio; print(*sorted({'trio', 'numpy', 'httpx2', 'hypercorn'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == ""
 
 
+@starts_a_process
 def test_a_live_session_from_a_microphone_does_without_numpy() -> None:
     names = "FileSource, LiveSession, Microphone, PipeSource, Settings, TurnSource"
     code = f"import sys; from ravatar_audio import {names}; print('numpy' in sys.modules)"

@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
 from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, TurnRules
+from tests.conftest import examples
 from tests.unit.turns_world import Control, ThresholdDetector, make_frame, play, sound_at, time_of, turns_of
 
 SHORT = TurnRules(
@@ -57,7 +58,7 @@ def scripts(draw: st.DrawFn) -> list[Control]:
     return script
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     mode=st.sampled_from(Mode),
     script=scripts(),
@@ -180,5 +181,5 @@ class AnythingGoes(RuleBasedStateMachine):
         assert len(given) == self.gate.statistics().given_samples
 
 
-AnythingGoes.TestCase.settings = settings(max_examples=80, stateful_step_count=40)
+AnythingGoes.TestCase.settings = settings(examples(80), stateful_step_count=40)
 TestAnythingGoes = AnythingGoes.TestCase
