@@ -133,7 +133,7 @@ SHUFFLE INLINE four_ints spread(const unsigned char *at) {
     return (four_ints)_mm_shuffle_epi8(_mm_loadu_si128((const __m128i *)(const void *)at), places);
 }
 SHUFFLE INLINE four add_pairs(four a, four b) { return _mm_shuffle_ps(a, b, 0x88) + _mm_shuffle_ps(a, b, 0xdd); }
-#elif defined(__aarch64__) && !FIRST_IS_HIGHEST
+#elif defined(__aarch64__) && !RVA_FIRST_IS_HIGHEST
 #define SHUFFLE
 #define HAS_SHUFFLE true
 INLINE four_ints spread(const unsigned char *at) {
