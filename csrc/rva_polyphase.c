@@ -50,7 +50,6 @@ RVA_REALTIME void rva_polyphase_rewind(rva_polyphase *polyphase, uint32_t early_
     /* where the first output lies: `before` samples before time zero, and `phase` / up after that */
     const uint32_t before = (uint32_t)(((uint64_t)early_out * bank->down + bank->up - 1) / bank->up);
     polyphase->phase = (uint32_t)((uint64_t)before * bank->up - (uint64_t)early_out * bank->down);
-    memset(polyphase->newest, 0, sizeof polyphase->newest);
     if (bank->is_tiled) {
         polyphase->held = (size_t)bank->back * bank->down + before - early_in;
         for (uint32_t r = 0; r < bank->down; r++)
@@ -62,15 +61,16 @@ RVA_REALTIME void rva_polyphase_rewind(rva_polyphase *polyphase, uint32_t early_
     }
 }
 
-/* Appends to the streams. A cycle that was begun is dealt once more, from its beginning, and one that is not whole with
- * what lies behind the samples: all goes by whole vectors. */
-RVA_CALLBACK static void deal(rva_polyphase *polyphase, float *samples, size_t count) {
+/* Appends to the streams: what completes a cycle that was begun, then cycles, of which the last takes what lies behind the
+ * samples where it is not whole, until it is completed in its turn. */
+RVA_CALLBACK static void deal(rva_polyphase *polyphase, const float *samples, size_t count) {
     const uint32_t down = polyphase->bank->down;
     const size_t cycle = DIVIDE(polyphase->held, down), begun = polyphase->held - cycle * down;
-    memcpy(samples - RVA_POLYPHASE_BEFORE, polyphase->newest, sizeof polyphase->newest);
-    memcpy(polyphase->newest, samples + count - RVA_POLYPHASE_BEFORE, sizeof polyphase->newest);
-    polyphase->kernel->deal(samples - begun, DIVIDE(begun + count + down - 1, down), down, polyphase->streams, cycle);
+    const size_t open = begun ? down - begun : 0, ends = open < count ? open : count;
     polyphase->held += count;
+    for (size_t i = 0; i < ends; i++) polyphase->streams[begun + i][cycle] = samples[i];
+    const size_t cycles = DIVIDE(count - ends + down - 1, down);
+    polyphase->kernel->deal(samples + ends, cycles, down, polyphase->streams, cycle + (begun != 0));
 }
 
 /* Writes the outputs that the streams allow, in place of the samples. */

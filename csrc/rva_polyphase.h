@@ -5,7 +5,7 @@
 #include "rva_filter.h"
 #include "rva_kernel.h"
 
-/* Where samples lie and outputs are written, so many floats before them and behind them are written too. */
+/* Where outputs are written, so many floats before them and behind them are written too. */
 #define RVA_POLYPHASE_BEFORE 16
 #define RVA_POLYPHASE_BEHIND (RVA_FILTER_CYCLE_MAX * RVA_KERNEL_WIDE_MAX * RVA_KERNEL_LANES_MAX)
 
@@ -21,7 +21,6 @@ typedef struct {
     uint32_t phase; /* of the next output; in the tiled form too */
     /* tiled: sample i of the history is streams[i % down][i / down] */
     float *streams[RVA_FILTER_CYCLE_MAX];
-    float newest[RVA_POLYPHASE_BEFORE]; /* samples: the cycle that was begun is among them */
 } rva_polyphase;
 
 /* RVA_OK or RVA_ERROR_MEMORY. `bank` and `kernel` must outlive it. Not real-time safe. */
