@@ -23,7 +23,7 @@ from ravatar_audio.errors import (
     RecorderError,
 )
 from ravatar_audio.native import Chain
-from tests.conftest import ROOT, needs
+from tests.conftest import ROOT, needs, starts_a_process
 from tests.device.microphones import build_shared
 
 FORMATS = dict.fromkeys(("paInt16", "paInt24", "paInt32", "paFloat32", "paUInt8", "paContinue", "paInputOverflow"), 0)
@@ -68,6 +68,7 @@ def test_a_stream_is_not_closed_while_it_is_asked_whether_it_runs() -> None:
         assert calls == ["asked", "closed"]
 
 
+@starts_a_process
 def test_sound_that_comes_while_a_stream_is_being_closed_counts_to_its_end(tmp_path: Path) -> None:
     needs("cc")
     path = build_shared(ROOT / "tests" / "c" / "late_portaudio.c", tmp_path / "late_portaudio.so")
