@@ -1,8 +1,9 @@
 /* The vector kernels' common body, on the compilers' own vector types. The including file has defined, for its
- * instruction set: LANES, the type `lanes` of as many floats, MULTIPLY_ADD(a, b, c) = a * b + c, SUM4(a, b, c, d, y), which
- * writes the sum over the lanes of each to y[0..3], IN_REGISTER(a), which keeps the compiler from loading a twice,
- * INTERLEAVE(a, b, low, high), which makes a0 b0 a1 b1 ... of a and b, and is_supported(). No include guard: one inclusion
- * is one kernel. A callback finds its caches cold: what runs in most of them is kept short, and out of the way of the rest. */
+ * instruction set: LANES, the type `lanes` of as many floats, MULTIPLY_ADD(a, b, c) = a * b + c, where the compiler's own
+ * operators will not do also MULTIPLY(a, b) and ADD(a, b), SUM4(a, b, c, d, y), which writes the sum over the lanes of each
+ * to y[0..3], IN_REGISTER(a), which keeps the compiler from loading a twice, INTERLEAVE(a, b, low, high), which makes
+ * a0 b0 a1 b1 ... of a and b, and is_supported(). No include guard: one inclusion is one kernel. A callback finds its caches
+ * cold: what runs in most of them is kept short, and out of the way of the rest. */
 #include <string.h>
 
 /* Vectors of outputs of one and of two phases at once: no more than the registers hold, and few to spare for the cycles that
@@ -12,6 +13,11 @@
 #define WIDE2 5
 #else
 #define WIDE2 6
+#endif
+
+#ifndef ADD
+#define MULTIPLY(a, b) ((a) * (b))
+#define ADD(a, b) ((a) + (b))
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
@@ -62,8 +68,8 @@ RVA_CALLBACK static uint32_t deal_int16(const int16_t *samples, size_t pairs, fl
     for (size_t i = 0; i < pairs; i += LANES) {
         words both;
         memcpy(&both, samples + 2 * i, sizeof both);
-        store(first + i, __builtin_convertvector((both << (16 - later)) >> 16, lanes) * scale);
-        store(second + i, __builtin_convertvector((both << later) >> 16, lanes) * scale);
+        store(first + i, MULTIPLY(__builtin_convertvector((both << (16 - later)) >> 16, lanes), splat(scale)));
+        store(second + i, MULTIPLY(__builtin_convertvector((both << later) >> 16, lanes), splat(scale)));
         const shorts values = (shorts)both;
         clipped -= (values ^ (values >> 15)) == INT16_MAX; /* what is equal is -1 */
     }
@@ -78,12 +84,12 @@ RVA_CALLBACK static void half_band(const float *even, const float *odd, const rv
                                    float *y) {
     const lanes centre = splat(0.5f);
     for (size_t j = 0; j < count; j += 2 * LANES) {
-        lanes a = centre * load(even + j), b = centre * load(even + j + LANES);
+        lanes a = MULTIPLY(centre, load(even + j)), b = MULTIPLY(centre, load(even + j + LANES));
         const float *older = odd + j - 1, *newer = odd + j;
         for (uint32_t k = 0; k < half->taps; k++, older--, newer++) {
             const lanes side = splat(half->side[k]);
-            a = MULTIPLY_ADD(side, load(older) + load(newer), a);
-            b = MULTIPLY_ADD(side, load(older + LANES) + load(newer + LANES), b);
+            a = MULTIPLY_ADD(side, ADD(load(older), load(newer)), a);
+            b = MULTIPLY_ADD(side, ADD(load(older + LANES), load(newer + LANES)), b);
         }
         store(y + j, a);
         store(y + j + LANES, b);

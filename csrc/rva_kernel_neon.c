@@ -29,7 +29,10 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
     vst1q_f32(y, vpaddq_f32(vpaddq_f32((float32x4_t)(a), (float32x4_t)(b)),                                           \
                             vpaddq_f32((float32x4_t)(c), (float32x4_t)(d))))
 #else
-#define MULTIPLY_ADD(a, b, c) ((a) * (b) + (c))
+/* GCC makes a product or sum of the vector type one of its lanes' one by one here, as NEON takes denormals for zero. */
+#define MULTIPLY(a, b) ((lanes)vmulq_f32((float32x4_t)(a), (float32x4_t)(b)))
+#define ADD(a, b) ((lanes)vaddq_f32((float32x4_t)(a), (float32x4_t)(b)))
+#define MULTIPLY_ADD(a, b, c) ((lanes)vmlaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
 #define HALVES(a) vpadd_f32(vget_low_f32((float32x4_t)(a)), vget_high_f32((float32x4_t)(a)))
 #define SUM4(a, b, c, d, y)                                                                                           \
     vst1q_f32(y, vcombine_f32(vpadd_f32(HALVES(a), HALVES(b)), vpadd_f32(HALVES(c), HALVES(d))))
