@@ -24,7 +24,12 @@ SLACK = 8
 """Instructions that a short count may grow by: another order of the same work. A call or a loop is more."""
 OTHER_COMPILER_TOLERANCE = 1.5
 KERNELS = ("portable", "sse2", "avx2")
-CASES = {"48000 stereo int16": (48_000, 2, 1), "44100 mono float32": (44_100, 1, 4), "96000 mono int24": (96_000, 1, 2)}
+CASES = {
+    "48000 mono int16": (48_000, 1, 1),
+    "48000 stereo int16": (48_000, 2, 1),
+    "44100 mono float32": (44_100, 1, 4),
+    "96000 mono int24": (96_000, 1, 2),
+}
 PARTS = {"message": "a message of 8,192 bytes of sound", "ring": "a frame's hand-over"}
 BLOCKS, TIMES = 200, 40
 
