@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ravatar_audio.capture import signals
-from ravatar_audio.capture.wav import parse_wav_header
+from ravatar_audio.capture.wav import native_samples, parse_wav_header
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import SAMPLE_BYTES, format_code
 
@@ -63,7 +63,10 @@ def make_sound(
         if header is None:
             raise SettingsError(f"the sound file {str(what)!r} is no WAV file of PCM")
         end = header.data_offset + header.data_bytes if header.data_bytes else len(data)
-        return Sound(data[header.data_offset : end], header.rate_hz, header.channels, header.format)
+        sample_bytes = SAMPLE_BYTES[header.format]
+        stored = data[header.data_offset : end]
+        samples = native_samples(stored[: len(stored) - len(stored) % sample_bytes], sample_bytes)
+        return Sound(samples, header.rate_hz, header.channels, header.format)
     format_code(format)
     if what == "ramp":
         return Ramp(rate_hz, channels, format)
