@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from ravatar_audio.capture import PipeSource
+from ravatar_audio.capture.wav import native_samples
 from ravatar_audio.errors import MediaAbortedError, RecorderError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES
 from tests.unit.test_sources import assert_conserved, frames_of, joined, noise, wav
@@ -33,7 +34,7 @@ async def test_a_pipe_loses_nothing_however_it_is_cut(as_wav: bool, piece: int) 
         source = PipeSource(read_fd, channels=1 if as_wav else 2, heard=[0])
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(pour, write_fd, wav(data, channels=2) if as_wav else data, piece)
+                nursery.start_soon(pour, write_fd, wav(data, channels=2) if as_wav else native_samples(data, 2), piece)
                 frames = await frames_of(source)
     finally:
         os.close(read_fd)
@@ -43,7 +44,7 @@ async def test_a_pipe_loses_nothing_however_it_is_cut(as_wav: bool, piece: int) 
 
 async def test_a_regular_file_on_standard_input_is_read_too(tmp_path: Path) -> None:
     data = noise(FRAME_SAMPLES)
-    (tmp_path / "raw").write_bytes(data)
+    (tmp_path / "raw").write_bytes(native_samples(data, 2))  # raw sound is in the machine's byte order
     with (tmp_path / "raw").open("rb") as file:
         assert joined(await frames_of(PipeSource(file.fileno()))) == data
 
