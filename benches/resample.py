@@ -76,6 +76,18 @@ def drive(program: Path, rate_hz: int, input_format: str, rounds: int, cold_call
     return measured
 
 
+def drive_cold(program: Path, input_format: str, processes: int, calls: int) -> Measured:
+    """Calls with cold caches at 48 kHz, of several processes: where its memory comes to lie decides some per cent."""
+    pooled: Measured = {}
+    for _ in range(processes):
+        for name, row in drive(program, 48_000, input_format, 1, calls).items():
+            mine = pooled.setdefault(name, {})
+            for figure in ("cold_means_ns", "cold_data_means_ns"):
+                mine[figure] = mine.get(figure, []) + row.get(figure, [])
+            mine["cold_p95s_ns"] = [*mine.get("cold_p95s_ns", []), row.get("cold_p95_ns", math.nan)]
+    return pooled
+
+
 def ratio(measured: Measured, figure: str, over: str, under: str) -> float | None:
     """One contender's figure over another's; None when one is missing."""
     a, b = (measured.get(name, {}).get(figure) for name in (over, under))
@@ -89,10 +101,10 @@ def paired(measured: Measured, figure: str, over: str, under: str, under_figure:
 
 
 def speed(report: Report, program: Path, quick: bool) -> None:
-    rounds, cold = (15, 60) if quick else (101, 200)
-    s48 = drive(program, 48_000, "s16", rounds, cold)
-    f48 = drive(program, 48_000, "f32", rounds, cold)
+    rounds, cold = (15, (1, 60)) if quick else (101, (4, 200))
+    s48, f48 = drive(program, 48_000, "s16", rounds, 0), drive(program, 48_000, "f32", rounds, 0)
     s44, f96 = drive(program, 44_100, "s16", rounds, 0), drive(program, 96_000, "f32", rounds, 0)
+    cold_s48, cold_f48 = drive_cold(program, "s16", *cold), drive_cold(program, "f32", *cold)
     for title, measured, goals in (
         ("int16 48 kHz", s48, (1.6, 2.5)),
         ("int16 44.1 kHz", s44, (1.1, 1.7)),
@@ -123,16 +135,17 @@ def speed(report: Report, program: Path, quick: bool) -> None:
     )
     value = ratio(f48, "worst_ns", "balanced", "soxr HQ")
     report.at_most("float 48 kHz, balanced: worst call over soxr HQ's worst", value, "x", 1 / 3)
-    for title, measured, goal in (("int16", s48, 0.6), ("float", f48, 0.7)):
+    for title, measured, goal in (("int16", cold_s48, 0.6), ("float", cold_f48, 0.7)):
         ratios = paired(measured, "cold_means_ns", "balanced", "soxr HQ")
         name = f"48 kHz {title}, cold caches: mean call over soxr HQ's"
         report.at_most(name, median(ratios) if ratios else None, "x", goal, ratios)
-    value = ratio(s48, "cold_p95_ns", "balanced", "soxr HQ")
-    report.at_most("48 kHz int16, cold caches: p95 over soxr HQ's", value, "x", 0.45)
-    cold_call(report, s48)
+    ratios = paired(cold_s48, "cold_p95s_ns", "balanced", "soxr HQ")
+    name = "48 kHz int16, cold caches: p95 over soxr HQ's"
+    report.at_most(name, median(ratios) if ratios else None, "x", 0.45, ratios)
+    cold_call(report, cold_s48)
     value = ratio(s48, "call_ns", "int16 multiplications", "balanced")
     report.at_most("48 kHz int16, multiplied as int16: one call over balanced's", value, "x")
-    ratios = paired(s48, "cold_means_ns", "int16 multiplications", "balanced")
+    ratios = paired(cold_s48, "cold_means_ns", "int16 multiplications", "balanced")
     value = median(ratios) if ratios else None
     report.at_most(
         "48 kHz int16, multiplied as int16, cold caches: mean call over balanced's", value, "x", None, ratios
