@@ -1,7 +1,8 @@
 """Streams a microphone to an emulator and tells what happens, a JSON line each, until standard input ends.
 
 Its argument is JSON: Microphone's arguments, "ramp": whether the microphone hears rising samples at 16 kHz, and "slip":
-so many samples at a time may be lost or inserted as silence on the way, which is not told. Lines:
+so many samples at a time may be lost or inserted as silence on the way, which is not told; "settling": of gaps that
+are at most so many frames apart the sum is told. Lines:
 {"frames": n, "held": ...} for each second frame, {"event": kind, ...} for events, with the time at which the newest
 block of its last stream came, {"not_yet": message} for each attempt to open it again that fails, {"error": code,
 ...}, and at the end a line with "gaps" that sums up, the live session too.
@@ -31,9 +32,6 @@ from ravatar_audio.errors import RavatarError
 from tests.device.capture_child import be_urgent
 
 RATE_HZ, RAMP = 16_000, 32_768
-# After a server has moved a stream its latency may change once more, and the last block of before may come as late as
-# what follows it: what is missing is told in parts then, or a block too early. Gaps so near to each other are one.
-SETTLING_FRAMES = 2
 
 
 def tell(**line: Any) -> None:
@@ -61,15 +59,15 @@ class Attempts(logging.Handler):
 class Heard:
     """What the frames say of what was lost between them; what their times say; and their sound, where it is a ramp."""
 
-    def __init__(self, *, is_ramp: bool, slip: int) -> None:
-        self._is_ramp, self._slip = is_ramp, slip
+    def __init__(self, *, is_ramp: bool, slip: int, settling: int) -> None:
+        self._is_ramp, self._slip, self._settling = is_ramp, slip, settling
         self._since_last_value = 0
         self._last_value: int | None = None
         self._offsets: list[list[float]] = [[]]
         self._samples = 0
         self._lost, self._is_told = 0, False
         self._gaps: list[dict[str, Any]] = []
-        self._gap_frame = -SETTLING_FRAMES - 1
+        self._gap_frame = -settling - 1
         self.count = 0
         self.lost_samples = 0
         self.is_in_order = True
@@ -81,7 +79,7 @@ class Heard:
         self._is_told |= frame.discontinuity
         # A server may begin with silence: what is missing shows where the ramp goes on.
         is_silent = self._slip > 0 and self._since_last_value > 0
-        is_settling = self._slip > 0 and self.count - self._gap_frame <= SETTLING_FRAMES
+        is_settling = self.count - self._gap_frame <= self._settling
         least = 0 if is_settling else self._slip
         if self.count and not is_silent and (self._is_told or abs(missing) > least):
             if not is_settling:
@@ -123,7 +121,8 @@ class Heard:
 
 
 async def main(arguments: dict[str, Any]) -> None:
-    heard = Heard(is_ramp=arguments.pop("ramp", False), slip=arguments.pop("slip", 0))
+    takes = {name: arguments.pop(name, 0) for name in ("slip", "settling")}
+    heard = Heard(is_ramp=arguments.pop("ramp", False), **takes)
     microphone = Microphone(**arguments)
     given_lost = 0
 
