@@ -14,7 +14,7 @@ QUIET, LOUD, VERY_LOUD = 100, 5_000, 20_000
 
 def levels(*parts: tuple[int, int]) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
     """Sound of constant levels: (samples, level)."""
-    return np.concatenate([np.full(samples, level, "<i2") for samples, level in parts])
+    return np.concatenate([np.full(samples, level) for samples, level in parts]).astype("<i2")
 
 
 def voice_gate(rules: TurnRules | None = None, mode: Mode = Mode.VAD) -> Gate:
