@@ -24,6 +24,9 @@ BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
 # A block by when blocks arrive, half of one on either side; and one that PipeWire loses or inserts of its own now and
 # then, or by which a server is late on a busy machine. Measured at a load of 5: up to 163 samples in all.
 SERVERS_SAMPLES = 2 * BLOCK_SAMPLES
+# PipeWire's greatest quantum, of samples at the graph's rate. A stream that it moves gets another driver's quantum, and
+# comes so much sooner or later from then on (536, 540 and 769 samples were seen), which it tells nobody.
+PIPEWIRE_QUANTUM_SAMPLES = 1_024
 # When a server's stream goes on after a gap, the last block of before may come as late as what follows it, and the
 # latency may change once more: what is missing is told a block too early then, or in parts.
 SETTLING_FRAMES = 2
@@ -69,10 +72,10 @@ def assert_gaps_are_right(
             assert abs(error) <= by_ramp_within, gaps
 
 
-def assert_servers_gaps_are_right(gaps: list[dict[str, Any]], at_least: int) -> None:
+def assert_servers_gaps_are_right(gaps: list[dict[str, Any]], at_least: int, within: int = SERVERS_SAMPLES) -> None:
     """To within two blocks, by the ramp; a server's times, which are estimates, only say how often it went round."""
     assert all("by_ramp" in gap for gap in gaps)
-    assert_gaps_are_right(gaps, at_least, RAMP // 2, SERVERS_SAMPLES)
+    assert_gaps_are_right(gaps, at_least, RAMP // 2, within)
 
 
 def assert_nothing_leaks(watched: Watched, rounds: list[dict[str, float]]) -> None:
@@ -272,7 +275,8 @@ def test_a_source_that_goes_while_another_is_there_is_told_and_sound_goes_on(pla
         last = watched.finish()
     assert watched.count("source_changed") == 2 * rounds, "each is told once"
     assert watched.count("reopening") == 0
-    assert_servers_gaps_are_right(last["gaps"], 0)
+    within = PIPEWIRE_QUANTUM_SAMPLES if kind == "pipewire" else SERVERS_SAMPLES
+    assert_servers_gaps_are_right(last["gaps"], 0, within)
 
 
 @pytest.mark.parametrize("kind", ["pulse", "pipewire"])
