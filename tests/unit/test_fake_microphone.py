@@ -24,6 +24,7 @@ from ravatar_audio.errors import (
 )
 from ravatar_audio.frames import Frame
 from ravatar_audio.testing import FakeDevice, FakeMicrophone
+from ravatar_audio.testing.device import FakeStream
 from ravatar_audio.testing.system import FakeSystem
 
 BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
@@ -290,6 +291,18 @@ async def test_a_source_that_is_silent_from_the_start_is_listened_to_ever_more_s
     assert waits_s[1] < 3, "not to be lost for a minute when it is back at once"
     open_s = sum(end_s - begin_s for begin_s, end_s in zip(begins_s, ends_s[1:], strict=False) if begin_s > 300)
     assert 0 < open_s < 0.1 * (ends_s[-1] - 300)
+
+
+async def test_our_own_thread_which_sleeps_meanwhile_listens_to_silence_as_often_as_to_any_fault(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeStream, "backend", "alsa")
+    device = FakeDevice("ramp", rate_hz=16_000, script={160_000: "stall", 16_000_000: "ok"})
+    _, events = await hear(FakeMicrophone(device, duration_s=1_100))
+    told_s = [event.at_s for event in events if event.kind == "reopened"]
+    waits_s = [later - sooner for sooner, later in itertools.pairwise(told_s)]
+    assert len(told_s) > 90
+    assert all(wait_s < 10.5 for wait_s in waits_s), "5 s for a first block, and 5 of rest"
 
 
 async def test_once_a_stream_has_lasted_it_is_opened_at_once_again(autojump_clock: Clock) -> None:

@@ -18,7 +18,7 @@ SILENT_BACKOFF_S = (2.5, 55.0)
 """The same after a stream that ran, but gave nothing: waiting for a first block may take a whole core.
 
 Behind a sound server PortAudio's thread then never sleeps. It is given FIRST_BLOCK_TIMEOUT_S; eleven times as much rest
-leaves it less than a tenth of a core.
+leaves it less than a tenth of a core. Our own thread over ALSA sleeps until something comes.
 """
 HANGING_S = 3.0
 """A call that has not returned for so long hangs, which is told. Few take a second, as of a device that is busy."""
@@ -35,13 +35,13 @@ class Relapses:
         self.begun_s = self.wait_s = 0.0
         self._has_ended = False
 
-    def note_end(self, stream: StreamStatistics, now_s: float) -> None:
-        """This stream has ended, or nothing comes from it any more."""
+    def note_end(self, stream: StreamStatistics, now_s: float, *, waits_asleep: bool) -> None:
+        """This stream has ended, or nothing comes from it any more; `waits_asleep`: until something came, it slept."""
         is_relapse = self._has_ended and (stream.last_block_s or stream.opened_s) - stream.opened_s < WELL_S
         if not is_relapse or not self.wait_s:
             self.begun_s = now_s
         is_silent = not stream.blocks and not stream.has_finished
-        shortest_s, longest_s = SILENT_BACKOFF_S if is_silent else BACKOFF_S
+        shortest_s, longest_s = SILENT_BACKOFF_S if is_silent and not waits_asleep else BACKOFF_S
         self.wait_s = min(max(shortest_s, 2 * self.wait_s), longest_s) if is_relapse else 0.0
         self._has_ended = True
 

@@ -69,10 +69,10 @@ class Microphone(Source):
     When no block has come for `stall_s`, or for three blocks if that is longer, the event "stalled" says so. When the
     device has ended the stream, or sent nothing for `reopen_s`, it is closed, looked for by the same selector and
     opened again, for at most `recover_s` seconds (0: not at all); in the end it is tried every 5 s, and where it opens
-    but gives nothing every minute, as that may take a core meanwhile. Frame numbers go on, and the gap is counted as
-    lost by the device. A call into the sound library that does not return is waited for, and the event "hanging" says
-    so: for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over,
-    iterating raises RecorderError or MediaAbortedError.
+    through PortAudio but gives nothing every minute, as that may take a core meanwhile. Frame numbers go on, and the
+    gap is counted as lost by the device. A call into the sound library that does not return is waited for, and the
+    event "hanging" says so: for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when
+    `recover_s` are over, iterating raises RecorderError or MediaAbortedError.
 
     `stand_in` names another microphone, which is taken when the device is not there at first, or not back within
     `stand_in_after_s` seconds, or opens but has not lasted for so long; the device is taken again when it is back. Both
@@ -316,7 +316,7 @@ class Microphone(Source):
 
     def _begin_recovery(self, reason: MediaError, line: Line, chain: Chain, wake: Wake) -> None:
         stream, is_stand_in = _stream_of(line), self._is_stand_in
-        within_s = self._recovery.note_end(stream.statistics(), is_stand_in=is_stand_in)
+        within_s = self._recovery.note_end(stream, is_stand_in=is_stand_in)
         if within_s <= 0:
             raise reason
         close = self._closing_of(line)

@@ -8,7 +8,7 @@ from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.attempts import Attempts, Patience, Relapses
 from ravatar_audio.capture.line import Line
 from ravatar_audio.capture.opener import Feed, Opened, Opener
-from ravatar_audio.capture.stream import StreamStatistics
+from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.system import System
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError
 
@@ -56,10 +56,10 @@ class Recovery:
         """No stream is open: step() is to be called until it gives one."""
         return self._closing is not None or self._reopening is not None or self._failure is not None
 
-    def note_end(self, stream: StreamStatistics, *, is_stand_in: bool) -> float:
+    def note_end(self, stream: Stream, *, is_stand_in: bool) -> float:
         """This stream is over; how many seconds there are to open another."""
         relapses, now_s = self._relapses[is_stand_in], self._system.now_s()
-        relapses.note_end(stream, now_s)
+        relapses.note_end(stream.statistics(), now_s, waits_asleep=stream.backend == "alsa")
         if not is_stand_in and not relapses.wait_s:
             self._look_back_s = LOOK_BACK_S[0]
         return relapses.begun_s + self._recover_s - now_s
