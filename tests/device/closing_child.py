@@ -45,15 +45,13 @@ async def main(request: dict[str, Any]) -> None:
                     await anext(microphone)
                 if request["fork"] and not (child := os.fork()):
                     signal.pause()
-                line, chain = microphone._line, microphone._chain
-                assert line is not None
-                assert line.stream is not None
-                assert chain is not None
-                let_sound_come(line.stream)
+                assert microphone._opened is not None
+                stream, chain = microphone._opened.stream, microphone._opened.chain
+                let_sound_come(stream)
                 await microphone.stop()
                 answer = {
                     "captured_samples": microphone.statistics().captured_samples,
-                    "uncounted_blocks": chain.statistics().blocks - line.stream.statistics().blocks,
+                    "uncounted_blocks": chain.statistics().blocks - stream.statistics().blocks,
                 }
         print(json.dumps(answer | {"stuck_calls": stuck_calls()}), flush=True)
     finally:

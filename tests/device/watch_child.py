@@ -139,7 +139,7 @@ async def main(arguments: dict[str, Any]) -> None:
 
     def last_block_s() -> float | None:
         nonlocal stream
-        stream = microphone._line.stream if microphone._line else stream
+        stream = microphone._opened.stream if microphone._opened else stream
         return stream.statistics().last_block_s if stream else None
 
     async def hear_events() -> None:

@@ -72,9 +72,10 @@ class FakeLine:
         self.resume_ns = 0
         FakeLine.made.append(self)
 
-    def open(self, chain: Chain, wake: Any, resume_ns: int = 0) -> None:
+    def open(self, chain: Chain, wake: Any, resume_ns: int = 0) -> FakeStream:
         self.stream = FakeStream(chain)
         self.wake, self.resume_ns = wake, resume_ns
+        return self.stream
 
     def send(self, samples: int) -> None:
         assert self.stream is not None
@@ -173,12 +174,13 @@ async def test_that_it_is_open_again_is_told_before_what_was_lost(monkeypatch: p
     may_return = threading.Event()
     open_at_once = FakeLine.open
 
-    def open_while_sound_comes(line: FakeLine, chain: Chain, wake: Any, resume_ns: int = 0) -> None:
-        open_at_once(line, chain, wake, resume_ns)
+    def open_while_sound_comes(line: FakeLine, chain: Chain, wake: Any, resume_ns: int = 0) -> FakeStream:
+        stream = open_at_once(line, chain, wake, resume_ns)
         if resume_ns:
             chain.note_loss(800)
             line.send(FRAME_SAMPLES)
             may_return.wait(10)
+        return stream
 
     monkeypatch.setattr(FakeLine, "open", open_while_sound_comes)
     async with Microphone() as microphone:

@@ -78,12 +78,12 @@ class Wanted:
 
 
 class Line:
-    """A device that has been found and, after open(), its stream. close() gives everything back."""
+    """A device that has been found, and what open() makes of it. close() gives everything back."""
 
     def __init__(self, wanted: Wanted) -> None:
         """Find the device and settle how it is to be opened. Raises the media error for what stands in the way."""
         self._portaudio: PortAudio | None = None
-        self.stream: Stream | None = None
+        self._stream: Stream | None = None
         self.refusal: ConstraintsError | None = None
         """Why its latency is not the one that was asked for."""
         self._feeds: tuple[Chain, Wake] | None = None
@@ -123,19 +123,19 @@ class Line:
             listed = with_hardware(listed)
         return choose_device(listed, wanted.selector)
 
-    def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> None:
-        """Open the stream into the chain and start it. On an error everything has been given back."""
+    def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> Stream:
+        """Open the stream into the chain and start it; close() ends it. On an error everything has been given back."""
         self._feeds = chain, wake
         _open_lines.add(self)
         try:
             if sys.platform == "darwin" and (refusal := privacy_error()) is not None:
                 raise refusal  # macOS would open it, and send zeros
-            self.stream = self._opened(chain, wake, resume_ns)
-            self.refusal = self._wanted.refusal(self.stream.latency_s)
+            self._stream = stream = self._opened(chain, wake, resume_ns)
+            self.refusal = self._wanted.refusal(stream.latency_s)
             if self.refusal is not None and self._wanted.is_strict:
                 raise self.refusal
             with _urgency():
-                self.stream.start()
+                stream.start()
         except MediaError as error:
             self.close()
             if (refusal := privacy_error()) is not None:
@@ -148,6 +148,7 @@ class Line:
         except BaseException:
             self.close()
             raise
+        return stream
 
     def _opened(self, chain: Chain, wake: Wake, resume_ns: int) -> Stream:
         if self._portaudio is None:
@@ -162,8 +163,8 @@ class Line:
     def close(self) -> None:
         """Afterwards nothing pushes into the chain. May be called again; may never return when PortAudio hangs."""
         try:
-            if self.stream is not None:
-                self.stream.close()
+            if self._stream is not None:
+                self._stream.close()
         finally:
             portaudio, self._portaudio = self._portaudio, None
             if portaudio is not None:

@@ -4,26 +4,25 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Self
 
 import trio
 
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.chains import EarlierChains
+from ravatar_audio.capture.delivered import Delivered
 from ravatar_audio.capture.devices import Device, layout_text
-from ravatar_audio.capture.drift import Drift
-from ravatar_audio.capture.line import BACKENDS, Line, Wanted
+from ravatar_audio.capture.line import BACKENDS, Wanted
 from ravatar_audio.capture.liveness import Liveness
 from ravatar_audio.capture.memory import lock_memory
-from ravatar_audio.capture.moves import MoveWatch
 from ravatar_audio.capture.opener import Feed, Opened, Opener
 from ravatar_audio.capture.recovery import Recovery
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.capture.stream import Stream, StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
-from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
+from ravatar_audio.capture.watchdog import CaptureEvent
 from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
@@ -34,8 +33,6 @@ log = logging.getLogger(__name__)
 
 DEFAULT_BLOCK_S = 0.010
 """A block's length where none is asked for."""
-OPEN_TIMEOUT_S = 10.0
-"""For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
 CLOSE_TIMEOUT_S = 5.0
 """For stopping; streams of one process wait for each other here, as PortAudio takes one call at a time."""
 
@@ -83,7 +80,7 @@ class Microphone(Source):
     SettingsError.
     """
 
-    _line: Line | None = None
+    _opened: Opened | None = None
     _wake: Wake | None = None
 
     def __init__(
@@ -141,13 +138,10 @@ class Microphone(Source):
         )
         self._locks_memory = lock_memory
         self._is_used = self._is_stopped = self._is_at_end = False
-        self._is_left_behind = self._is_stand_in = False
+        self._is_left_behind = False
         self._earlier = EarlierChains()
-        self._moves: MoveWatch | None = None
         self._stopping = trio.Lock()
-        self._last_frame: Frame | None = None  # given out, and not looked at yet
-        self._news: list[CaptureEvent] = []  # of the frames that were looked at, and not told yet
-        self._watchdog, self._drift = Watchdog(), Drift()
+        self._delivered = Delivered()
         self.name = "microphone"
         self.reopenings = 0
 
@@ -178,7 +172,7 @@ class Microphone(Source):
     @property
     def device(self) -> Device | None:
         """The device that is open now; None while there is none."""
-        return self._line.device if self._line else None
+        return self._opened.line.device if self._opened else None
 
     def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
         super()._tell(kind, message, self._system.now_s() if at_s is None else at_s)
@@ -193,25 +187,7 @@ class Microphone(Source):
         if self._locks_memory and (why := lock_memory()):
             self._tell("memory_not_locked", why)
 
-        def open_first() -> tuple[Wake, Opened]:
-            wake = Wake()
-            try:
-                return wake, self._opener.open(Feed(wake), or_stand_in=True)
-            except BaseException:
-                wake.close()
-                raise
-
-        def close_all(made: tuple[Wake, Opened]) -> None:
-            wake, opened = made
-            opened.close()
-            opened.chain.close()
-            wake.close()
-
-        try:
-            wake, opened = await self._system.call(open_first, timeout_s=OPEN_TIMEOUT_S, undo=close_all)
-        except trio.TooSlowError:
-            raise RecorderError(f"the microphone did not open within {OPEN_TIMEOUT_S:g} s") from None
-        self._wake = wake
+        opened = await self._opener.open_first()
         try:
             self._take_over(opened)
         except BaseException:  # nobody else will
@@ -230,10 +206,10 @@ class Microphone(Source):
         if self._chain not in (None, opened.chain):
             assert self._chain is not None
             self._earlier.add(self._chain)
-        self._line, self._chain, self._is_stand_in = line, opened.chain, opened.is_stand_in
-        self.name, self.backend = line.device.name, _stream_of(line).backend
+        self._opened, self._chain, self._wake = opened, opened.chain, opened.wake
+        self.name, self.backend = line.device.name, opened.stream.backend
         self.rate_hz, self.channels, self.format = request.sample_layout
-        self._liveness.begin(_stream_of(line))
+        self._liveness.begin(opened.stream)
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
             line.device,
@@ -242,47 +218,43 @@ class Microphone(Source):
             self.format,
             self.backend,
         )
-        self._moves = self._system.watch_moves(_stream_of(line), _wake_of(self._wake).set)
         if opened.is_stand_in:
             self._tell("stand_in", f"the microphone is not there, or does not last: {line.device} stands in for it")
-            self._recovery.look_out(_wake_of(self._wake).set)
+            self._recovery.look_out(opened.wake.set)
 
     async def _next(self) -> Frame | None:
         while self._chain is not None and (wake := self._wake) is not None:
-            self._look_at_last_frame()
+            self._look_at_delivered()
             if (frame := self._take()) is None:
                 wake.clear()  # and only then look again, or a wake-up is lost
                 frame = self._take()
             if frame is not None or self._is_at_end:
-                self._last_frame = frame
+                self._delivered.add(frame)
                 return frame
             if not self._is_stopped:  # while it is being stopped, the last frame is still to come
                 await self._look_after_line(self._chain, wake)
             await self._system.wait(wake, *self._patience())
         return None
 
-    def _look_at_last_frame(self) -> None:
-        """Not before it was given out: it is on its way to the platform then, and nobody waits for this."""
-        frame, self._last_frame = self._last_frame, None
-        if frame is not None:
-            self._drift.add(frame)
-            self._news += self._watchdog.look_at(frame)
-        if self._news:
-            if self._liveness.is_stalled:
-                self._look_at_stream()
+    def _look_at_delivered(self) -> None:
+        self._delivered.look()
+        if self._delivered.has_news:
+            if self._liveness.is_stalled and self._opened is not None:
+                self._look_at(self._opened.stream)
             # That sound comes again is told before what was lost until then.
             if not self._liveness.is_stalled and not self._recovery.is_reopening:
                 self._tell_news()
 
     def _tell_news(self) -> None:
-        news, self._news = self._news, []
-        for event in news:
+        for event in self._delivered.take_news():
             self._put(event)
 
-    def _look_at_stream(self) -> None:
-        if self._line is not None:
-            for kind, message in self._liveness.look(_stream_of(self._line).statistics(), self._system.now_s()):
-                self._tell(kind, message)
+    def _look_at(self, stream: Stream) -> StreamStatistics:
+        """Tell what begins or ends for the stream now; its counters, by which that was seen."""
+        counts = stream.statistics()
+        for kind, message in self._liveness.look(counts, self._system.now_s()):
+            self._tell(kind, message)
+        return counts
 
     def _take(self) -> Frame | None:
         frame = self._earlier.take()
@@ -302,53 +274,40 @@ class Microphone(Source):
                 self._take_over(opened)
                 self.reopenings += 1
                 self._tell("reopened", f"{opened.line.device} is open again")
-        elif self._line is not None and (reason := self._reason_to_reopen(self._line)):
-            self._begin_recovery(reason, self._line, chain, wake)
-        elif self._moves is not None and (moved := self._moves.step()):
-            self._tell("source_changed", moved)
-        elif self._line is not None and self._recovery.has_returned():
-            back = MediaAbortedError("the microphone that was missing is back")
-            self._begin_recovery(back, self._line, chain, wake)
+        elif self._opened is not None:
+            if reason := self._reason_to_reopen(self._opened):
+                self._begin_recovery(reason, self._opened, chain, wake)
+            elif self._opened.moves is not None and (moved := self._opened.moves.step()):
+                self._tell("source_changed", moved)
+            elif self._recovery.has_returned():
+                back = MediaAbortedError("the microphone that was missing is back")
+                self._begin_recovery(back, self._opened, chain, wake)
 
-    def _reason_to_reopen(self, line: Line) -> MediaError | None:
-        self._look_at_stream()
-        return self._liveness.reason_to_reopen(_stream_of(line).statistics(), self._system.now_s(), self.name)
+    def _reason_to_reopen(self, opened: Opened) -> MediaError | None:
+        return self._liveness.reason_to_reopen(self._look_at(opened.stream), self._system.now_s(), self.name)
 
-    def _begin_recovery(self, reason: MediaError, line: Line, chain: Chain, wake: Wake) -> None:
-        stream, is_stand_in = _stream_of(line), self._is_stand_in
-        within_s = self._recovery.note_end(stream, is_stand_in=is_stand_in)
+    def _begin_recovery(self, reason: MediaError, opened: Opened, chain: Chain, wake: Wake) -> None:
+        stream = opened.stream
+        within_s = self._recovery.note_end(stream, is_stand_in=opened.is_stand_in)
         if within_s <= 0:
             raise reason
-        close = self._closing_of(line)
-        self._line = None
+        self._opened = None
 
         def feed() -> Feed:
             return Feed(wake, chain, self._earlier.statistics(), stream.statistics().captured_ns)
 
-        self._recovery.begin(reason, line, close, feed, wake=wake.set, within_s=within_s, is_stand_in=is_stand_in)
+        self._recovery.begin(reason, opened, feed, within_s=within_s)
         self._tell("reopening", reason.message)
-
-    def _closing_of(self, line: Line) -> Callable[[], None]:
-        """What closes the line, and may block."""
-        self.statistics()
-        moves, self._moves = self._moves, None
-
-        def close() -> None:
-            if moves is not None:
-                moves.close()
-            line.close()
-
-        return close
 
     async def _close_line(self) -> None:
         """When it does not end its thread may push, and chain and wake-up must live on, unused."""
-        if self._line is not None:
+        if self._opened is not None:
             try:
-                await self._system.call(self._closing_of(self._line), timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
+                await self._system.call(self._opened.close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
             except (trio.TooSlowError, MediaError) as error:
                 self._is_left_behind = True
                 log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
-            self._line = None
+            self._opened = None
 
     def request_flush(self) -> None:
         super().request_flush()
@@ -360,8 +319,8 @@ class Microphone(Source):
             self._hurry()
 
     def _hurry(self) -> None:
-        if self._line is not None:
-            _stream_of(self._line).hurry()
+        if self._opened is not None:
+            self._opened.stream.hurry()
 
     def _chain_statistics(self, chain: Chain) -> ChainStatistics:
         before = self._earlier.statistics()
@@ -369,14 +328,14 @@ class Microphone(Source):
 
     @property
     def _drift_ppm(self) -> float | None:
-        return self._drift.ppm
+        return self._delivered.drift_ppm
 
     def _stream_statistics(self) -> StreamStatistics | None:
-        return _stream_of(self._line).statistics() if self._line else None
+        return self._opened.stream.statistics() if self._opened else None
 
     def block_durations_s(self) -> list[tuple[float, int]]:
         """How long the audio thread took for its blocks: (least duration of a bucket, blocks in it), ascending."""
-        return _stream_of(self._line).block_durations_s() if self._line else []
+        return self._opened.stream.block_durations_s() if self._opened else []
 
     async def stop(self) -> None:
         with trio.CancelScope(shield=True):
@@ -406,7 +365,7 @@ class Microphone(Source):
                 self.statistics()
                 chains, self._chain = [*self._earlier.release(), self._chain], None
                 # What a stream that was left behind uses lives on with its line, or with the call that opens it.
-                if not self._is_left_behind and self._line is None:
+                if not self._is_left_behind and self._opened is None:
                     for chain in chains:
                         if chain is not None:
                             chain.close()
@@ -417,25 +376,12 @@ class Microphone(Source):
             self._events.close()
 
     def __del__(self) -> None:
-        if (line := self._line) is None or (wake := self._wake) is None or sys.is_finalizing():
+        if (opened := self._opened) is None or sys.is_finalizing():
             return
         warnings.warn(f"the microphone {self.name!r} was not closed", ResourceWarning, stacklevel=2, source=self)
-        moves = self._moves
 
         def close() -> None:
-            if moves is not None:
-                moves.close()
-            line.close()
-            wake.close()
+            opened.close()
+            opened.wake.close()
 
         self._system.start(Errand(close, lambda _: None))
-
-
-def _stream_of(line: Line) -> Stream:
-    assert line.stream is not None, "the line has been opened"
-    return line.stream
-
-
-def _wake_of(wake: Wake | None) -> Wake:
-    assert wake is not None, "the microphone has been opened"
-    return wake

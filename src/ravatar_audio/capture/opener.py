@@ -1,31 +1,43 @@
-"""Opening a microphone, for the first time or again: its own device, or the stand-in; all of it may block."""
+"""Opening a microphone, for the first time or again: its own device, or the stand-in."""
 
 import logging
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import trio
+
 from ravatar_audio.capture import alsa
 from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.stream import StreamRequest
+from ravatar_audio.capture.moves import MoveWatch
+from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
-from ravatar_audio.errors import ConstraintsError, MediaError
+from ravatar_audio.errors import ConstraintsError, MediaError, RecorderError
 from ravatar_audio.native import Chain, ChainStatistics
 
 log = logging.getLogger(__name__)
 
+FIRST_TIMEOUT_S = 10.0
+"""For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
+
 
 class Opened(NamedTuple):
-    """A running stream and the chain that it feeds."""
+    """A running stream, its device, and what it feeds."""
 
     line: Line
+    stream: Stream
     chain: Chain
+    wake: Wake
+    moves: MoveWatch | None
+    """Tells when a sound server moves it."""
     is_stand_in: bool
     refusal: ConstraintsError | None = None
     """Why the device's own rate, channels and format were taken in place of those that were asked for."""
 
     def close(self) -> None:
-        """Stop it. The chain stays."""
+        """Stop it; may block. The chain and the wake-up stay."""
+        if self.moves is not None:
+            self.moves.close()
         self.line.close()
 
 
@@ -42,7 +54,7 @@ class Feed(NamedTuple):
 
 
 class Opener:
-    """How one microphone is opened. Its methods run in a worker thread, one at a time."""
+    """How one microphone is opened. What is not async may block, and runs in a worker thread."""
 
     def __init__(
         self,
@@ -63,6 +75,27 @@ class Opener:
     def has_stand_in(self) -> bool:
         """Another microphone has been named."""
         return self._stand_in is not None
+
+    async def open_first(self) -> Opened:
+        """The device or the stand-in, with a wake-up of its own. Raises the device's media error."""
+
+        def open_it() -> Opened:
+            wake = Wake()
+            try:
+                return self.open(Feed(wake), or_stand_in=True)
+            except BaseException:
+                wake.close()
+                raise
+
+        def close_all(opened: Opened) -> None:
+            opened.close()
+            opened.chain.close()
+            opened.wake.close()
+
+        try:
+            return await self._system.call(open_it, timeout_s=FIRST_TIMEOUT_S, undo=close_all)
+        except trio.TooSlowError:
+            raise RecorderError(f"the microphone did not open within {FIRST_TIMEOUT_S:g} s") from None
 
     def open(self, feed: Feed, *, or_stand_in: bool, stand_in_first: bool = False) -> Opened:
         """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error.
@@ -114,8 +147,9 @@ class Opener:
         except BaseException:
             line.close()
             raise
-        line.open(chain, feed.wake, feed.resume_ns)
-        return Opened(line, chain, is_stand_in)
+        stream = line.open(chain, feed.wake, feed.resume_ns)
+        moves = self._system.watch_moves(stream, feed.wake.set)
+        return Opened(line, stream, chain, feed.wake, moves, is_stand_in)
 
     def _chain_for(self, request: StreamRequest, feed: Feed, is_stand_in: bool) -> Chain:
         chain, after = feed.chain, feed.after

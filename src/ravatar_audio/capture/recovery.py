@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.attempts import Attempts, Patience, Relapses
-from ravatar_audio.capture.line import Line
 from ravatar_audio.capture.opener import Feed, Opened, Opener
 from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.system import System
@@ -64,24 +63,15 @@ class Recovery:
             self._look_back_s = LOOK_BACK_S[0]
         return relapses.begun_s + self._recover_s - now_s
 
-    def begin(
-        self,
-        reason: MediaError,
-        line: Line,
-        close: Callable[[], None],
-        feed: Callable[[], Feed],
-        *,
-        wake: Callable[[], None],
-        within_s: float,
-        is_stand_in: bool,
-    ) -> None:
-        """Close the line, whose stream is over because of `reason`, then open the microphone again.
+    def begin(self, reason: MediaError, opened: Opened, feed: Callable[[], Feed], *, within_s: float) -> None:
+        """Close what was opened, whose stream is over because of `reason`, then open the microphone again.
 
-        `feed` says into what, once the line is closed; `wake` is called when step() has something to do.
+        `feed` says into what, once it is closed; the wake-up is set when step() has something to do.
         """
         self._end_lookout()
-        now_s, is_served = self._system.now_s(), self._system.is_served(line.device)
+        now_s, is_served = self._system.now_s(), self._system.is_served(opened.line.device)
         until_s = now_s + within_s
+        wake, is_stand_in = opened.wake.set, opened.is_stand_in
         relapses = self._relapses[is_stand_in]
         # A device that is there but does not last is worse than another.
         does_not_last = not is_stand_in and relapses.wait_s > 0 and self._opener.has_stand_in
@@ -91,7 +81,7 @@ class Recovery:
         stand_in_from_s = now_s + (0.0 if is_stand_in else self._stand_in_after_s)
 
         def close_it() -> bool:
-            close()
+            opened.close()
             return True
 
         def reopen() -> Attempts[Opened]:

@@ -5,7 +5,6 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -155,7 +154,9 @@ class FakeDevice:
 
     # What the system below the microphone asks for.
 
-    def open(self, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int, clock: Callable[[], float]) -> Any:
+    def open(
+        self, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int, clock: Callable[[], float]
+    ) -> "FakeStream":
         """A stream that pushes into the chain while time goes by."""
         if refusal := self.refusal():
             raise refusal

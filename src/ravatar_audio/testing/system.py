@@ -122,15 +122,16 @@ class FakeLine:
         self.request = StreamRequest(
             self.device, fake.rate_hz, fake.channels, fake.format, wanted.block_s, wanted.buffer_s
         )
-        self.stream: FakeStream | None = None
+        self._stream: FakeStream | None = None
         self.refusal: ConstraintsError | None = None
 
-    def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> None:
-        self.stream = self._fake.open(chain, self.request, wake, resume_ns, self._system.now_s)
+    def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> FakeStream:
+        self._stream = self._fake.open(chain, self.request, wake, resume_ns, self._system.now_s)
+        return self._stream
 
     def close(self) -> None:
-        if self.stream is not None:
-            self.stream.close()
+        if self._stream is not None:
+            self._stream.close()
 
 
 class FakeMoves:
