@@ -7,7 +7,6 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/timerfd.h>
-#include <unistd.h>
 
 int rva_host_lock_memory(void) {
 #ifdef MCL_ONFAULT /* else the whole of each thread's stack would be filled */
@@ -17,14 +16,13 @@ int rva_host_lock_memory(void) {
     return mlockall(MCL_CURRENT | MCL_FUTURE) ? -errno : 0;
 }
 
-int rva_host_watch(const char *folder, const char *parent) {
+int rva_host_watcher(void) {
     int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
-    if (fd < 0) return -errno;
-    if (inotify_add_watch(fd, folder, IN_CREATE | IN_DELETE | IN_ATTRIB | IN_MOVED_TO) >= 0) return fd;
-    if (errno == ENOENT && inotify_add_watch(fd, parent, IN_CREATE | IN_ONLYDIR) >= 0) return fd;
-    int code = -errno;
-    close(fd);
-    return code;
+    return fd < 0 ? -errno : fd;
+}
+
+int rva_host_watch(int watcher, const char *folder) {
+    return inotify_add_watch(watcher, folder, IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR) < 0 ? -errno : 0;
 }
 
 int rva_host_timer(void) {
@@ -41,9 +39,11 @@ int rva_host_timer_set(int timer, int64_t after_ns) {
 
 int rva_host_lock_memory(void) { return -ENOSYS; }
 
-int rva_host_watch(const char *folder, const char *parent) {
+int rva_host_watcher(void) { return -ENOSYS; }
+
+int rva_host_watch(int watcher, const char *folder) {
+    (void)watcher;
     (void)folder;
-    (void)parent;
     return -ENOSYS;
 }
 

@@ -13,10 +13,13 @@
  * one, an allocation would fail later instead. */
 int rva_host_lock_memory(void);
 
-/* Any thread. A non-blocking descriptor (inotify) that becomes readable when something in `folder` is made, removed, or
- * changes its permissions; while there is no such folder, when something is made in `parent`. Or a negative errno. What can
- * be read from it says no more than that; it is the caller's to close. */
-int rva_host_watch(const char *folder, const char *parent);
+/* Any thread. A non-blocking descriptor (inotify) that becomes readable when something happens in a folder that it watches,
+ * or a negative errno. What can be read from it says no more than that; it is the caller's to close. */
+int rva_host_watcher(void);
+
+/* Any thread. Watches a folder too: what is made there or moved into it, permissions that change, the folder's own end. 0 or
+ * a negative errno. */
+int rva_host_watch(int watcher, const char *folder);
 
 /* Any thread. A descriptor of a timer, or a negative errno; it is the caller's to close. */
 int rva_host_timer(void);

@@ -1,7 +1,8 @@
-"""Learning that a sound device was plugged in or out: inotify where the system has it, else the folder's time."""
+"""Learning that a sound device was plugged in, or that a sound server has come: inotify, else by looking often."""
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import trio
@@ -16,15 +17,36 @@ POLL_S = 0.05
 
 
 class Arrivals:
-    """Changes in the folder of the sound devices, since this was made. Close it."""
+    """Devices that have come, and sound servers' sockets, since this was made. Close it.
 
-    def __init__(self, folder: Path = DEVICE_FOLDER) -> None:
-        self._folder = folder
+    What is there is compared with what was: many others use a socket's folder, and who connects changes nothing.
+    """
+
+    def __init__(self, folder: Path = DEVICE_FOLDER, sockets: Iterable[Path] = ()) -> None:
+        self._folder, self._sockets = folder, tuple(sockets)
         self._fd = self._watch()
-        self._seen = self._changed_ns()
+        self._seen = self._things()
 
     def _watch(self) -> int:
-        return int(lib.rva_host_watch(os.fsencode(self._folder), os.fsencode(self._folder.parent)))
+        """A descriptor that tells of changes; negative where there is none."""
+        fd = int(lib.rva_host_watcher())
+        folders = {self._folder, *(socket.parent for socket in self._sockets)}
+        if fd < 0 or all(_watch_nearest(fd, folder) for folder in folders):
+            return fd
+        os.close(fd)
+        return -1
+
+    def _things(self) -> frozenset[tuple[object, ...]]:
+        """Of all that is there, who may use it and since when."""
+        paths = [*self._sockets]
+        with contextlib.suppress(OSError):
+            paths += self._folder.iterdir()
+        things = set()
+        for path in paths:
+            with contextlib.suppress(OSError):  # it is not there
+                stat = path.stat()
+                things.add((path, stat.st_ino, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_ctime_ns))
+        return frozenset(things)
 
     @property
     def patience_s(self) -> float:
@@ -32,33 +54,37 @@ class Arrivals:
         return POLL_S if self._fd < 0 else float("inf")
 
     async def wait(self) -> None:
-        """Until something has changed; for ever where nothing tells."""
+        """Until something may have come, or this is closed; for ever where nothing tells."""
         if self._fd < 0:
             await trio.sleep_forever()
-        await trio.lowlevel.wait_readable(self._fd)
+        with contextlib.suppress(trio.ClosedResourceError):
+            await trio.lowlevel.wait_readable(self._fd)
 
     def have_come(self) -> bool:
-        """Whether anything has changed since this was asked last. Never blocks."""
-        if self._fd < 0:
-            before, self._seen = self._seen, self._changed_ns()
-            return self._seen != before
-        has_changed = False
+        """Whether anything has come, or may be used by others than before, since this was asked last. Never blocks."""
+        if self._fd >= 0:
+            if not self._is_told():
+                return False
+            os.close(self._fd)
+            self._fd = self._watch()  # a folder may have come or gone, which is another watch
+        before, self._seen = self._seen, self._things()
+        return not self._seen <= before
+
+    def _is_told(self) -> bool:
+        is_told = False
         with contextlib.suppress(BlockingIOError):
             while os.read(self._fd, 4096):
-                has_changed = True
-        if has_changed:  # the folder itself may have come or gone, which is another watch
-            os.close(self._fd)
-            self._fd = self._watch()
-        return has_changed
-
-    def _changed_ns(self) -> int:
-        try:
-            return self._folder.stat().st_mtime_ns
-        except OSError:
-            return 0
+                is_told = True
+        return is_told
 
     def close(self) -> None:
-        """May be called again. Nobody may be waiting."""
+        """May be called again. In trio only: who waits goes on."""
         if self._fd >= 0:
+            trio.lowlevel.notify_closing(self._fd)
             os.close(self._fd)
             self._fd = -1
+
+
+def _watch_nearest(fd: int, folder: Path) -> bool:
+    """Watch the folder, or what it will come into while it is not there or may not be read."""
+    return any(lib.rva_host_watch(fd, os.fsencode(place)) == 0 for place in (folder, *folder.parents))

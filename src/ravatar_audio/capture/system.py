@@ -1,6 +1,7 @@
 """What a microphone needs of the machine: time, devices, threads for calls that may block."""
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.devices import Device
 from ravatar_audio.capture.line import Line, Wanted
 from ravatar_audio.capture.moves import MoveWatch, is_client
+from ravatar_audio.capture.servers import socket_paths
 from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import Errand, call_in_thread
@@ -35,8 +37,8 @@ class System:
         return not device.is_hardware and "hw:" not in device.pcm and is_client()
 
     def arrivals(self) -> Arrivals:
-        """Tells when devices come or go."""
-        return Arrivals()
+        """Tells when devices come, and sound servers."""
+        return Arrivals(sockets=socket_paths(os.environ, os.getuid()).values() if sys.platform == "linux" else ())
 
     def watch_moves(self, stream: Stream, wake: Callable[[], None]) -> MoveWatch | None:
         """Tells when a sound server moves the stream; None where none can be behind it."""
