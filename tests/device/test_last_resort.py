@@ -1,5 +1,6 @@
 """A sound library that never returns does not keep a kiosk from being started again."""
 
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +9,8 @@ import pytest
 
 from ravatar_audio.cli import STUCK_EXIT_CODE
 from tests.device.microphones import MakeMicrophones
+from tests.device.servers import SoundServer
+from tests.device.test_stand_in import add_hardware
 
 pytestmark = pytest.mark.device
 
@@ -41,3 +44,26 @@ def test_a_program_whose_sound_library_hangs_ends_loudly(usb_microphone: MakeMic
     assert any("hangs" in line and "restart" in line for line in lines)
     assert any("ended by force" in line for line in lines)
     assert time.monotonic() - begun_s < 30
+
+
+def test_a_program_whose_stand_in_runs_beside_a_server_that_hangs_for_ever_can_be_interrupted(
+    pulse_server: SoundServer, usb_microphone: MakeMicrophones
+) -> None:
+    """It ends the session, and itself by force: nobody waits for the call that never returns."""
+    add_hardware(pulse_server, usb_microphone)
+    options = ["--mic", "--device", "usbmic", "--stand-in", "alsa:spare", "--seconds", "600", "--debug"]
+    command = [sys.executable, "-m", "ravatar_audio", "demo", *options]
+    with subprocess.Popen(command, env=pulse_server.environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines, sent_beside = [], 0
+        for line in process.stderr:
+            lines.append(line)
+            if "sent frame 2:" in line:
+                pulse_server.pause()
+            elif "sent frame" in line and any(": stand_in: " in earlier for earlier in lines):
+                sent_beside += 1
+                if sent_beside == 4:
+                    process.send_signal(signal.SIGINT)
+        assert process.wait(30) == STUCK_EXIT_CODE, "".join(lines)
+    assert sent_beside >= 4
+    assert any("ended by force" in line for line in lines)

@@ -6,14 +6,16 @@ import pytest
 
 from tests.device.microphones import MakeMicrophones, Pcm
 from tests.device.servers import SoundServer
+from tests.device.test_recovery import ROUNDS, assert_nothing_leaks
 from tests.device.watched import Watched
 
 pytestmark = pytest.mark.device
 
+OTHER = Pcm("spare", (44_100,), (2, 2), ("float32",), description="Spare")
+
 
 def test_a_stand_in_of_another_kind_takes_over_and_hands_back(usb_microphone: MakeMicrophones) -> None:
-    other = Pcm("spare", (44_100,), (2, 2), ("float32",), description="Spare")
-    microphones = usb_microphone(Pcm("desk"), other)
+    microphones = usb_microphone(Pcm("desk"), OTHER)
     with Watched(microphones, device="alsa:desk", stand_in="alsa:spare", stand_in_after_s=0.5) as watched:
         watched.until("frames")
         microphones.control("desk", "unplug")
@@ -27,19 +29,35 @@ def test_a_stand_in_of_another_kind_takes_over_and_hands_back(usb_microphone: Ma
     assert last["lost"] > 1_000
 
 
-def test_a_stand_in_takes_over_from_a_server_that_hung_and_died_while_its_stream_was_closed(
-    pulse_server: SoundServer, usb_microphone: MakeMicrophones
-) -> None:
-    spare = usb_microphone(Pcm("spare"))
-    with Path(pulse_server.environment["ALSA_CONFIG_PATH"]).open("a", encoding="utf-8") as configuration:
+def add_hardware(server: SoundServer, make: MakeMicrophones) -> None:
+    """A microphone that the server does not have."""
+    spare = make(OTHER)
+    with Path(server.environment["ALSA_CONFIG_PATH"]).open("a", encoding="utf-8") as configuration:
         lines = Path(spare.environment["ALSA_CONFIG_PATH"]).read_text(encoding="utf-8").splitlines()
         configuration.writelines(f"{line}\n" for line in lines if "default" not in line)
+
+
+@pytest.mark.parametrize("ending", ["goes on", "dies"])
+def test_a_stand_in_runs_while_the_stream_of_a_server_that_hangs_cannot_be_closed(
+    pulse_server: SoundServer, usb_microphone: MakeMicrophones, ending: str
+) -> None:
+    add_hardware(pulse_server, usb_microphone)
+    rounds, held = ROUNDS // 5 or 1, []
     with Watched(pulse_server, device="usbmic", reopen_s=0.5, stand_in="alsa:spare", stand_in_after_s=1) as watched:
-        watched.until("frames")
-        pulse_server.pause()
-        watched.until("event", "hanging")
-        pulse_server.kill()
-        assert "spare" in watched.until("event", "stand_in")["message"]
-        watched.until("frames")
+        for _ in range(rounds):
+            watched.until("frames")
+            pulse_server.pause()
+            watched.until("event", "hanging")
+            assert "spare" in watched.until("event", "stand_in")["message"]
+            watched.until("frames")
+            if ending == "goes on":
+                pulse_server.go_on()
+            else:
+                pulse_server.kill()
+                pulse_server.start()
+            watched.until("event", "reopening")
+            assert "usbmic" in watched.until("event", "reopened")["message"]
+            held.append(watched.until("frames")["held"])
+        assert_nothing_leaks(watched, held)
         last = watched.finish()
-    assert last["lost"] > 16_000
+    assert last["lost"] > 3 * 16_000 * rounds

@@ -1,5 +1,6 @@
 """The microphone around its device: closing, reopening and cancelling in every order, with a line that is a fake."""
 
+import gc
 import os
 import sys
 import threading
@@ -19,7 +20,7 @@ from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.worker import stuck_calls
 from ravatar_audio.errors import DeviceNotFoundError, MediaAbortedError, MediaError, RecorderError, SettingsError
-from ravatar_audio.frames import FRAME_SAMPLES
+from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain
 
 DEVICE = Device(None, "fake", "ALSA hardware", 1, 16_000, True, "hw:CARD=Fake,DEV=0", "Fake")
@@ -199,6 +200,58 @@ async def test_that_it_is_open_again_is_told_before_what_was_lost(monkeypatch: p
     assert told == ["no_constraints", "reopening", "reopened", "overruns"]
 
 
+async def test_what_comes_while_a_stand_in_is_opened_beside_a_close_that_hangs_is_not_delivered_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stand-in's stream begins its count where the delivered frames ended when it was begun to be opened."""
+    monkeypatch.setattr(attempts, "HANGING_S", 0.01)
+    monkeypatch.setattr(recovery, "HANGING_S", 0.01)
+    is_opening, may_open, may_close = threading.Event(), threading.Event(), threading.Event()
+    stuck_before = stuck_calls()
+    open_at_once = FakeLine.open
+
+    def open_when_it_may(line: FakeLine, chain: Chain, wake: Any, resume_ns: int = 0) -> FakeStream:
+        is_opening.set()
+        may_open.wait(10)
+        return open_at_once(line, chain, wake, resume_ns)
+
+    frames: list[Frame] = []
+
+    async def take(microphone: Microphone) -> None:
+        frames.extend([frame async for frame in microphone])
+
+    with trio.fail_after(20):
+        async with (
+            Microphone("fake", stand_in="other", stand_in_after_s=0) as microphone,
+            trio.open_nursery() as nursery,
+        ):
+            first = FakeLine.made[0]
+            monkeypatch.setattr(first, "close", lambda: may_close.wait(20))
+            monkeypatch.setattr(FakeLine, "open", open_when_it_may)
+            first.send(FRAME_SAMPLES)
+            first.end()
+            nursery.start_soon(take, microphone)
+            await trio.to_thread.run_sync(is_opening.wait)
+            first.send(3 * FRAME_SAMPLES)
+            await trio.testing.wait_all_tasks_blocked(0.01)  # it has looked
+            may_open.set()
+            while not microphone.reopenings:  # noqa: ASYNC110 - another task does it
+                await trio.sleep(0.001)
+            assert stuck_calls() == stuck_before + 1
+            first.send(FRAME_SAMPLES)
+            FakeLine.made[1].send(FRAME_SAMPLES)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            await microphone.stop()
+    counts = microphone.statistics()
+    may_close.set()
+    assert [(frame.seq, frame.position_samples) for frame in frames] == [(0, 0), (1, FRAME_SAMPLES)]
+    assert counts.captured_samples == counts.delivered_samples == 2 * FRAME_SAMPLES
+    assert FakeLine.made[1].resume_ns == round(frames[0].captured_s * 1e9)
+    with trio.fail_after(10):
+        while stuck_calls() > stuck_before:  # noqa: ASYNC110 - a thread does it
+            await trio.sleep(0.001)
+
+
 async def test_without_recovery_the_end_of_the_stream_is_an_error() -> None:
     async with Microphone(recover_s=0) as microphone:
         FakeLine.made[0].end()
@@ -246,6 +299,7 @@ async def test_cancelling_the_opening_closes_what_opens_too_late() -> None:
 
 async def test_cancelled_before_anything_opens_it_leaves_nothing_behind() -> None:
     def held() -> tuple[int, int]:
+        gc.collect()  # of the tests before this one, too
         return stuck_calls(), len(os.listdir("/dev/fd"))
 
     before = held()

@@ -114,7 +114,7 @@ class Attempts(Generic[T]):
                 self._system.start(self._attempt)
             return None
         if not self._attempt.has_ended:
-            self._patience.spend(now_s - self._begun_s, self._reason)
+            self._patience.spend(self.hung_s, self._reason)
             return None
         attempt, self._attempt = self._attempt, None
         try:
@@ -128,17 +128,28 @@ class Attempts(Generic[T]):
             return None
 
     @property
+    def is_trying(self) -> bool:
+        """An attempt is under way, or what it gave has not been seen by step() yet."""
+        return self._attempt is not None
+
+    @property
+    def hung_s(self) -> float:
+        """How long the attempt that is under way has not returned; 0: there is none."""
+        return self._system.now_s() - self._begun_s if self.is_trying else 0.0
+
+    @property
     def patience_s(self) -> float:
         """How long nothing is to be done, unless `wake` is called or a device comes."""
-        if self._attempt is not None:
-            return self._patience.left_s(self._system.now_s() - self._begun_s)
+        if self.is_trying:
+            return self._patience.left_s(self.hung_s)
         return max(0.0, min(self._next_s - self._system.now_s(), self._arrivals.patience_s))
 
-    def drop(self) -> None:
-        """No more attempts, and nobody waits for the last one."""
+    def drop(self) -> Errand[T] | None:
+        """No more attempts, and nobody waits for the one that is under way, which goes on."""
         attempt, self._attempt, self._next_s = self._attempt, None, float("inf")
         if attempt is not None:
             attempt.abandon()
+        return attempt
 
     async def end(self, timeout_s: float) -> tuple[bool, T | None]:
         """No more attempts: whether the last one has ended in time, and what it gave, if anything."""

@@ -25,6 +25,11 @@ class EarlierChains:
                 self._closed = self._closed + done.statistics() if self._closed else done.statistics()
         return None
 
+    def count(self, total: ChainStatistics) -> None:
+        """All frames have been taken; `total` is of all chains, and of one that is left to a stream that hangs."""
+        self._chains.clear()
+        self._closed = total
+
     def statistics(self) -> ChainStatistics | None:
         """The sum of all; None: there were none."""
         total = self._closed

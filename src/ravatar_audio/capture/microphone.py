@@ -73,7 +73,9 @@ class Microphone(Source):
 
     `stand_in` names another microphone, which is taken when the device is not there at first, or not back within
     `stand_in_after_s` seconds, or opens but has not lasted for so long; the device is taken again when it is back. Both
-    may have any rate, channels and format.
+    may have any rate, channels and format. While a call hangs, a stand-in that our own thread serves runs beside it,
+    after 3 s or `stand_in_after_s`, whichever is more, but before there is an error; what the device had captured since
+    its last frame counts as lost then. One that needs PortAudio has to wait, as that takes one call at a time.
     `lock_memory` keeps the process in memory; where the limits forbid that, the event "memory_not_locked" says so.
 
     Opening raises PermissionDeniedError, DeviceNotFoundError, DeviceInUseError, ConstraintsError, RecorderError or
@@ -205,7 +207,10 @@ class Microphone(Source):
         line, request = opened.line, opened.line.request
         if self._chain not in (None, opened.chain):
             assert self._chain is not None
-            self._earlier.add(self._chain)
+            if opened.cut is None:
+                self._earlier.add(self._chain)
+            else:
+                self._earlier.count(opened.cut)
         self._opened, self._chain, self._wake = opened, opened.chain, opened.wake
         self.name, self.backend = line.device.name, opened.stream.backend
         self.rate_hz, self.channels, self.format = request.sample_layout
@@ -219,7 +224,8 @@ class Microphone(Source):
             self.backend,
         )
         if opened.is_stand_in:
-            self._tell("stand_in", f"the microphone is not there, or does not last: {line.device} stands in for it")
+            why = "is not there, or does not last" if opened.cut is None else "hangs"
+            self._tell("stand_in", f"the microphone {why}: {line.device} stands in for it")
             self._recovery.look_out(opened.wake.set)
 
     async def _next(self) -> Frame | None:
@@ -257,6 +263,8 @@ class Microphone(Source):
         return counts
 
     def _take(self) -> Frame | None:
+        if self._recovery.is_opening_beside:
+            return None
         frame = self._earlier.take()
         return self._chain.take() if frame is None and self._chain else frame
 
@@ -296,7 +304,11 @@ class Microphone(Source):
         def feed() -> Feed:
             return Feed(wake, chain, self._earlier.statistics(), stream.statistics().captured_ns)
 
-        self._recovery.begin(reason, opened, feed, within_s=within_s)
+        def feed_beside() -> Feed:
+            after = self._delivered.cut(self._chain_statistics(chain))
+            return Feed(wake, after=after, resume_ns=self._delivered.captured_ns)
+
+        self._recovery.begin(reason, opened, feed, feed_beside, within_s=within_s)
         self._tell("reopening", reason.message)
 
     async def _close_line(self) -> None:
@@ -364,13 +376,14 @@ class Microphone(Source):
             if wake is not None:
                 self.statistics()
                 chains, self._chain = [*self._earlier.release(), self._chain], None
+                wake.let_go()  # another task may wait for a frame
                 # What a stream that was left behind uses lives on with its line, or with the call that opens it.
                 if not self._is_left_behind and self._opened is None:
                     for chain in chains:
                         if chain is not None:
                             chain.close()
-                    wake.let_go()  # another task may wait for a frame
-                    wake.close()
+                    if not self._recovery.has_left_behind:
+                        wake.close()
             self._recovery.close()
             self._tell_news()
             self._events.close()
@@ -380,8 +393,4 @@ class Microphone(Source):
             return
         warnings.warn(f"the microphone {self.name!r} was not closed", ResourceWarning, stacklevel=2, source=self)
 
-        def close() -> None:
-            opened.close()
-            opened.wake.close()
-
-        self._system.start(Errand(close, lambda _: None))
+        self._system.start(Errand(opened.close, lambda _: None))  # what it fed lives on until then

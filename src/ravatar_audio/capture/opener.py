@@ -1,6 +1,8 @@
 """Opening a microphone, for the first time or again: its own device, or the stand-in."""
 
+import contextlib
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -31,6 +33,8 @@ class Opened(NamedTuple):
     moves: MoveWatch | None
     """Tells when a sound server moves it."""
     is_stand_in: bool
+    cut: ChainStatistics | None = None
+    """All that was captured by then, where it was opened beside a stream that hangs, and that chain is left to it."""
     refusal: ConstraintsError | None = None
     """Why the device's own rate, channels and format were taken in place of those that were asked for."""
 
@@ -76,26 +80,37 @@ class Opener:
         """Another microphone has been named."""
         return self._stand_in is not None
 
+    @property
+    def can_open_beside(self) -> bool:
+        """A stand-in has been named, and our own thread may serve it."""
+        return self.has_stand_in and self._wanted.backend in ("auto", "alsa")
+
     async def open_first(self) -> Opened:
         """The device or the stand-in, with a wake-up of its own. Raises the device's media error."""
+        try:
+            return await self._call(lambda feed: self.open(feed, or_stand_in=True))
+        except trio.TooSlowError:
+            hangs = RecorderError(f"the microphone did not open within {FIRST_TIMEOUT_S:g} s")
+        if self.can_open_beside:
+            with contextlib.suppress(trio.TooSlowError, MediaError):
+                return await self._call(self.open_beside)
+        raise hangs
 
-        def open_it() -> Opened:
+    async def _call(self, open_into: Callable[[Feed], Opened]) -> Opened:
+        def call() -> Opened:
             wake = Wake()
             try:
-                return self.open(Feed(wake), or_stand_in=True)
+                return open_into(Feed(wake))
             except BaseException:
                 wake.close()
                 raise
 
-        def close_all(opened: Opened) -> None:
+        def undo(opened: Opened) -> None:
             opened.close()
             opened.chain.close()
             opened.wake.close()
 
-        try:
-            return await self._system.call(open_it, timeout_s=FIRST_TIMEOUT_S, undo=close_all)
-        except trio.TooSlowError:
-            raise RecorderError(f"the microphone did not open within {FIRST_TIMEOUT_S:g} s") from None
+        return await self._system.call(call, timeout_s=FIRST_TIMEOUT_S, undo=undo)
 
     def open(self, feed: Feed, *, or_stand_in: bool, stand_in_first: bool = False) -> Opened:
         """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error.
@@ -114,13 +129,24 @@ class Opener:
     def _open_stand_in(self, feed: Feed) -> Opened | None:
         if self._stand_in is None:
             return None
-        # What was asked of the device need not fit another one.
-        wanted = replace(self._wanted.freed(), selector=self._stand_in, latency_s=None)
         try:
-            return self._open(wanted, feed, is_stand_in=True)
+            return self._open(self._wanted_stand_in, feed, is_stand_in=True)
         except MediaError as error:
             log.debug("neither the stand-in: %s", error.message)
             return None
+
+    @property
+    def _wanted_stand_in(self) -> Wanted:
+        # What was asked of the device need not fit another one.
+        return replace(self._wanted.freed(), selector=self._stand_in, latency_s=None)
+
+    def open_beside(self, feed: Feed) -> Opened:
+        """The stand-in, while a call into a sound library hangs: by our own thread, as PortAudio takes one at a time.
+
+        Raises the media error, also when that cannot serve it.
+        """
+        wanted = replace(self._wanted_stand_in, backend="alsa")
+        return self._open(wanted, feed, is_stand_in=True)._replace(cut=feed.after)
 
     def look(self) -> bool:
         """Whether the device is there, to whoever uses the stand-in. Raises the media error when not."""

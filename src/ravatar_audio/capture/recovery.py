@@ -3,12 +3,14 @@
 import logging
 import math
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.attempts import Attempts, Patience, Relapses
+from ravatar_audio.capture.attempts import HANGING_S, Attempts, Patience, Relapses
 from ravatar_audio.capture.opener import Feed, Opened, Opener
 from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.system import System
+from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError
 
 log = logging.getLogger(__name__)
@@ -17,6 +19,8 @@ CLOSE_LIMIT_S, OPEN_LIMIT_S = 5.0, 10.0
 """A call into a sound library that takes longer never returns: PortAudio's do not, on hardware that was unplugged."""
 SERVER_LIMIT_S = 60.0
 """The same where a sound server may be what hangs: it goes on, or ends, and then the call returns."""
+LAST_CHANCE_S = 1.0
+"""So long before there is no patience left with a call that hangs, a stand-in is opened, if it was not before."""
 END_TIMEOUT_S = 5.0
 """For a call that is under way when nothing is wanted any more."""
 LOOK_BACK_S = (5.0, 60.0)
@@ -24,6 +28,8 @@ LOOK_BACK_S = (5.0, 60.0)
 
 Twice as long each time that the device is there but does not last.
 """
+
+T = TypeVar("T")
 
 
 class Recovery:
@@ -46,6 +52,11 @@ class Recovery:
         self._closing: Attempts[bool] | None = None  # of what has ended, and then:
         self._reopen: Callable[[], Attempts[Opened]] | None = None
         self._reopening: Attempts[Opened] | None = None
+        self._open_beside: Callable[[], Attempts[Opened]] | None = None  # when one of these hangs:
+        self._beside: Attempts[Opened] | None = None
+        self._left_behind: list[Errand[Any]] = []  # calls that hung, and nobody waits for
+        self.has_left_behind = False
+        """There was a call that hung: it may still use what the microphone gave it."""
         self._lookout: Attempts[bool] | None = None  # for the device, while the stand-in runs
         self._failure: MediaError | None = None
         self._arrivals: Arrivals | None = None
@@ -63,14 +74,23 @@ class Recovery:
             self._look_back_s = LOOK_BACK_S[0]
         return relapses.begun_s + self._recover_s - now_s
 
-    def begin(self, reason: MediaError, opened: Opened, feed: Callable[[], Feed], *, within_s: float) -> None:
+    def begin(
+        self,
+        reason: MediaError,
+        opened: Opened,
+        feed: Callable[[], Feed],
+        feed_beside: Callable[[], Feed],
+        *,
+        within_s: float,
+    ) -> None:
         """Close what was opened, whose stream is over because of `reason`, then open the microphone again.
 
-        `feed` says into what, once it is closed; the wake-up is set when step() has something to do.
+        `feed` says into what, once it is closed, and `feed_beside` while it is not; the wake-up is set when step() has
+        something to do.
         """
         self._end_lookout()
         now_s, is_served = self._system.now_s(), self._system.is_served(opened.line.device)
-        until_s = now_s + within_s
+        until_s, close_limit_s = now_s + within_s, SERVER_LIMIT_S if is_served else CLOSE_LIMIT_S
         wake, is_stand_in = opened.wake.set, opened.is_stand_in
         relapses = self._relapses[is_stand_in]
         # A device that is there but does not last is worse than another.
@@ -91,30 +111,64 @@ class Recovery:
                 or_stand_in = self._system.now_s() >= stand_in_from_s
                 return self._opener.open(into, or_stand_in=or_stand_in, stand_in_first=stand_in_first)
 
-            return Attempts(
+            return self._attempts(
                 open_again,
                 Opened.close,
                 reason,
                 within_s=until_s - self._system.now_s(),
                 wake=wake,
-                arrivals=self._watch_arrivals(),
-                system=self._system,
                 patience=Patience("open again", SERVER_LIMIT_S if is_served else OPEN_LIMIT_S, self._tell),
                 first_wait_s=relapses.wait_s,
             )
 
-        self._reopen = reopen
-        self._closing = Attempts(
+        def open_beside() -> Attempts[Opened]:
+            # However long the device was to be waited for: not until there is no patience left.
+            wait_s = min(stand_in_from_s - now_s, close_limit_s - LAST_CHANCE_S) - HANGING_S
+            return self._attempts(
+                lambda: self._opener.open_beside(feed_beside()),
+                Opened.close,
+                reason,
+                within_s=math.inf,
+                wake=wake,
+                patience=Patience("open", math.inf, lambda _: None),
+                first_wait_s=max(0.0, wait_s),
+            )
+
+        self._reopen, self._open_beside = reopen, open_beside
+        self._closing = self._attempts(
             close_it,
             lambda _: None,
             reason,
             within_s=0,
             wake=wake,
-            arrivals=self._watch_arrivals(),
-            system=self._system,
-            patience=Patience("close", SERVER_LIMIT_S if is_served else CLOSE_LIMIT_S, self._tell),
+            patience=Patience("close", close_limit_s, self._tell),
         )
         self._closing.step()  # begins it: whoever waits for frames may not come back
+
+    def _attempts(
+        self,
+        attempt: Callable[[], T],
+        undo: Callable[[T], None],
+        reason: MediaError,
+        *,
+        within_s: float,
+        wake: Callable[[], None],
+        patience: Patience,
+        first_wait_s: float = 0.0,
+    ) -> Attempts[T]:
+        if self._arrivals is None:
+            self._arrivals = self._system.arrivals()
+        return Attempts(
+            attempt,
+            undo,
+            reason,
+            within_s=within_s,
+            wake=wake,
+            arrivals=self._arrivals,
+            system=self._system,
+            patience=patience,
+            first_wait_s=first_wait_s,
+        )
 
     def step(self) -> Opened | None:
         """What has been opened, once; raises what ends the capture."""
@@ -127,28 +181,59 @@ class Recovery:
             raise
 
     def _step(self) -> Opened | None:
-        if self._closing is not None:
-            if self._closing.step() is None:
-                return None
+        opened = self._step_beside()
+        if opened is None and self._closing is not None and self._closing.step() is not None:
             self._closing = None
             assert self._reopen is not None
             self._reopening = self._reopen()
-        opened = self._reopening.step() if self._reopening else None
+        if opened is None and self._reopening is not None:
+            opened = self._reopening.step()
         if opened is not None:
-            self._reopening = None
+            self._leave_the_rest()
         return opened
+
+    def _step_beside(self) -> Opened | None:
+        """The stand-in, if it could be opened beside a call that hangs."""
+        hanging = self._closing or self._reopening
+        if hanging is None or hanging.hung_s <= HANGING_S:
+            self._leave(self._beside)
+            self._beside = None
+        elif self._beside is None and self._opener.can_open_beside and self._open_beside is not None:
+            self._beside = self._open_beside()
+        return self._beside.step() if self._beside is not None else None
+
+    def _leave_the_rest(self) -> None:
+        """What has been opened is what counts: whatever is under way besides goes on by itself."""
+        for attempts in (self._closing, self._reopening, self._beside):
+            self._leave(attempts)
+        self._closing = self._reopening = self._beside = None
+        self._reopen = self._open_beside = None  # they hold what was fed before
+
+    def _leave(self, attempts: Attempts[Any] | None) -> None:
+        if attempts is not None and (errand := attempts.drop()) is not None:
+            self._left_behind = [earlier for earlier in self._left_behind if not earlier.has_ended] + [errand]
+            self.has_left_behind = True
+
+    @property
+    def is_opening_beside(self) -> bool:
+        """The stand-in is being opened, to go on from the last sample that was delivered: no more may be for now."""
+        return self._beside is not None and self._beside.is_trying
 
     def look_out(self, wake: Callable[[], None]) -> None:
         """The stand-in runs: look for the device until it has_returned(). `wake` is called when there is news."""
         first_wait_s, self._look_back_s = self._look_back_s, min(2 * self._look_back_s, LOOK_BACK_S[1])
-        self._lookout = Attempts(
-            self._opener.look,
+
+        def look() -> bool:
+            if not all(errand.has_ended for errand in self._left_behind):
+                raise RecorderError("the sound library still hangs")
+            return self._opener.look()
+
+        self._lookout = self._attempts(
+            look,
             lambda _: None,
             MediaAbortedError("the microphone is not back"),
             within_s=math.inf,
             wake=wake,
-            arrivals=self._watch_arrivals(),
-            system=self._system,
             patience=Patience("show up", SERVER_LIMIT_S, lambda _: None),
             first_wait_s=first_wait_s,
         )
@@ -170,19 +255,16 @@ class Recovery:
     @property
     def patience(self) -> tuple[float, Arrivals | None]:
         """For how many seconds nothing is to be done here, and what cuts that short."""
-        waiting = self._closing or self._reopening or self._lookout
-        return (waiting.patience_s, self._arrivals) if waiting else (math.inf, None)
-
-    def _watch_arrivals(self) -> Arrivals:
-        if self._arrivals is None:
-            self._arrivals = self._system.arrivals()
-        return self._arrivals
+        waiting = [attempts for attempts in (self._closing, self._reopening, self._beside, self._lookout) if attempts]
+        return min((attempts.patience_s for attempts in waiting), default=math.inf), self._arrivals if waiting else None
 
     async def end(self) -> tuple[bool, Opened | None]:
         """Open nothing more: whether all streams but the last have ended in time, and that, if one has been opened."""
         timeout_s = 0 if self._failure is not None else END_TIMEOUT_S
         closing, self._closing = self._closing, None
         reopening, self._reopening = self._reopening, None
+        self._leave(self._beside)
+        self._beside = None
         has_closed, opened = True, None
         if closing is not None:
             has_closed = (await closing.end(timeout_s))[1] is not None
@@ -194,6 +276,8 @@ class Recovery:
         return has_closed, opened
 
     def close(self) -> None:
-        """After end(). May be called again."""
+        """After end(). May be called again. What hangs keeps alone what it has."""
+        self._reopen = self._open_beside = self._failure = None
+        self._left_behind = []
         if self._arrivals is not None:
             self._arrivals.close()

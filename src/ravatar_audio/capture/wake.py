@@ -4,7 +4,9 @@ import contextlib
 import math
 import os
 import select
+import sys
 import threading
+from collections.abc import Callable
 
 import trio
 
@@ -18,7 +20,7 @@ class Wake:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._is_closed = False
+        self._is_closed = True  # nothing to close, until all is open
         if hasattr(os, "eventfd"):
             self._read_fd = self.write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         else:
@@ -30,6 +32,7 @@ class Wake:
             self._either = select.epoll()
             self._either.register(self._read_fd, select.EPOLLIN)
             self._either.register(self._timer_fd, select.EPOLLIN)
+        self._is_closed = False
 
     async def wait(self) -> None:
         """Until it has been written since the last clear(). Raises trio.ClosedResourceError when it is let go of."""
@@ -65,11 +68,17 @@ class Wake:
                 os.write(self.write_fd, (1).to_bytes(8, "little"))
 
     def close(self) -> None:
-        """Only when the audio thread writes no more: the number may belong to another file next."""
+        """Only when the audio thread writes no more: its number may be another file's next. May be called again."""
         with self._lock:
+            if self._is_closed:
+                return
             self._is_closed = True
             if self._timer_fd >= 0:
                 self._either.close()
                 os.close(self._timer_fd)
             for fd in {self._read_fd, self.write_fd}:
                 os.close(fd)
+
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not is_finalizing():  # audio threads still run then
+            self.close()

@@ -25,7 +25,8 @@ class Errand(Generic[T]):
     def __init__(
         self, call: Callable[[], T], undo: Callable[[T], None], on_end: Callable[[], None] = lambda: None
     ) -> None:
-        self._call, self._undo, self._on_end = call, undo, on_end
+        self._call: Callable[[], T] | None = call
+        self._undo, self._on_end = undo, on_end
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._is_abandoned = False
@@ -37,8 +38,10 @@ class Errand(Generic[T]):
         threading.Thread(target=self.run, daemon=True, name="ravatar-audio errand").start()
 
     def run(self) -> None:
+        call, self._call = self._call, None  # what it holds is free when it has returned
+        assert call is not None, "an errand is run once"
         try:
-            result = self._call()
+            result = call()
         except BaseException as error:  # raised where the result is taken
             self._error = error
             with self._lock:
@@ -51,6 +54,7 @@ class Errand(Generic[T]):
             if is_abandoned:
                 self._undo(self._results.pop())
         _stuck.discard(self)
+        del call
         self._on_end()
 
     @property
@@ -62,9 +66,13 @@ class Errand(Generic[T]):
         return self._ended.wait(timeout_s)
 
     def take(self) -> T:
-        """The result of the ended call; raises what it raised."""
-        if self._error is not None:
-            raise self._error
+        """The result of the ended call; raises what it raised. Once."""
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame and the call's: what they hold is to be free when it is
         return self._results.pop()
 
     def abandon(self) -> None:

@@ -16,7 +16,7 @@ from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import Errand
-from ravatar_audio.errors import ConstraintsError
+from ravatar_audio.errors import ConstraintsError, RecorderError
 from ravatar_audio.native import Chain
 from ravatar_audio.testing.device import FakeDevice, FakeStream
 
@@ -57,13 +57,17 @@ class FakeSystem(System):
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
         await trio.lowlevel.checkpoint()
-        if self.hangs:
+        errand = Errand(call, undo)
+        self.start(errand)
+        if not errand.has_ended:
             await trio.sleep(timeout_s)
+            errand.abandon()
             raise trio.TooSlowError
-        return call()
+        return errand.take()
 
     def start(self, errand: Errand[Any]) -> None:
-        if self.hangs:
+        """While one call hangs, the others do not get to the device that hangs: see FakeLine."""
+        if self.hangs and not self._hanging:
             self._hanging.append(errand)
         else:
             errand.run()
@@ -110,6 +114,8 @@ class FakeLine:
         self._fake = listed[described.index(self.device)]
         if refusal := self._fake.refusal():
             raise refusal
+        if self._fake.hangs:
+            raise RecorderError("the sound library has not returned from an earlier call")
         fake = self._fake
         for name, value, has in (
             ("Hz", wanted.rate_hz, fake.rate_hz),
