@@ -18,18 +18,23 @@
 /* So much of the past tells when blocks come: as little as holds a block that was not delayed, as servers lose and insert
  * some milliseconds of their own now and then. */
 #define WINDOW_NS 250000000
+/* A server's stream that goes on after less than this has been moved to another source. */
+#define PAUSE_NS 50000000
+/* A block is up to one block old when it comes, and may be late by another on a busy machine. */
+#define OLDEST_BLOCKS 2
 
 RVA_REALTIME static int64_t duration_ns(const rva_gap *gap, uint64_t samples) {
     return (int64_t)((double)samples * 1e9 / gap->rate_hz);
 }
 
-int rva_gap_open(double rate_hz, uint32_t block_samples, size_t stride_bytes, rva_gap **out) {
+int rva_gap_open(double rate_hz, uint32_t block_samples, size_t stride_bytes, bool keeps_time, rva_gap **out) {
     *out = NULL;
     rva_gap *gap = calloc(1, sizeof *gap);
     if (!gap) return RVA_ERROR_MEMORY;
     gap->rate_hz = rate_hz;
     gap->block_samples = block_samples;
     gap->stride_bytes = stride_bytes;
+    gap->keeps_time = keeps_time;
     gap->capacity = (uint32_t)(KEPT_S * rate_hz / block_samples) + 1;
     gap->blocks = calloc(gap->capacity, sizeof *gap->blocks);
     gap->sound = calloc(gap->capacity, block_samples * stride_bytes);
@@ -48,16 +53,36 @@ void rva_gap_close(rva_gap *gap) {
     free(gap);
 }
 
-/* The block that comes soonest is up to a block old when it comes: where its samples are between two of the source's periods
- * is anew with each stream. PulseAudio's word for that is right, PipeWire's wrong by as much: half of it leaves at most half a
- * block of error with either. */
-RVA_REALTIME int64_t rva_gap_fresh_ns(const rva_gap *gap, size_t samples, int64_t arrived_ns, double age_s) {
-    const int64_t age_ns = age_s > 0 && age_s <= 1 ? (int64_t)(age_s * 1e9) : 0;
-    return arrived_ns - (age_ns <= duration_ns(gap, samples) ? age_ns / 2 : 0);
+RVA_REALTIME static int64_t newest_ns(const rva_gap *gap) {
+    return gap->newest_ns[0] < gap->newest_ns[1] ? gap->newest_ns[0] : gap->newest_ns[1];
 }
 
-RVA_REALTIME bool rva_gap_is_late(const rva_gap *gap, size_t samples, int64_t fresh_ns, int64_t before_ns) {
-    return fresh_ns - before_ns - duration_ns(gap, samples) >= duration_ns(gap, gap->block_samples);
+RVA_REALTIME static void note_time(rva_gap *gap, size_t samples, int64_t end_ns) {
+    gap->position += samples;
+    gap->times_ns[gap->next_time] = end_ns - duration_ns(gap, gap->position);
+    gap->next_time = (gap->next_time + 1) % RVA_GAP_TIMES;
+    if (gap->times < RVA_GAP_TIMES) gap->times++;
+}
+
+/* When the newest sample was there: by arrival at `arrival_ns`, and so it is unless the server keeps time; then the median of
+ * its word for the newest `count` blocks counts, where that is possible. */
+RVA_REALTIME static int64_t timed_ns(const rva_gap *gap, int64_t arrival_ns, uint32_t count) {
+    if (!gap->keeps_time || !count) return arrival_ns;
+    int64_t sorted_ns[RVA_GAP_TIMES];
+    for (uint32_t i = 0; i < count; i++) {
+        const int64_t time_ns = gap->times_ns[(gap->next_time + RVA_GAP_TIMES - 1 - i) % RVA_GAP_TIMES];
+        uint32_t at = i;
+        for (; at && sorted_ns[at - 1] > time_ns; at--) sorted_ns[at] = sorted_ns[at - 1];
+        sorted_ns[at] = time_ns;
+    }
+    const int64_t median_ns = sorted_ns[count / 2] + duration_ns(gap, gap->position);
+    const int64_t earliest_ns = arrival_ns - OLDEST_BLOCKS * duration_ns(gap, gap->block_samples);
+    return median_ns < earliest_ns ? earliest_ns : median_ns > arrival_ns ? arrival_ns : median_ns;
+}
+
+RVA_REALTIME bool rva_gap_is_late(const rva_gap *gap, size_t samples, int64_t arrived_ns) {
+    return gap->window_ns &&
+           arrived_ns - newest_ns(gap) - duration_ns(gap, samples) >= duration_ns(gap, gap->block_samples);
 }
 
 RVA_REALTIME static void restart(rva_gap *gap, int64_t arrived_ns, int64_t newest_ns) {
@@ -65,23 +90,26 @@ RVA_REALTIME static void restart(rva_gap *gap, int64_t arrived_ns, int64_t newes
     gap->window_ns = arrived_ns;
 }
 
-RVA_REALTIME int64_t rva_gap_follow(rva_gap *gap, size_t samples, int64_t arrived_ns, int64_t fresh_ns) {
+RVA_REALTIME int64_t rva_gap_follow(rva_gap *gap, size_t samples, int64_t arrived_ns, int64_t end_ns) {
     const int64_t step_ns = duration_ns(gap, samples);
-    if (!gap->window_ns) restart(gap, arrived_ns, fresh_ns - step_ns);
+    if (!gap->window_ns) restart(gap, arrived_ns, arrived_ns - step_ns);
     for (int i = 0; i < 2; i++) gap->newest_ns[i] += step_ns;
     if (arrived_ns - gap->window_ns > WINDOW_NS) {
         gap->newest_ns[1] = gap->newest_ns[0];
-        gap->newest_ns[0] = fresh_ns;
+        gap->newest_ns[0] = arrived_ns;
         gap->window_ns = arrived_ns;
     }
-    if (fresh_ns < gap->newest_ns[0]) gap->newest_ns[0] = fresh_ns;
-    return gap->newest_ns[0] < gap->newest_ns[1] ? gap->newest_ns[0] : gap->newest_ns[1];
+    if (arrived_ns < gap->newest_ns[0]) gap->newest_ns[0] = arrived_ns;
+    note_time(gap, samples, end_ns);
+    return timed_ns(gap, newest_ns(gap), gap->times);
 }
 
-RVA_REALTIME void rva_gap_begin(rva_gap *gap, int64_t arrived_ns, int64_t before_ns, bool is_certain) {
+RVA_REALTIME void rva_gap_begin(rva_gap *gap, int64_t arrived_ns, int64_t resume_ns, bool is_certain) {
     gap->last_ns = arrived_ns;
     gap->attended_ns = 0;
-    gap->before_ns = before_ns;
+    gap->is_resumed = resume_ns != 0;
+    gap->before_ns = resume_ns ? resume_ns : newest_ns(gap);
+    gap->timed_ns = resume_ns ? resume_ns : timed_ns(gap, newest_ns(gap), gap->times);
     gap->begin_ns = INT64_MAX;
     gap->is_certain = is_certain;
     gap->kept_samples = 0;
@@ -90,17 +118,21 @@ RVA_REALTIME void rva_gap_begin(rva_gap *gap, int64_t arrived_ns, int64_t before
 
 RVA_REALTIME bool rva_gap_is_open(const rva_gap *gap) { return gap->last_ns != 0; }
 
-RVA_REALTIME int64_t rva_gap_keep(rva_gap *gap, const void *block, size_t samples, int64_t arrived_ns, int64_t fresh_ns,
-                                  int64_t end_ns) {
+RVA_REALTIME static uint32_t times_kept(const rva_gap *gap) {
+    return gap->count < RVA_GAP_TIMES ? gap->count : RVA_GAP_TIMES;
+}
+
+RVA_REALTIME int64_t rva_gap_keep(rva_gap *gap, const void *block, size_t samples, int64_t arrived_ns, int64_t end_ns) {
     memcpy(gap->sound + (size_t)gap->count * gap->block_samples * gap->stride_bytes, block, samples * gap->stride_bytes);
     gap->blocks[gap->count++] = (rva_gap_block){.samples = (uint32_t)samples, .end_ns = end_ns};
     gap->kept_samples += samples;
     const int64_t kept_ns = duration_ns(gap, gap->kept_samples), since_ns = arrived_ns - gap->last_ns;
-    const bool is_earlier = gap->begin_ns - (fresh_ns - kept_ns) > duration_ns(gap, samples) / EARLIER_PART;
+    const bool is_earlier = gap->begin_ns - (arrived_ns - kept_ns) > duration_ns(gap, samples) / EARLIER_PART;
     gap->attended_ns = is_earlier ? 0 : gap->attended_ns + (since_ns < ATTENDED_NS ? since_ns : ATTENDED_NS);
     gap->last_ns = arrived_ns;
-    if (fresh_ns - kept_ns < gap->begin_ns) gap->begin_ns = fresh_ns - kept_ns;
-    return gap->begin_ns + kept_ns;
+    if (arrived_ns - kept_ns < gap->begin_ns) gap->begin_ns = arrived_ns - kept_ns;
+    note_time(gap, samples, end_ns);
+    return timed_ns(gap, gap->begin_ns + kept_ns, times_kept(gap));
 }
 
 /* Less than a block is not told from the blocks' own ways. */
@@ -113,14 +145,17 @@ RVA_REALTIME bool rva_gap_is_known(const rva_gap *gap) {
 }
 
 RVA_REALTIME int64_t rva_gap_end(rva_gap *gap, int64_t arrived_ns) {
-    const int64_t lost_ns = gap->begin_ns - gap->before_ns, kept_ns = duration_ns(gap, gap->kept_samples);
+    const int64_t kept_ns = duration_ns(gap, gap->kept_samples), newest_ns = gap->begin_ns + kept_ns;
+    int64_t lost_ns = gap->begin_ns - gap->before_ns;
     gap->last_ns = 0;
     if (is_nothing(gap)) {
         for (int i = 0; i < 2; i++) gap->newest_ns[i] += kept_ns;
-        if (gap->begin_ns + kept_ns < gap->newest_ns[0]) gap->newest_ns[0] = gap->begin_ns + kept_ns;
+        if (newest_ns < gap->newest_ns[0]) gap->newest_ns[0] = newest_ns;
         return -1;
     }
-    restart(gap, arrived_ns, gap->begin_ns + kept_ns);
+    if (gap->is_resumed || lost_ns >= PAUSE_NS) lost_ns = timed_ns(gap, newest_ns, times_kept(gap)) - kept_ns - gap->timed_ns;
+    restart(gap, arrived_ns, newest_ns);
+    gap->times = times_kept(gap);
     /* Nothing says by now that a block is missing that may only be late; nor, where so much waited that it did not fit, that
      * any is. */
     const bool has_waited = gap->count == gap->capacity && !gap->attended_ns;

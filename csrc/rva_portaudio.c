@@ -131,7 +131,8 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
     stream->portaudio = portaudio;
     if (config->is_served && config->block_samples) {
         static const size_t sample_bytes[] = {0, 2, 3, 4, 4, 1};
-        code = rva_stream_expect_server(&stream->base, config->block_samples, sample_bytes[config->format] * config->channels);
+        const size_t stride_bytes = sample_bytes[config->format] * config->channels;
+        code = rva_stream_expect_server(&stream->base, config->block_samples, stride_bytes, config->keeps_time);
         if (code) {
             free(stream);
             return code;

@@ -27,7 +27,8 @@ typedef struct {
     int32_t wake_fd;               /* written when the stream ends; -1: none */
     double buffer_s;               /* of the device: how late the audio thread may be without a loss */
     int64_t resume_ns;             /* captured_ns of the stream that fed this chain before; 0: there was none */
-    uint32_t is_served;            /* a sound server is in between, whose times are estimates (rva_stream_expect_server) */
+    uint32_t is_served;            /* a sound server is in between (rva_stream_expect_server) */
+    uint32_t keeps_time;           /* whose capture times are right, as PulseAudio's are */
 } rva_portaudio_config;
 
 typedef struct rva_portaudio rva_portaudio;

@@ -46,8 +46,8 @@ void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int
     stream->captured_ns = resume_ns;
 }
 
-int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes) {
-    return rva_gap_open(stream->rate_hz, block_samples, stride_bytes, &stream->gap);
+int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time) {
+    return rva_gap_open(stream->rate_hz, block_samples, stride_bytes, keeps_time, &stream->gap);
 }
 
 RVA_REALTIME static void note_loss(rva_stream *stream, uint64_t samples) {
@@ -68,24 +68,22 @@ RVA_REALTIME static void end_gap(rva_stream *stream, int64_t arrived_ns) {
 }
 
 /* A block of a sound server. `end_ns`: when its last sample was at the microphone, as the server has it. */
-RVA_REALTIME static void server_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
-                                      int64_t end_ns, bool has_overrun) {
+RVA_REALTIME static void server_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, int64_t end_ns,
+                                      bool has_overrun) {
     rva_gap *gap = stream->gap;
     const int64_t previous_ns = READ(stream->captured_ns);
-    const int64_t fresh_ns = rva_gap_fresh_ns(gap, samples, arrived_ns, age_s);
-    const bool is_late = previous_ns && rva_gap_is_late(gap, samples, fresh_ns, previous_ns);
-    const bool fits = samples <= gap->block_samples;
-    if (rva_gap_is_open(gap)) gap->is_certain |= has_overrun;
-    else if (fits && (stream->resumes || has_overrun || is_late))
-        rva_gap_begin(gap, arrived_ns, previous_ns, stream->resumes || has_overrun);
+    const bool fits = samples <= gap->block_samples, resumes = stream->resumes;
     stream->resumes = false;
+    if (rva_gap_is_open(gap)) gap->is_certain |= has_overrun;
+    else if (fits && previous_ns && (resumes || has_overrun || rva_gap_is_late(gap, samples, arrived_ns)))
+        rva_gap_begin(gap, arrived_ns, resumes ? previous_ns : 0, resumes || has_overrun);
     int64_t captured_ns;
     if (rva_gap_is_open(gap) && fits) {
-        captured_ns = rva_gap_keep(gap, block, samples, arrived_ns, fresh_ns, end_ns);
+        captured_ns = rva_gap_keep(gap, block, samples, arrived_ns, end_ns);
         if (rva_gap_is_known(gap)) end_gap(stream, arrived_ns);
     } else {
         if (rva_gap_is_open(gap)) end_gap(stream, arrived_ns);
-        captured_ns = rva_gap_follow(gap, samples, arrived_ns, fresh_ns);
+        captured_ns = rva_gap_follow(gap, samples, arrived_ns, end_ns);
         rva_chain_push(stream->chain, block, samples, end_ns);
     }
     atomic_store_explicit(&stream->captured_ns, captured_ns, memory_order_relaxed);
@@ -123,7 +121,7 @@ RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t
         end_ns = arrived_ns;
     }
     if (!is_believable) COUNT(stream->untimed_blocks, 1);
-    if (stream->gap) server_block(stream, block, samples, arrived_ns, age_s, end_ns, has_overrun);
+    if (stream->gap) server_block(stream, block, samples, arrived_ns, end_ns, has_overrun);
     else device_block(stream, block, samples, arrived_ns, end_ns, has_overrun);
     COUNT(stream->blocks, 1);
     atomic_store_explicit(&stream->last_block_ns, arrived_ns, memory_order_relaxed);

@@ -61,11 +61,11 @@ typedef struct {
  * the stream that fed this chain before, so that the gap between them is counted as lost; 0: there was none. */
 void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd, int64_t resume_ns);
 
-/* Before the audio thread starts. The stream comes from a sound server, whose times are estimates: gaps are told by when its
- * blocks, of at most `block_samples`, arrive. After an overrun, a stream before it or a block that is late by its own
- * length, sound is kept until it is clear how much is missing: for 0.2 s of steady blocks, and 2 s of sound at most. That is
- * told to within a block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
-int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes);
+/* Before the audio thread starts. The stream comes from a sound server: gaps are told by when its blocks, of at most
+ * `block_samples`, arrive, or where it `keeps_time` by its capture times (rva_gap.h). After an overrun, a stream before it or a
+ * block that is late by its own length, sound is kept until it is clear how much is missing: for 0.2 s of steady blocks, and
+ * 2 s of sound at most. That is told to within a block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
+int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time);
 
 /* When the audio thread has ended. Pushes what is still kept, and frees. */
 void rva_stream_close(rva_stream *stream);

@@ -1,4 +1,5 @@
-/* Blocks of a made-up sound server arrive as the scenario says, at a stream that tells gaps by their arrival. Whatever happens,
+/* Blocks of a made-up sound server arrive as the scenario says, at a stream that tells gaps by their arrival, or by the times of
+ * a server that keeps time. Whatever happens,
  * all sound comes out, in its order; what was lost is told to within a block, once, in the frame that it lies in; what was only
  * late is not told. Usage: gap_check [quick], which is an hour made shorter, for emulated processors. */
 #include <math.h>
@@ -26,6 +27,8 @@ static struct {
     rva_stream stream;
     double rate_hz, mic_ns;                  /* the microphone's own rate; when its newest sample was there */
     int64_t latency_ns, jitter_ns, free_ns, arrived_ns; /* free_ns: this thread does not run before */
+    bool keeps_time;
+    int64_t within_samples; /* so exact is what is told to be */
     uint64_t pushed, taken, told;
     uint64_t gap_at[GAPS_MAX], told_samples[GAPS_MAX], told_from[GAPS_MAX], told_to[GAPS_MAX];
     unsigned gaps;
@@ -59,7 +62,7 @@ static void take(void) {
 
 static void open_stream(int64_t resume_ns) {
     rva_stream_init(&at.stream, at.chain, RATE_HZ, -1, resume_ns);
-    if (rva_stream_expect_server(&at.stream, BLOCK, sizeof(int16_t))) exit(2);
+    if (rva_stream_expect_server(&at.stream, BLOCK, sizeof(int16_t), at.keeps_time)) exit(2);
 }
 
 static void begin(const char *name, double ppm) {
@@ -73,6 +76,7 @@ static void begin(const char *name, double ppm) {
     at.latency_ns = 12 * MS;
     at.jitter_ns = 3 * MS;
     at.random = 1;
+    at.within_samples = BLOCK;
     open_stream(0);
 }
 
@@ -84,7 +88,10 @@ static void block(size_t samples, bool has_overrun) {
     if (comes_ns < at.free_ns) comes_ns = at.free_ns;
     if (comes_ns < at.arrived_ns + MS / 50) comes_ns = at.arrived_ns + MS / 50;
     at.arrived_ns = comes_ns;
-    rva_stream_block(&at.stream, values, samples, comes_ns, 0, has_overrun);
+    /* Mostly right, now and then off by as much as on a busy machine. */
+    const double wander_s = chance(4) ? 0 : (double)chance(20) * 1e-3 - 0.010;
+    const double age_s = at.keeps_time ? ((double)comes_ns - at.mic_ns) * 1e-9 + wander_s : (double)chance(500) * 1e-3;
+    rva_stream_block(&at.stream, values, samples, comes_ns, age_s, has_overrun);
     take();
 }
 
@@ -111,7 +118,7 @@ static void end(const uint64_t lost[GAPS_MAX]) {
     check(at.told == count, "gaps told", (long long)at.told, count);
     for (unsigned i = 0; i < count && at.told == count; i++) {
         const int64_t error = (int64_t)at.told_samples[i] - (int64_t)lost[i];
-        check(llabs(error) <= BLOCK, "samples told", (long long)at.told_samples[i], (long long)lost[i]);
+        check(llabs(error) <= at.within_samples, "samples told", (long long)at.told_samples[i], (long long)lost[i]);
         check(at.told_from[i] <= at.gap_at[i] && at.gap_at[i] < at.told_to[i], "place told", (long long)at.told_from[i],
               (long long)at.gap_at[i]);
     }
@@ -141,12 +148,17 @@ static void only_late(unsigned drift_blocks) {
     starve(250 * MS);
     blocks(300);
     end(NULL);
-    begin("the thread ran now and then", 0);
-    for (unsigned i = 0; i < 400; i++) {
-        starve((int64_t)chance(300) * MS);
-        blocks(1 + chance(60));
+    for (uint32_t seed = 0; seed < 20; seed++) {
+        begin("the thread ran now and then, and did all that had come", 0);
+        at.random = seed;
+        for (unsigned i = 0; i < 400; i++) {
+            starve((int64_t)chance(300) * MS);
+            do blocks(1);
+            while (at.arrived_ns - (int64_t)at.mic_ns > at.latency_ns + at.jitter_ns);
+            blocks(chance(60));
+        }
+        end(NULL);
     }
-    end(NULL);
     for (int sign = -1; sign <= 1; sign += 2) {
         begin("the microphone's clock is off by 300 ppm for long", sign * 300);
         blocks(drift_blocks);
@@ -212,6 +224,10 @@ static void lost(void) {
     lose(800);
     blocks(130);
     end(LOST(4000, 800));
+    begin("the first block is said to follow an overrun", 0);
+    block(BLOCK, true);
+    blocks(130);
+    end(NULL);
     begin("less than half a block", 0);
     at.jitter_ns = MS;
     blocks(130);
@@ -220,8 +236,43 @@ static void lost(void) {
     end(NULL);
 }
 
+/* A server that keeps time: where its blocks end is another after a pause and with a new stream, by up to a block. */
+static void keeps_time(void) {
+    for (int64_t later_ms = -9; later_ms <= 6; later_ms += 3) {
+        for (int is_new = 0; is_new < 2; is_new++) {
+            begin(is_new ? "another stream of a server that keeps time" : "a pause of a server that keeps time", 0);
+            rva_stream_close(&at.stream);
+            at.keeps_time = true;
+            open_stream(0);
+            at.within_samples = BLOCK / 16;
+            at.jitter_ns = MS / 2;
+            blocks(130);
+            const int64_t resume_ns = at.stream.captured_ns;
+            if (is_new) rva_stream_close(&at.stream);
+            lose(4000);
+            at.latency_ns += later_ms * MS;
+            if (is_new) open_stream(resume_ns);
+            blocks(200);
+            end(LOST(4000));
+        }
+    }
+    begin("a server that keeps time moves the stream, and does not know its times for long", 0);
+    rva_stream_close(&at.stream);
+    at.keeps_time = true;
+    open_stream(0);
+    at.jitter_ns = MS / 2;
+    at.within_samples = BLOCK / 16;
+    blocks(130);
+    lose(320);
+    at.mic_ns -= 9.0 * MS; /* by its times it lost less */
+    at.latency_ns += 9 * MS;
+    blocks(200);
+    end(LOST(320));
+}
+
 int main(int count, char **arguments) {
     only_late(count > 1 && strcmp(arguments[1], "quick") == 0 ? 36000 : 360000); /* six minutes, or an hour */
     lost();
+    keeps_time();
     return failures ? 1 : 0;
 }

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ravatar_audio.capture.servers import ask_keeps_time
 from tests.device.microphones import run_child
 from tests.device.servers import SoundServer, served
 from tests.device.test_microphone import CHILD, spectrum_dbfs
@@ -38,6 +39,15 @@ def test_a_tone_comes_through_a_sound_server(pulse_server: SoundServer, tmp_path
         levels, _ = spectrum_dbfs((tmp_path / f"{name}.pcm").read_bytes())
         assert abs(levels[1_000] - 20 * math.log10(0.5)) < 0.05, name
         assert np.max(np.delete(levels, range(998, 1_003))) < -80, name
+
+
+@pytest.mark.parametrize(("name", "keeps_time"), [("pulse_server", True), ("pipewire_server", False)])
+def test_which_servers_capture_times_are_believed(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, name: str, keeps_time: bool
+) -> None:
+    for key, value in request.getfixturevalue(name).environment.items():
+        monkeypatch.setenv(key, value)
+    assert ask_keeps_time() is keeps_time
 
 
 def refused(server: SoundServer, *, as_nobody: bool = False) -> dict[str, Any]:

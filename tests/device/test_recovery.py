@@ -21,11 +21,11 @@ pytestmark = pytest.mark.device
 
 ROUNDS = int(os.environ.get("RAVATAR_TEST_ROUNDS", "0"))
 BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
-# A block by when blocks arrive, half of one on either side; and one that PipeWire loses or inserts of its own now and
-# then, or by which a server is late on a busy machine. Measured at a load of 5: up to 163 samples in all.
+# Behind a server a gap is right to within a block, mostly to a few samples: RAVATAR_TEST_ROUNDS shows that. Each single
+# one is held to two, as a busy machine's server may lose or delay a block of its own. Seen at a load of 11: 190.
 SERVERS_SAMPLES = 2 * BLOCK_SAMPLES
-# PipeWire's greatest quantum, of samples at the graph's rate. A stream that it moves gets another driver's quantum, and
-# comes so much sooner or later from then on (536, 540 and 769 samples were seen), which it tells nobody.
+# PipeWire's greatest quantum, of samples at the graph's rate. A stream that it moves may get another driver's quantum,
+# and come so much sooner or later from then on (536, 540 and 769 samples were seen), which it tells nobody.
 PIPEWIRE_QUANTUM_SAMPLES = 1_024
 # When a server's stream goes on after a gap, the last block of before may come as late as what follows it, and the
 # latency may change once more: what is missing is told a block too early then, or in parts.
@@ -59,6 +59,11 @@ def place(request: pytest.FixtureRequest, kind: str) -> Place:
     return Place(server, microphone, server=server)
 
 
+def error_samples(gap: dict[str, Any]) -> int:
+    """How much more was told than is missing of the ramp."""
+    return int((gap["lost"] - gap["by_ramp"] + RAMP // 2) % RAMP - RAMP // 2)
+
+
 def assert_gaps_are_right(
     gaps: list[dict[str, Any]], at_least: int, by_clock_within: int = BLOCK_SAMPLES, by_ramp_within: int = BLOCK_SAMPLES
 ) -> None:
@@ -68,14 +73,17 @@ def assert_gaps_are_right(
         assert gap["is_told"], gaps
         assert abs(gap["lost"] - gap["by_clock"]) <= by_clock_within, gaps
         if "by_ramp" in gap:
-            error = (gap["lost"] - gap["by_ramp"] + RAMP // 2) % RAMP - RAMP // 2
-            assert abs(error) <= by_ramp_within, gaps
+            assert abs(error_samples(gap)) <= by_ramp_within, gaps
 
 
 def assert_servers_gaps_are_right(gaps: list[dict[str, Any]], at_least: int, within: int = SERVERS_SAMPLES) -> None:
-    """To within two blocks, by the ramp; a server's times, which are estimates, only say how often it went round."""
+    """By the ramp; a server's times, which are estimates, only say how often it went round."""
     assert all("by_ramp" in gap for gap in gaps)
+    errors = sorted(abs(error_samples(gap)) for gap in gaps)
+    print(f"\n{len(errors)} gaps, off by so many samples: {errors}")
     assert_gaps_are_right(gaps, at_least, RAMP // 2, within)
+    if len(errors) >= 10:
+        assert errors[len(errors) * 9 // 10] <= BLOCK_SAMPLES
 
 
 def assert_nothing_leaks(watched: Watched, rounds: list[dict[str, float]]) -> None:

@@ -15,6 +15,7 @@ from ravatar_audio.capture.servers import (
     Servers,
     ask,
     look_at_servers,
+    parse_keeps_time,
     parse_source,
     parse_source_rates,
     socket_paths,
@@ -218,4 +219,7 @@ def test_a_sound_servers_source_is_read_with_its_state_and_mute() -> None:
     assert parse_source_rates("no\ttabs") == {}
     for none in ("(null)", "n/a", "@NONE@"):
         assert parse_source(f"Server Name: x\nDefault Source: {none}\n", rows, "").name == ""
+    assert parse_keeps_time(info)
+    assert not parse_keeps_time(info.replace("pulseaudio", "PulseAudio (on PipeWire 0.3.65)"))
+    assert not parse_keeps_time("")
     assert parse_source("", "", "") == parse_source("nonsense", "no\ttabs", "Mute: no")

@@ -16,7 +16,7 @@ from ravatar_audio.capture.finding import find_without_portaudio, with_hardware
 from ravatar_audio.capture.moves import is_client
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.servers import ask_source_rate_hz
+from ravatar_audio.capture.servers import ask_keeps_time, ask_source_rate_hz
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
@@ -212,6 +212,7 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
                 rate_hz = native_hz if native_hz in abilities.rates_hz else rate_hz
     if channels > _MOST_CHANNELS_BY_DEFAULT:
         channels = 2
+    is_served = device.index is not None and is_client()
     return StreamRequest(
         device=device,
         rate_hz=wanted.rate_hz or rate_hz,
@@ -220,7 +221,8 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
         block_s=wanted.block_s,
         buffer_s=wanted.buffer_s,
         least_block_s=least_block_s,
-        is_served=device.index is not None and is_client(),
+        is_served=is_served,
+        server_keeps_time=is_served and ask_keeps_time(),
     )
 
 

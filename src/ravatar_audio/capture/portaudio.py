@@ -195,6 +195,7 @@ class _NativeStream:
                 "buffer_s": request.buffer_s,
                 "resume_ns": resume_ns,
                 "is_served": request.is_served,
+                "keeps_time": request.server_keeps_time,
             },
         )
         out = ffi.new("rva_portaudio_stream **")

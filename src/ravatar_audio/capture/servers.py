@@ -243,6 +243,17 @@ def ask_source_rate_hz(name: str) -> int:
     return rates_hz.get(name, 0)
 
 
+def ask_keeps_time() -> bool:
+    """The server's capture times are right, by pactl, as PulseAudio's are. False where nobody tells."""
+    return parse_keeps_time(ask_program("pactl", "info"))
+
+
+def parse_keeps_time(info: str) -> bool:
+    """From `pactl info`: it is PulseAudio itself that answers, not PipeWire in its place. Pure."""
+    name = parse_source(info, "", "").server
+    return bool(name) and "PipeWire" not in name
+
+
 def parse_source_rates(sources: str) -> dict[str, int]:
     """Each source's rate by its name, from `pactl list short sources`. Pure."""
     found = re.finditer(r"^\d+\t([^\t]+)\t.*\b(\d+)Hz\b", sources, re.MULTILINE)

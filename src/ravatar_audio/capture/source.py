@@ -32,7 +32,8 @@ class CaptureStatistics:
     pending_samples: int
     """In frames that wait, and in the open one; once closed: never delivered."""
     device_lost_samples: int
-    """Lost before they reached the program, each gap right to within a block, behind a sound server within two blocks.
+    """Lost before they reached the program, each gap right to within a block; where a sound server moved the stream to
+    another source, or did not keep up itself, as nearly as its clients can tell.
 
     With the backend "pyaudio" behind a sound server: as far as that said."""
     device_overruns: int

@@ -22,7 +22,9 @@ class StreamRequest:
     least_block_s: float = 0.0
     """The device's own, where that is known: PortAudio cuts what comes from it to `block_s`."""
     is_served: bool = False
-    """A sound server is in between: its capture times are estimates."""
+    """A sound server is in between: gaps are told by when its blocks arrive."""
+    server_keeps_time: bool = False
+    """Its capture times are right, and tell more."""
 
     @property
     def sample_layout(self) -> tuple[int, int, str]:
