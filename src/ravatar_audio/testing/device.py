@@ -43,7 +43,7 @@ class FakeDevice:
         stall       nothing comes, and no error
         lose N      N samples are lost, as the program learns with the next block
         mute        exact zeros, as from a muted or dead microphone
-        hang        no call into the sound library returns
+        hang        the next call into the sound library does not return, and no other gets to this device
         move        the sound server moves the stream to another source; what is heard stays the same
         enospc      the stream ends, and any other at once, as when the bus cannot carry it
         eacces, ebusy, enodev   from here on, opening is refused so; a running stream goes on
