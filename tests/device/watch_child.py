@@ -2,12 +2,14 @@
 
 Its argument is JSON: Microphone's arguments, "ramp": whether the microphone hears rising samples at 16 kHz, and "slip":
 so many samples at a time may be lost or inserted as silence on the way, which is not told; "settling": of gaps that
-are at most so many frames apart the sum is told. Lines:
+are at most so many frames apart the sum is told; "constants": values of other constants of the capture. Lines:
 {"frames": n, "held": ...} for each second frame, {"event": kind, ...} for events, with the time at which the newest
-block of its last stream came, {"not_yet": message} for each attempt to open it again that fails, {"error": code,
-...}, and at the end a line with "gaps" that sums up, the live session too.
+block of its last stream came, {"not_yet": message} for each attempt to open it again that fails, {"watched": message}
+for what a server is asked to tell, {"error": code, ...}, and at the end a line with "gaps" that sums up, the live
+session too.
 """
 
+import importlib
 import itertools
 import json
 import logging
@@ -49,11 +51,18 @@ def held() -> dict[str, float]:
     }
 
 
-class Attempts(logging.Handler):
-    """Tells the failed ones."""
+class Telling(logging.Handler):
+    """Tells what a module of the capture logs."""
+
+    def __init__(self, module: str, key: str) -> None:
+        super().__init__()
+        self._key = key
+        logger = logging.getLogger(f"ravatar_audio.capture.{module}")
+        logger.setLevel(logging.DEBUG)
+        logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        tell(not_yet=record.getMessage())
+        tell(**{self._key: record.getMessage()})
 
 
 class Heard:
@@ -122,6 +131,9 @@ class Heard:
 
 async def main(arguments: dict[str, Any]) -> None:
     takes = {name: arguments.pop(name, 0) for name in ("slip", "settling")}
+    for name, value in arguments.pop("constants", {}).items():
+        module, _, constant = name.partition(".")
+        setattr(importlib.import_module(f"ravatar_audio.capture.{module}"), constant, value)
     heard = Heard(is_ramp=arguments.pop("ramp", False), **takes)
     microphone = Microphone(**arguments)
     given_lost = 0
@@ -151,9 +163,8 @@ async def main(arguments: dict[str, Any]) -> None:
         assert os.read(0, 1) == b""
         await microphone.stop()  # what there is by then still goes out
 
-    attempts = logging.getLogger("ravatar_audio.capture.attempts")
-    attempts.setLevel(logging.DEBUG)
-    attempts.addHandler(Attempts())
+    Telling("attempts", "not_yet")
+    Telling("newcomers", "watched")
     summary: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as state:
         async with Emulator(EmulatorSettings()) as emulator:

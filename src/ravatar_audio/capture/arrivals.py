@@ -1,4 +1,4 @@
-"""Learning that a sound device was plugged in, or that a sound server has come: inotify, else by looking often."""
+"""Learning that a device was plugged in, or that a sound server or its source has come: inotify, else looking often."""
 
 import contextlib
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 import trio
 
 from ravatar_audio._core import lib
+from ravatar_audio.capture.newcomers import Newcomers
 
 DEVICE_FOLDER = Path("/dev/snd")
 """Where the kernel's sound devices come and go on Linux; its permissions are set a moment after a device has come."""
@@ -17,13 +18,15 @@ POLL_S = 0.05
 
 
 class Arrivals:
-    """Devices that have come, and sound servers' sockets, since this was made. Close it.
+    """Devices that have come, sound servers' sockets and their sources, since this was made. Close it.
 
     What is there is compared with what was: many others use a socket's folder, and who connects changes nothing.
     """
 
-    def __init__(self, folder: Path = DEVICE_FOLDER, sockets: Iterable[Path] = ()) -> None:
-        self._folder, self._sockets = folder, tuple(sockets)
+    def __init__(
+        self, folder: Path = DEVICE_FOLDER, sockets: Iterable[Path] = (), newcomers: Newcomers | None = None
+    ) -> None:
+        self._folder, self._sockets, self._newcomers = folder, tuple(sockets), newcomers
         self._fd = self._watch()
         self._seen = self._things()
 
@@ -53,19 +56,40 @@ class Arrivals:
         """How long one may wait without looking: for ever when wait() tells of changes."""
         return POLL_S if self._fd < 0 else float("inf")
 
+    def listen(self) -> None:
+        """Hear of sources too, from now on; again where the server was gone. Never blocks."""
+        if self._newcomers is not None:
+            self._newcomers.listen()
+
+    def note_silence(self) -> None:
+        """A stream of ours is open and gives nothing: when its source is resumed, that is an arrival. Blocks."""
+        if self._newcomers is not None:
+            self._newcomers.note_silence()
+
     async def wait(self) -> None:
         """Until something may have come, or this is closed; for ever where nothing tells."""
-        if self._fd < 0:
+        async with trio.open_nursery() as nursery:
+
+            async def until_told(fd: int) -> None:
+                with contextlib.suppress(trio.ClosedResourceError):
+                    await trio.lowlevel.wait_readable(fd)
+                nursery.cancel_scope.cancel()
+
+            for fd in [self._fd, *(self._newcomers.fds if self._newcomers else ())]:
+                if fd >= 0:
+                    nursery.start_soon(until_told, fd)
             await trio.sleep_forever()
-        with contextlib.suppress(trio.ClosedResourceError):
-            await trio.lowlevel.wait_readable(self._fd)
 
     def have_come(self) -> bool:
         """Whether anything has come, or may be used by others than before, since this was asked last. Never blocks."""
+        has_source_come = self._newcomers is not None and self._newcomers.have_come()
+        return self._has_more() or has_source_come
+
+    def _has_more(self) -> bool:
         if self._fd >= 0:
             if not self._is_told():
                 return False
-            os.close(self._fd)
+            self._unwatch()
             self._fd = self._watch()  # a folder may have come or gone, which is another watch
         before, self._seen = self._seen, self._things()
         return not self._seen <= before
@@ -77,12 +101,17 @@ class Arrivals:
                 is_told = True
         return is_told
 
+    def _unwatch(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            trio.lowlevel.notify_closing(fd)
+            os.close(fd)
+
     def close(self) -> None:
         """May be called again. In trio only: who waits goes on."""
-        if self._fd >= 0:
-            trio.lowlevel.notify_closing(self._fd)
-            os.close(self._fd)
-            self._fd = -1
+        self._unwatch()
+        if self._newcomers is not None:
+            self._newcomers.close()
 
 
 def _watch_nearest(fd: int, folder: Path) -> bool:

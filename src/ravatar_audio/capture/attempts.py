@@ -1,6 +1,7 @@
 """Attempts to open a microphone again: with a growing wait between them, each in a thread; what such calls may take."""
 
 import logging
+import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -13,7 +14,9 @@ from ravatar_audio.errors import MediaError, RecorderError
 log = logging.getLogger(__name__)
 
 BACKOFF_S = (0.1, 5.0)
-"""First and longest wait between two attempts; each is twice the one before."""
+"""First and longest wait between two attempts."""
+BACKOFF_FACTOR = 2.0
+"""Each wait is so many times the one before."""
 SILENT_BACKOFF_S = (2.5, 55.0)
 """The same after a stream that ran, but gave nothing: waiting for a first block may take a whole core.
 
@@ -40,9 +43,8 @@ class Relapses:
         is_relapse = self._has_ended and (stream.last_block_s or stream.opened_s) - stream.opened_s < WELL_S
         if not is_relapse or not self.wait_s:
             self.begun_s = now_s
-        is_silent = not stream.blocks and not stream.has_finished
-        shortest_s, longest_s = SILENT_BACKOFF_S if is_silent and not waits_asleep else BACKOFF_S
-        self.wait_s = min(max(shortest_s, 2 * self.wait_s), longest_s) if is_relapse else 0.0
+        shortest_s, longest_s = SILENT_BACKOFF_S if stream.is_silent and not waits_asleep else BACKOFF_S
+        self.wait_s = min(max(shortest_s, BACKOFF_FACTOR * self.wait_s), longest_s) if is_relapse else 0.0
         self._has_ended = True
 
 
@@ -81,14 +83,14 @@ class Attempts(Generic[T]):
         *,
         within_s: float,
         wake: Callable[[], None],
-        arrivals: Arrivals,
+        arrivals: Arrivals | None,
         system: System,
         patience: "Patience",
         first_wait_s: float = 0.0,
     ) -> None:
         """`wake` is called, in a thread, when an attempt has ended; step() says more then.
 
-        A device that comes brings the next attempt forward. `undo` gets what a late attempt opened.
+        What comes by `arrivals` brings the next attempt forward. `undo` gets what a late attempt opened.
         """
         self._patience = patience
         self._call, self._undo, self._reason, self._wake = attempt, undo, reason, wake
@@ -98,7 +100,11 @@ class Attempts(Generic[T]):
         self._until_s = self._next_s + within_s
         self._attempt: Errand[T] | None = None
         self._begun_s = 0.0
-        arrivals.have_come()  # what came before this is nothing new
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._arrivals is not None:
+            self._arrivals.listen()
 
     def step(self) -> T | None:
         """What the attempt gave once it has succeeded, else None; begins the next one when its time has come.
@@ -106,10 +112,11 @@ class Attempts(Generic[T]):
         Raises the reason of it all when the time is over, and RecorderError when an attempt hangs.
         """
         now_s = self._system.now_s()
-        if self._arrivals.have_come():  # it may take a moment until it can be opened
+        if self._arrivals and self._arrivals.have_come():  # it may take a moment until it can be opened
             self._next_s, self._wait_s = now_s, BACKOFF_S[0]
         if self._attempt is None:
             if now_s >= self._next_s:
+                self._listen()
                 self._attempt, self._begun_s = Errand(self._call, self._undo, self._wake), now_s
                 self._system.start(self._attempt)
             return None
@@ -124,7 +131,7 @@ class Attempts(Generic[T]):
             if now_s + self._wait_s > self._until_s:
                 raise self._reason from error
             self._next_s = now_s + self._wait_s
-            self._wait_s = min(2 * self._wait_s, BACKOFF_S[1])
+            self._wait_s = min(BACKOFF_FACTOR * self._wait_s, BACKOFF_S[1])
             return None
 
     @property
@@ -142,7 +149,8 @@ class Attempts(Generic[T]):
         """How long nothing is to be done, unless `wake` is called or a device comes."""
         if self.is_trying:
             return self._patience.left_s(self.hung_s)
-        return max(0.0, min(self._next_s - self._system.now_s(), self._arrivals.patience_s))
+        longest_s = self._arrivals.patience_s if self._arrivals else math.inf
+        return max(0.0, min(self._next_s - self._system.now_s(), longest_s))
 
     def drop(self) -> Errand[T] | None:
         """No more attempts, and nobody waits for the one that is under way, which goes on."""

@@ -13,7 +13,7 @@ from ravatar_audio.capture.alsa import AlsaStream
 from ravatar_audio.capture.causes import explained, true_cause
 from ravatar_audio.capture.devices import Device, channels_text, choose_device
 from ravatar_audio.capture.finding import find_without_portaudio, with_hardware
-from ravatar_audio.capture.moves import is_client
+from ravatar_audio.capture.pactl import is_client
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.privacy import privacy_error
 from ravatar_audio.capture.servers import ask_keeps_time, ask_source_rate_hz

@@ -92,6 +92,7 @@ class Recovery:
         now_s, is_served = self._system.now_s(), self._system.is_served(opened.line.device)
         until_s, close_limit_s = now_s + within_s, SERVER_LIMIT_S if is_served else CLOSE_LIMIT_S
         wake, is_stand_in = opened.wake.set, opened.is_stand_in
+        arrivals, is_silent = self._watch_arrivals(wake), opened.stream.statistics().is_silent
         relapses = self._relapses[is_stand_in]
         # A device that is there but does not last is worse than another.
         does_not_last = not is_stand_in and relapses.wait_s > 0 and self._opener.has_stand_in
@@ -101,6 +102,8 @@ class Recovery:
         stand_in_from_s = now_s + (0.0 if is_stand_in else self._stand_in_after_s)
 
         def close_it() -> bool:
+            if is_silent:
+                arrivals.note_silence()
             opened.close()
             return True
 
@@ -142,7 +145,9 @@ class Recovery:
             within_s=0,
             wake=wake,
             patience=Patience("close", close_limit_s, self._tell),
+            heeds_arrivals=False,  # they do not make it sooner, but may what follows
         )
+        arrivals.listen()
         self._closing.step()  # begins it: whoever waits for frames may not come back
 
     def _attempts(
@@ -155,16 +160,15 @@ class Recovery:
         wake: Callable[[], None],
         patience: Patience,
         first_wait_s: float = 0.0,
+        heeds_arrivals: bool = True,
     ) -> Attempts[T]:
-        if self._arrivals is None:
-            self._arrivals = self._system.arrivals()
         return Attempts(
             attempt,
             undo,
             reason,
             within_s=within_s,
             wake=wake,
-            arrivals=self._arrivals,
+            arrivals=self._watch_arrivals(wake) if heeds_arrivals else None,
             system=self._system,
             patience=patience,
             first_wait_s=first_wait_s,
@@ -190,6 +194,8 @@ class Recovery:
             opened = self._reopening.step()
         if opened is not None:
             self._leave_the_rest()
+            if not opened.is_stand_in:
+                self._end_watch()
         return opened
 
     def _step_beside(self) -> Opened | None:
@@ -245,6 +251,7 @@ class Recovery:
         except RecorderError as error:  # a sound library that hangs while it looks: stay with the stand-in
             log.error("the missing microphone is looked for no more: %s", error.message)  # noqa: TRY400
             self._end_lookout()
+            self._end_watch()
             return False
 
     def _end_lookout(self) -> None:
@@ -256,7 +263,20 @@ class Recovery:
     def patience(self) -> tuple[float, Arrivals | None]:
         """For how many seconds nothing is to be done here, and what cuts that short."""
         waiting = [attempts for attempts in (self._closing, self._reopening, self._beside, self._lookout) if attempts]
-        return min((attempts.patience_s for attempts in waiting), default=math.inf), self._arrivals if waiting else None
+        heeds_arrivals = any(attempts is not self._closing for attempts in waiting)
+        patience_s = min((attempts.patience_s for attempts in waiting), default=math.inf)
+        return patience_s, self._arrivals if heeds_arrivals else None
+
+    def _watch_arrivals(self, wake: Callable[[], None]) -> Arrivals:
+        if self._arrivals is None:
+            self._arrivals = self._system.arrivals(wake)
+        return self._arrivals
+
+    def _end_watch(self) -> None:
+        """Nothing is missed any more."""
+        arrivals, self._arrivals = self._arrivals, None
+        if arrivals is not None:
+            arrivals.close()
 
     async def end(self) -> tuple[bool, Opened | None]:
         """Open nothing more: whether all streams but the last have ended in time, and that, if one has been opened."""
@@ -279,5 +299,4 @@ class Recovery:
         """After end(). May be called again. What hangs keeps alone what it has."""
         self._reopen = self._open_beside = self._failure = None
         self._left_behind = []
-        if self._arrivals is not None:
-            self._arrivals.close()
+        self._end_watch()

@@ -57,6 +57,11 @@ class StreamStatistics:
     is_real_time: bool = False
     """The audio thread runs at a real-time priority that we gave it."""
 
+    @property
+    def is_silent(self) -> bool:
+        """It goes on, but has given nothing yet."""
+        return not self.blocks and not self.has_finished
+
 
 class Stream(Protocol):
     """An open stream. Its calls may block; they run in a worker thread."""

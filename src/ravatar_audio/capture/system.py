@@ -12,7 +12,9 @@ import trio
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.devices import Device
 from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.moves import MoveWatch, is_client
+from ravatar_audio.capture.moves import MoveWatch
+from ravatar_audio.capture.newcomers import Newcomers
+from ravatar_audio.capture.pactl import is_client
 from ravatar_audio.capture.servers import socket_paths
 from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.wake import Wake
@@ -36,9 +38,11 @@ class System:
         """A sound server may be behind it, and is what hangs if anything does."""
         return not device.is_hardware and "hw:" not in device.pcm and is_client()
 
-    def arrivals(self) -> Arrivals:
-        """Tells when devices come, and sound servers."""
-        return Arrivals(sockets=socket_paths(os.environ, os.getuid()).values() if sys.platform == "linux" else ())
+    def arrivals(self, wake: Callable[[], None]) -> Arrivals:
+        """Tells when devices come, sound servers and their sources; `wake` is called when it must be asked."""
+        if sys.platform != "linux":
+            return Arrivals()
+        return Arrivals(sockets=socket_paths(os.environ, os.getuid()).values(), newcomers=Newcomers(wake))
 
     def watch_moves(self, stream: Stream, wake: Callable[[], None]) -> MoveWatch | None:
         """Tells when a sound server moves the stream; None where none can be behind it."""

@@ -48,7 +48,7 @@ class FakeSystem(System):
     def is_served(self, device: Device) -> bool:
         return False
 
-    def arrivals(self) -> Arrivals:
+    def arrivals(self, wake: Callable[[], None]) -> Arrivals:
         return cast(Arrivals, FakeArrivals(self.devices))
 
     def watch_moves(self, stream: Stream, wake: Callable[[], None]) -> MoveWatch:
@@ -169,6 +169,12 @@ class FakeArrivals:
 
     def _comings(self) -> int:
         return sum(device.comings for device in self._devices)
+
+    def listen(self) -> None:
+        """Nothing: a made-up device tells at once."""
+
+    def note_silence(self) -> None:
+        """Nothing: no made-up sound server suspends it."""
 
     def have_come(self) -> bool:
         before, self._seen = self._seen, self._comings()

@@ -1,6 +1,6 @@
-"""What `pactl` prints, read: whose stream it is, and from which source it takes."""
+"""What `pactl` prints, read: whose stream it is, from which source it takes, and which sources sleep."""
 
-from ravatar_audio.capture.moves import parse_outputs, parse_sources
+from ravatar_audio.capture.pactl import Listed, parse_outputs, parse_sources
 
 OUTPUTS = """\
 Source Output #3
@@ -32,7 +32,7 @@ def test_only_this_processs_streams_are_its_own() -> None:
     assert parse_outputs(OUTPUTS, 4) == parse_outputs("", 4711) == {}
 
 
-def test_sources_have_their_names() -> None:
-    text = "0\tspeaker.monitor\tmodule-null-sink.c\ts16le 2ch 48000Hz\tRUNNING\n4\tusbmic\tmodule-remap-source.c\n"
-    assert parse_sources(text) == {"0": "speaker.monitor", "4": "usbmic"}
+def test_sources_have_their_names_and_states() -> None:
+    text = "0\tspeaker.monitor\tmodule-null-sink.c\ts16le 2ch 48000Hz\tSUSPENDED\n4\tusbmic\tmodule-remap-source.c\n"
+    assert parse_sources(text) == {"0": Listed("speaker.monitor", True), "4": Listed("usbmic", False)}
     assert parse_sources("") == {}
