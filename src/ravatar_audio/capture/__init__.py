@@ -9,7 +9,8 @@ liveness        stalls, and when a stream must be opened again (pure)
 watchdog, drift what can go wrong without an error; the device's clock (pure)
 chains          what is left of devices that were used before
 arrivals        devices and sound servers that come
-moves, newcomers  a stream that a sound server moves; its sources that come or wake, both by pactl
+newcomers       a sound server's sources that come, or are resumed
+moves, pactl    a stream that a sound server moves; what its own programs tell
 sources, pipe   files and synthetic sound; raw PCM or WAV from another program
 opening         which source the user means by "mic", "-", a path, "synthetic:speech"
 devices         devices as data, and how one is chosen (pure)

@@ -65,11 +65,13 @@ class Microphone(Source):
 
     When no block has come for `stall_s`, or for three blocks if that is longer, the event "stalled" says so. When the
     device has ended the stream, or sent nothing for `reopen_s`, it is closed, looked for by the same selector and
-    opened again, for at most `recover_s` seconds (0: not at all); in the end it is tried every 5 s, and where it opens
-    through PortAudio but gives nothing every minute, as that may take a core meanwhile. Frame numbers go on, and the
-    gap is counted as lost by the device. A call into the sound library that does not return is waited for, and the
-    event "hanging" says so: for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when
-    `recover_s` are over, iterating raises RecorderError or MediaAbortedError.
+    opened again, for at most `recover_s` seconds (0: not at all). On Linux that is tried at once when a device, a sound
+    server or its source comes, or a suspended source is resumed (of sources tell pactl and parec, where they are
+    installed); besides, and elsewhere, ever more seldom: in the end every 5 s, and where it opens through PortAudio but
+    gives nothing every minute, as that may take a core meanwhile. Frame numbers go on, and the gap is counted as lost
+    by the device. A call into the sound library that does not return is waited for, and the event "hanging" says so:
+    for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over,
+    iterating raises RecorderError or MediaAbortedError.
 
     `stand_in` names another microphone, which is taken when the device is not there at first, or not back within
     `stand_in_after_s` seconds, or opens but has not lasted for so long; the device is taken again when it is back. Both

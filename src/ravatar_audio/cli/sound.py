@@ -178,7 +178,8 @@ def _silent_server(servers: Servers, said: str, failure: str) -> Finding:
         return Finding(
             "sound server",
             "warning",
-            f"{said}; {failure}, so a stream that the server moves to another microphone cannot be told",
+            f"{said}; {failure}, so what the server does cannot be told: a stream moved to another "
+            "microphone, a microphone that is back",
             "Install it: sudo apt-get install pulseaudio-utils.",
         )
     places = " and ".join(str(server.path) for server in servers.answering)
