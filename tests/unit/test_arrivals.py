@@ -112,3 +112,31 @@ async def test_closing_gives_the_files_back_and_lets_a_waiter_go(tmp_path: Path)
             arrivals.close()
     arrivals.close()
     assert open_files() == before
+
+
+async def test_closing_lets_go_of_a_waiter_that_has_just_begun(tmp_path: Path) -> None:
+    for turns in 20 * [1, 2]:  # trio shuffles who comes first
+        arrivals = Arrivals(tmp_path / "snd")
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(arrivals.wait)
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            arrivals.close()
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+
+
+async def test_looking_again_keeps_the_descriptor_as_closing_it_would_hold_up_everything(tmp_path: Path) -> None:
+    folder = tmp_path / "snd"
+    with closing(Arrivals(folder)) as arrivals:
+        descriptor = os.fstat(arrivals._fd)
+        closed: list[int] = []
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "close", closed.append)
+            for _ in range(2):
+                folder.mkdir()
+                arrivals.have_come()
+                folder.rmdir()
+                arrivals.have_come()
+        assert not closed
+        assert os.fstat(arrivals._fd) == descriptor

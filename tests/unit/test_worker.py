@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 from ravatar_audio.capture.wake import Wake
-from ravatar_audio.capture.worker import call_in_thread, stuck_calls
+from ravatar_audio.capture.worker import Errand, call_in_thread, stuck_calls
+from ravatar_audio.errors import RecorderError
 
 
 async def test_the_result_comes_back_and_is_not_undone() -> None:
@@ -56,6 +57,31 @@ async def test_what_a_call_opens_too_late_is_closed(reason: str) -> None:
         assert await trio.to_thread.run_sync(undone.wait)
         while stuck_calls() > stuck_before:  # noqa: ASYNC110 - a thread does it
             await trio.sleep(0.001)
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+async def test_what_cannot_be_closed_is_logged_and_nothing_is_called_stuck(
+    has_ended: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on, undone = threading.Event(), threading.Event()
+    stuck_before = stuck_calls()
+
+    def refuse(_: bool) -> None:
+        undone.set()
+        raise RecorderError("the library hangs")
+
+    errand = Errand(lambda: go_on.wait(10), refuse)
+    errand.start()
+    if has_ended:
+        go_on.set()
+        assert errand.wait(10)
+    errand.abandon()
+    go_on.set()
+    with trio.fail_after(10):
+        assert await trio.to_thread.run_sync(undone.wait)
+        while stuck_calls() > stuck_before or not caplog.messages:  # noqa: ASYNC110 - a thread does it
+            await trio.sleep(0.001)
+    assert "the library hangs" in caplog.text
 
 
 async def test_a_call_that_is_cancelled_before_its_thread_starts_is_not_begun_and_not_called_stuck() -> None:

@@ -27,16 +27,20 @@ class Arrivals:
         self, folder: Path = DEVICE_FOLDER, sockets: Iterable[Path] = (), newcomers: Newcomers | None = None
     ) -> None:
         self._folder, self._sockets, self._newcomers = folder, tuple(sockets), newcomers
+        self._fd = -1
         self._fd = self._watch()
         self._seen = self._things()
 
     def _watch(self) -> int:
-        """A descriptor that tells of changes; negative where there is none."""
-        fd = int(lib.rva_host_watcher())
+        """A descriptor that tells of changes; negative where there is none.
+
+        The one that there is, once there is one: closing it takes up to 20 ms, and what it watches already stays once.
+        """
+        fd = self._fd if self._fd >= 0 else int(lib.rva_host_watcher())
         folders = {self._folder, *(socket.parent for socket in self._sockets)}
         if fd < 0 or all(_watch_nearest(fd, folder) for folder in folders):
             return fd
-        os.close(fd)
+        _close(fd)
         return -1
 
     def _things(self) -> frozenset[tuple[object, ...]]:
@@ -71,14 +75,19 @@ class Arrivals:
         async with trio.open_nursery() as nursery:
 
             async def until_told(fd: int) -> None:
-                with contextlib.suppress(trio.ClosedResourceError):
-                    await trio.lowlevel.wait_readable(fd)
+                if fd in self._fds:  # else it has been closed since
+                    with contextlib.suppress(trio.ClosedResourceError):
+                        await trio.lowlevel.wait_readable(fd)
                 nursery.cancel_scope.cancel()
 
-            for fd in [self._fd, *(self._newcomers.fds if self._newcomers else ())]:
-                if fd >= 0:
-                    nursery.start_soon(until_told, fd)
+            for fd in self._fds:
+                nursery.start_soon(until_told, fd)
             await trio.sleep_forever()
+
+    @property
+    def _fds(self) -> list[int]:
+        own = [self._fd] if self._fd >= 0 else []
+        return own + self._newcomers.fds if self._newcomers else own
 
     def have_come(self) -> bool:
         """Whether anything has come, or may be used by others than before, since this was asked last. Never blocks."""
@@ -89,7 +98,6 @@ class Arrivals:
         if self._fd >= 0:
             if not self._is_told():
                 return False
-            self._unwatch()
             self._fd = self._watch()  # a folder may have come or gone, which is another watch
         before, self._seen = self._seen, self._things()
         return not self._seen <= before
@@ -101,17 +109,18 @@ class Arrivals:
                 is_told = True
         return is_told
 
-    def _unwatch(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            trio.lowlevel.notify_closing(fd)
-            os.close(fd)
-
     def close(self) -> None:
         """May be called again. In trio only: who waits goes on."""
-        self._unwatch()
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            _close(fd)
         if self._newcomers is not None:
             self._newcomers.close()
+
+
+def _close(fd: int) -> None:
+    trio.lowlevel.notify_closing(fd)
+    os.close(fd)
 
 
 def _watch_nearest(fd: int, folder: Path) -> bool:

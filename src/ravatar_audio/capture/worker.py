@@ -1,5 +1,6 @@
 """Blocking calls into sound libraries: in a thread, with a deadline, and with an undo for those that end too late."""
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -7,6 +8,8 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from ravatar_audio.capture.chatter import give_stderr_back
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -52,7 +55,7 @@ class Errand(Generic[T]):
                 self._ended.set()
                 is_abandoned = self._is_abandoned
             if is_abandoned:
-                self._undo(self._results.pop())
+                self._undo_late()
         _stuck.discard(self)
         del call
         self._on_end()
@@ -83,7 +86,14 @@ class Errand(Generic[T]):
                 _stuck.add(self)
                 give_stderr_back()
         if is_late and self._results:
-            threading.Thread(target=self._undo, args=(self._results.pop(),), daemon=True).start()
+            threading.Thread(target=self._undo_late, daemon=True).start()
+
+    def _undo_late(self) -> None:
+        """Nobody is there whom a failure would reach: a hanging library refuses to close what came too late."""
+        try:
+            self._undo(self._results.pop())
+        except Exception as error:
+            log.error("what came too late could not be given back: %r", error)  # noqa: TRY400
 
 
 async def call_in_thread(call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
