@@ -86,8 +86,7 @@ class MoveWatch:
             if not self._looking.has_ended:
                 return None
             looking, self._looking = self._looking, None
-            with contextlib.suppress(OSError):
-                return looking.take()
+            return looking.take()
         if self._moves is not None and self._moves.may_have_happened():
             self._looking = Errand(self._moves.look, lambda _: None, self._wake)
             self._looking.start()

@@ -75,8 +75,7 @@ class Newcomers:
         has_come = self._has_woken()
         if self._looking is not None and self._looking.has_ended:
             looking, self._looking = self._looking, None
-            with contextlib.suppress(OSError):
-                has_come |= self._has_more(looking.take())
+            has_come |= self._has_more(looking.take())
         if self._must_look and self._looking is None and self._subscription is not None:
             self._must_look = False
             self._looking = Errand(list_sources, lambda _: None, self._wake)

@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 from typing import NamedTuple
 
-_LIMIT_S = 2.0
+from ravatar_audio.capture.servers import ask_program
+
 _BLOCK = re.compile(r"^Source Output #(\d+)$(.*?)(?=^Source Output #|\Z)", re.MULTILINE | re.DOTALL)
 _CLIENT_LIBRARIES = (b"/libpulse.so", b"/libpipewire-0.3.so")
 
@@ -38,13 +39,13 @@ def parse_sources(text: str) -> dict[str, Listed]:
 
 
 def list_outputs() -> dict[str, str]:
-    """As parse_outputs(), of this process; empty where nobody answers. Blocks for a moment; raises OSError."""
-    return parse_outputs(_ask("list", "source-outputs"), os.getpid())
+    """As parse_outputs(), of this process; empty where nobody answers. Blocks for a moment."""
+    return parse_outputs(ask_program("pactl", "list", "source-outputs"), os.getpid())
 
 
 def list_sources() -> dict[str, Listed]:
-    """As parse_sources(); empty where nobody answers. Blocks for a moment; raises OSError."""
-    return parse_sources(_ask("list", "short", "sources"))
+    """As parse_sources(); empty where nobody answers. Blocks for a moment."""
+    return parse_sources(ask_program("pactl", "list", "short", "sources"))
 
 
 def can_be_asked() -> bool:
@@ -65,7 +66,15 @@ class Program:
 
     def __init__(self, *command: str) -> None:
         """Raises OSError when it cannot be started."""
-        self._process = _start(*command)
+        self._process = subprocess.Popen(  # noqa: S603
+            command,
+            env=os.environ | {"LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            # An interrupt from the keyboard is for the program, which ends this when it ends.
+            start_new_session=True,
+        )
         assert self._process.stdout is not None
         self.fd = self._process.stdout.fileno()
         os.set_blocking(self.fd, False)
@@ -93,25 +102,3 @@ def subscribe() -> Program:
 def record(source: str) -> Program:
     """What a source gives. Raises OSError."""
     return Program("parec", f"--device={source}", "--latency-msec=100")
-
-
-def _start(*command: str) -> subprocess.Popen[bytes]:
-    environment = os.environ | {"LC_ALL": "C"}
-    return subprocess.Popen(  # noqa: S603
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        # An interrupt from the keyboard is for the program, which ends this when it ends.
-        start_new_session=True,
-    )
-
-
-def _ask(*words: str) -> str:
-    with _start("pactl", *words) as process:
-        try:
-            return process.communicate(timeout=_LIMIT_S)[0].decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            process.kill()
-            return ""

@@ -211,7 +211,14 @@ def ask(program: str, *words: str) -> Answer:
     environment = os.environ | {"LC_ALL": "C"}
     try:
         done = subprocess.run(  # noqa: S603 - fixed words
-            [path, *words], capture_output=True, text=True, timeout=ANSWER_LIMIT_S, check=False, env=environment
+            [path, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=ANSWER_LIMIT_S,
+            check=False,
+            env=environment,
         )
     except subprocess.TimeoutExpired:
         return Answer("", f"no answer in {ANSWER_LIMIT_S:g} s")
