@@ -144,6 +144,10 @@ RVA_REALTIME bool rva_gap_is_known(const rva_gap *gap) {
     return is_nothing(gap) || gap->attended_ns >= KNOWN_NS || gap->count == gap->capacity;
 }
 
+RVA_REALTIME int64_t rva_gap_unbroken_ns(const rva_gap *gap) {
+    return gap->timed_ns + duration_ns(gap, gap->kept_samples);
+}
+
 RVA_REALTIME int64_t rva_gap_end(rva_gap *gap, int64_t arrived_ns) {
     const int64_t kept_ns = duration_ns(gap, gap->kept_samples), newest_ns = gap->begin_ns + kept_ns;
     int64_t lost_ns = gap->begin_ns - gap->before_ns;

@@ -79,6 +79,9 @@ RVA_REALTIME int64_t rva_gap_keep(rva_gap *gap, const void *block, size_t sample
 /* Whether the gap's length is known by now, or no more can be kept. A block that was only late is found out by the next. */
 RVA_REALTIME bool rva_gap_is_known(const rva_gap *gap);
 
+/* When the newest sample that is kept was there if nothing is missing. */
+RVA_REALTIME int64_t rva_gap_unbroken_ns(const rva_gap *gap);
+
 /* Ends the gap, known or not: samples that are missing, 0 and more, or -1 when nothing is, by all that is known. What was kept
  * stays until the next begins. */
 RVA_REALTIME int64_t rva_gap_end(rva_gap *gap, int64_t arrived_ns);

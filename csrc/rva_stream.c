@@ -55,8 +55,8 @@ RVA_REALTIME static void note_loss(rva_stream *stream, uint64_t samples) {
     rva_chain_note_loss(stream->chain, samples);
 }
 
-/* Hands on what was kept after a gap, and how long that was. */
-RVA_REALTIME static void end_gap(rva_stream *stream, int64_t arrived_ns) {
+/* Hands on what was kept after a gap, and how long that was; whether anything is missing. */
+RVA_REALTIME static bool end_gap(rva_stream *stream, int64_t arrived_ns) {
     rva_gap *gap = stream->gap;
     const int64_t lost_samples = rva_gap_end(gap, arrived_ns);
     if (lost_samples >= 0) note_loss(stream, (uint64_t)lost_samples);
@@ -65,6 +65,7 @@ RVA_REALTIME static void end_gap(rva_stream *stream, int64_t arrived_ns) {
         rva_chain_push(stream->chain, sound, gap->blocks[i].samples, gap->blocks[i].end_ns);
     }
     gap->count = 0;
+    return lost_samples >= 0;
 }
 
 /* A block of a sound server. `end_ns`: when its last sample was at the microphone, as the server has it. */
@@ -132,7 +133,9 @@ RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t
 }
 
 void rva_stream_close(rva_stream *stream) {
-    if (stream->gap && rva_gap_is_open(stream->gap)) end_gap(stream, READ(stream->last_block_ns));
+    /* What may be missing, and nobody knows yet, is to be told by the stream that goes on from here. */
+    if (stream->gap && rva_gap_is_open(stream->gap) && !end_gap(stream, READ(stream->last_block_ns)))
+        atomic_store_explicit(&stream->captured_ns, rva_gap_unbroken_ns(stream->gap), memory_order_relaxed);
     rva_gap_close(stream->gap);
     stream->gap = NULL;
 }

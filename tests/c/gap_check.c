@@ -217,6 +217,19 @@ static void lost(void) {
             end(LOST(samples));
         }
     }
+    for (unsigned kept = 1; kept <= 15; kept += 7) {
+        begin("a stream that ends just after a gap, and another that goes on", 0);
+        blocks(130);
+        lose(4000);
+        blocks(kept);
+        rva_stream_close(&at.stream);
+        const int64_t resume_ns = at.stream.captured_ns;
+        lose(8000);
+        at.gap_at[0] = at.gap_at[1]; /* told together */
+        open_stream(resume_ns);
+        blocks(200);
+        end(LOST(12000));
+    }
     begin("two gaps", 0);
     blocks(130);
     lose(4000);
