@@ -437,3 +437,14 @@ async def test_stopping_and_leaving_in_the_middle_of_a_search_is_prompt(autojump
 def test_what_no_device_can_do_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingsError):
         FakeDevice(**wrong)
+
+
+async def test_what_the_last_frame_that_was_taken_tells_is_told_when_the_microphone_is_closed(
+    autojump_clock: Clock,
+) -> None:
+    async with FakeMicrophone(FakeDevice("tone", script={16_000: "lose 480"})) as microphone:
+        events = microphone.events()
+        async for frame in microphone:
+            if frame.discontinuity:
+                break
+    assert [event.kind async for event in events] == ["no_constraints", "overruns"]

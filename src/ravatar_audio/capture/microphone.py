@@ -387,6 +387,7 @@ class Microphone(Source):
                     if not self._recovery.has_left_behind:
                         wake.close()
             self._recovery.close()
+            self._delivered.look()
             self._tell_news()
             self._events.close()
 
