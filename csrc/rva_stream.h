@@ -67,7 +67,7 @@ void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int
  * 2 s of sound at most. That is told to within a block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
 int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time);
 
-/* When the audio thread has ended. Pushes what is still kept, and frees. */
+/* When the audio thread has ended. Pushes what is still kept, and frees; captured_ns is what another stream goes on from. */
 void rva_stream_close(rva_stream *stream);
 
 /* Audio thread; real-time safe. Pushes a block of `samples` per channel that arrived at `arrived_ns`; its last sample is
