@@ -115,6 +115,15 @@ async def test_a_stand_in_runs_beside_a_call_that_hangs_until_the_device_is_back
     assert second.device_lost_samples < SECOND
 
 
+async def test_a_look_for_the_device_that_hangs_for_minutes_is_waited_for(autojump_clock: Clock) -> None:
+    script = {24_000: "unplug", 24_000 + 4 * SECOND: "hang", 24_000 + 300 * SECOND: "ok"}
+    microphone = FakeMicrophone(*devices(script), device="Desk", stand_in="Spare", duration_s=320)
+    _, events = await hear(microphone)
+    assert kinds(events) == ["reopening", "stand_in", "reopened", "reopening", "reopened"]
+    assert microphone.name == "Desk", "it was taken again"
+    assert events[-1].at_s - events[0].at_s == pytest.approx(300, abs=2)
+
+
 async def test_a_stand_in_that_needs_the_library_that_hangs_is_not_asked_for(
     autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

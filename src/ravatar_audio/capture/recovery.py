@@ -240,19 +240,14 @@ class Recovery:
             MediaAbortedError("the microphone is not back"),
             within_s=math.inf,
             wake=wake,
-            patience=Patience("show up", SERVER_LIMIT_S, lambda _: None),
+            # A look that hangs is waited for as long as the stand-in runs.
+            patience=Patience("show up", math.inf, lambda _: None),
             first_wait_s=first_wait_s,
         )
 
     def has_returned(self) -> bool:
         """The device that the stand-in runs for is there."""
-        try:
-            return self._lookout is not None and self._lookout.step() is not None
-        except RecorderError as error:  # a sound library that hangs while it looks: stay with the stand-in
-            log.error("the missing microphone is looked for no more: %s", error.message)  # noqa: TRY400
-            self._end_lookout()
-            self._end_watch()
-            return False
+        return self._lookout is not None and self._lookout.step() is not None
 
     def _end_lookout(self) -> None:
         lookout, self._lookout = self._lookout, None
