@@ -230,6 +230,13 @@ static void lost(void) {
         blocks(200);
         end(LOST(12000));
     }
+    begin("two gaps, the second while the first is not known yet, told in one frame", 0);
+    blocks(130);
+    lose(4000);
+    blocks(5);
+    lose(800);
+    blocks(200);
+    end(LOST(4800));
     begin("two gaps", 0);
     blocks(130);
     lose(4000);
