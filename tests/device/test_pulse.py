@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ravatar_audio.capture.servers import ask_keeps_time
+from ravatar_audio.capture.servers import ask_server_info, parse_keeps_time
 from tests.device.microphones import run_child
 from tests.device.servers import SoundServer, served
 from tests.device.test_microphone import CHILD, spectrum_dbfs
@@ -47,7 +47,7 @@ def test_which_servers_capture_times_are_believed(
 ) -> None:
     for key, value in request.getfixturevalue(name).environment.items():
         monkeypatch.setenv(key, value)
-    assert ask_keeps_time() is keeps_time
+    assert parse_keeps_time(ask_server_info()) is keeps_time
 
 
 def refused(server: SoundServer, *, as_nobody: bool = False) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ravatar_audio.capture.finding import find_without_portaudio, with_hardware
 from ravatar_audio.capture.pactl import is_client
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.servers import ask_keeps_time, ask_source_rate_hz
+from ravatar_audio.capture.servers import ask_server_info, ask_source_rate_hz, parse_keeps_time
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
@@ -195,6 +195,7 @@ def _urgency() -> Iterator[None]:
 def _settled(wanted: Wanted, device: Device) -> StreamRequest:
     """The device's own values for what was left open, so that nothing is converted on the way."""
     rate_hz, channels, format, least_block_s = device.rate_hz, device.channels, "float32", 0.0
+    abilities = None
     if device.pcm:
         format = "int16"
         try:
@@ -202,17 +203,18 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
         except MediaError:
             if device.index is None:
                 raise  # what stands in the way of asking stands in the way of opening
-        else:
-            channels = max(abilities.channels_min, min(abilities.channels_max, channels or abilities.channels_max))
-            format, least_block_s = alsa.preferred_format(abilities.formats), abilities.least_block_s
-            rate_hz = rate_hz or alsa.preferred_rate_hz(abilities.rates_hz)
-            if device.index is not None and wanted.rate_hz is None and is_client():
-                # PortAudio's default is 44,100 Hz, which the server would make of the source's own, for us to convert.
-                native_hz = ask_source_rate_hz(device.pcm)
-                rate_hz = native_hz if native_hz in abilities.rates_hz else rate_hz
+    is_served = device.index is not None and is_client()  # the probe may have made it one
+    server_info = ask_server_info() if is_served else ""
+    if abilities is not None:
+        channels = max(abilities.channels_min, min(abilities.channels_max, channels or abilities.channels_max))
+        format, least_block_s = alsa.preferred_format(abilities.formats), abilities.least_block_s
+        rate_hz = rate_hz or alsa.preferred_rate_hz(abilities.rates_hz)
+        if is_served and wanted.rate_hz is None:
+            # PortAudio's default is 44,100 Hz, which the server would make of the source's own, for us to convert.
+            native_hz = ask_source_rate_hz(device.pcm, server_info)
+            rate_hz = native_hz if native_hz in abilities.rates_hz else rate_hz
     if channels > _MOST_CHANNELS_BY_DEFAULT:
         channels = 2
-    is_served = device.index is not None and is_client()
     return StreamRequest(
         device=device,
         rate_hz=wanted.rate_hz or rate_hz,
@@ -222,7 +224,7 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
         buffer_s=wanted.buffer_s,
         least_block_s=least_block_s,
         is_served=is_served,
-        server_keeps_time=is_served and ask_keeps_time(),
+        server_keeps_time=parse_keeps_time(server_info),
     )
 
 

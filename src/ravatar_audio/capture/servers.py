@@ -242,21 +242,21 @@ def ask_default_source() -> tuple[Source | None, str]:
     return parse_source(info.text, sources, ask_program("pactl", "get-source-mute", "@DEFAULT_SOURCE@")), ""
 
 
-def ask_source_rate_hz(name: str) -> int:
-    """The native rate of the source of that name, else of the server's default; 0 where pactl does not tell."""
+def ask_server_info() -> str:
+    """What `pactl info` prints; empty where nobody answers."""
+    return ask_program("pactl", "info")
+
+
+def ask_source_rate_hz(name: str, info: str) -> int:
+    """The native rate of the source of that name, else of the default by `info`; 0 where pactl does not tell."""
     rates_hz = parse_source_rates(ask_program("pactl", "list", "short", "sources"))
     if rates_hz and name not in rates_hz:
-        name = parse_source(ask_program("pactl", "info"), "", "").name
+        name = parse_source(info, "", "").name
     return rates_hz.get(name, 0)
 
 
-def ask_keeps_time() -> bool:
-    """The server's capture times are right, by pactl, as PulseAudio's are. False where nobody tells."""
-    return parse_keeps_time(ask_program("pactl", "info"))
-
-
 def parse_keeps_time(info: str) -> bool:
-    """From `pactl info`: it is PulseAudio itself that answers, not PipeWire in its place. Pure."""
+    """From `pactl info`: capture times are right, as PulseAudio's are; not PipeWire's in its place. Pure."""
     name = parse_source(info, "", "").server
     return bool(name) and "PipeWire" not in name
 
