@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.attempts import HANGING_S, Attempts, Patience, Relapses
@@ -28,8 +28,6 @@ LOOK_BACK_S = (5.0, 60.0)
 
 Twice as long each time that the device is there but does not last.
 """
-
-T = TypeVar("T")
 
 
 class Recovery:
@@ -114,12 +112,14 @@ class Recovery:
                 or_stand_in = self._system.now_s() >= stand_in_from_s
                 return self._opener.open(into, or_stand_in=or_stand_in, stand_in_first=stand_in_first)
 
-            return self._attempts(
+            return Attempts(
                 open_again,
                 Opened.close,
                 reason,
                 within_s=until_s - self._system.now_s(),
                 wake=wake,
+                arrivals=arrivals,
+                system=self._system,
                 patience=Patience("open again", SERVER_LIMIT_S if is_served else OPEN_LIMIT_S, self._tell),
                 first_wait_s=relapses.wait_s,
             )
@@ -127,52 +127,31 @@ class Recovery:
         def open_beside() -> Attempts[Opened]:
             # However long the device was to be waited for: not until there is no patience left.
             wait_s = min(stand_in_from_s - now_s, close_limit_s - LAST_CHANCE_S) - HANGING_S
-            return self._attempts(
+            return Attempts(
                 lambda: self._opener.open_beside(feed_beside()),
                 Opened.close,
                 reason,
                 within_s=math.inf,
                 wake=wake,
+                arrivals=arrivals,
+                system=self._system,
                 patience=Patience("open", math.inf, lambda _: None),
                 first_wait_s=max(0.0, wait_s),
             )
 
         self._reopen, self._open_beside = reopen, open_beside
-        self._closing = self._attempts(
+        self._closing = Attempts(
             close_it,
             lambda _: None,
             reason,
             within_s=0,
             wake=wake,
             patience=Patience("close", close_limit_s, self._tell),
-            heeds_arrivals=False,  # they do not make it sooner, but may what follows
+            arrivals=None,  # they do not make it sooner, but may what follows
+            system=self._system,
         )
         arrivals.listen()
         self._closing.step()  # begins it: whoever waits for frames may not come back
-
-    def _attempts(
-        self,
-        attempt: Callable[[], T],
-        undo: Callable[[T], None],
-        reason: MediaError,
-        *,
-        within_s: float,
-        wake: Callable[[], None],
-        patience: Patience,
-        first_wait_s: float = 0.0,
-        heeds_arrivals: bool = True,
-    ) -> Attempts[T]:
-        return Attempts(
-            attempt,
-            undo,
-            reason,
-            within_s=within_s,
-            wake=wake,
-            arrivals=self._watch_arrivals(wake) if heeds_arrivals else None,
-            system=self._system,
-            patience=patience,
-            first_wait_s=first_wait_s,
-        )
 
     def step(self) -> Opened | None:
         """What has been opened, once; raises what ends the capture."""
@@ -234,12 +213,14 @@ class Recovery:
                 raise RecorderError("the sound library still hangs")
             return self._opener.look()
 
-        self._lookout = self._attempts(
+        self._lookout = Attempts(
             look,
             lambda _: None,
             MediaAbortedError("the microphone is not back"),
             within_s=math.inf,
             wake=wake,
+            arrivals=self._watch_arrivals(wake),
+            system=self._system,
             # A look that hangs is waited for as long as the stand-in runs.
             patience=Patience("show up", math.inf, lambda _: None),
             first_wait_s=first_wait_s,
