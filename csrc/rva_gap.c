@@ -109,7 +109,7 @@ RVA_REALTIME void rva_gap_begin(rva_gap *gap, int64_t arrived_ns, int64_t resume
     gap->attended_ns = 0;
     gap->is_resumed = resume_ns != 0;
     gap->before_ns = resume_ns ? resume_ns : newest_ns(gap);
-    gap->timed_ns = resume_ns ? resume_ns : timed_ns(gap, newest_ns(gap), gap->times);
+    gap->timed_ns = timed_ns(gap, gap->before_ns, gap->times); /* a stream that resumes has no times yet */
     gap->begin_ns = INT64_MAX;
     gap->is_certain = is_certain;
     gap->kept_samples = 0;
