@@ -256,16 +256,20 @@ static void lost(void) {
     end(NULL);
 }
 
+static void begin_timed(const char *name) {
+    begin(name, 0);
+    rva_stream_close(&at.stream);
+    at.keeps_time = true;
+    open_stream(0);
+    at.within_samples = BLOCK / 16;
+    at.jitter_ns = MS / 2;
+}
+
 /* A server that keeps time: where its blocks end is another after a pause and with a new stream, by up to a block. */
 static void keeps_time(void) {
     for (int64_t later_ms = -9; later_ms <= 6; later_ms += 3) {
         for (int is_new = 0; is_new < 2; is_new++) {
-            begin(is_new ? "another stream of a server that keeps time" : "a pause of a server that keeps time", 0);
-            rva_stream_close(&at.stream);
-            at.keeps_time = true;
-            open_stream(0);
-            at.within_samples = BLOCK / 16;
-            at.jitter_ns = MS / 2;
+            begin_timed(is_new ? "another stream of a server that keeps time" : "a pause of a server that keeps time");
             blocks(130);
             const int64_t resume_ns = at.stream.captured_ns;
             if (is_new) rva_stream_close(&at.stream);
@@ -276,12 +280,7 @@ static void keeps_time(void) {
             end(LOST(4000));
         }
     }
-    begin("a server that keeps time moves the stream, and does not know its times for long", 0);
-    rva_stream_close(&at.stream);
-    at.keeps_time = true;
-    open_stream(0);
-    at.jitter_ns = MS / 2;
-    at.within_samples = BLOCK / 16;
+    begin_timed("a server that keeps time moves the stream, and does not know its times for long");
     blocks(130);
     lose(320);
     at.mic_ns -= 9.0 * MS; /* by its times it lost less */

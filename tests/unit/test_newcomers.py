@@ -183,14 +183,18 @@ async def test_closing_leaves_no_process_and_no_file(server: Server, when: str) 
     assert not newcomers.have_come()
 
 
-async def test_without_pactl_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "can_be_asked", lambda: False)
+async def assert_nothing_is_told() -> None:
     newcomers = Newcomers(lambda: None)
     newcomers.listen()
     newcomers.note_silence()
     assert not await until(newcomers, lambda: True)
     assert newcomers.fds == []
     newcomers.close()
+
+
+async def test_without_pactl_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "can_be_asked", lambda: False)
+    await assert_nothing_is_told()
 
 
 async def test_where_no_program_can_be_started_nothing_is_told(
@@ -202,9 +206,4 @@ async def test_where_no_program_can_be_started_nothing_is_told(
     monkeypatch.setattr(module, "subscribe", fail)
     monkeypatch.setattr(module, "record", fail)
     server.sources["1"] = Listed("usbmic", is_suspended=True)
-    newcomers = Newcomers(lambda: None)
-    newcomers.listen()
-    newcomers.note_silence()
-    assert not await until(newcomers, lambda: True)
-    assert newcomers.fds == []
-    newcomers.close()
+    await assert_nothing_is_told()
