@@ -183,10 +183,15 @@ def _read_file(path: Path, names: set[str]) -> dict[str, Any]:
     import tomllib  # most programs have no such file
 
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin files with a BOM
     except OSError as error:
         raise SettingsError(f"settings file {str(path)!r} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError(
+            f"settings file {str(path)!r} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}",
+            advice="Save it as UTF-8.",
+        ) from error
+    except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"settings file {str(path)!r} is not valid TOML: {error}") from error
     if unknown := sorted(set(values) - names):
         hints = [f"{name} (did you mean {near}?)" if (near := _meant(name, names)) else name for name in unknown]

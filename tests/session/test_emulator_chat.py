@@ -142,7 +142,7 @@ async def test_an_expired_session_is_told_once_per_connection_for_sound_and_alwa
                 await socket.send_message(client.pcm_message(frame_pcm(index)))
             for _ in range(2):
                 event = await say(socket, client.text_message("hello?"))
-                assert (event["type"], event["error"], event["message"]) == ("event", "Expired", "Session expired")
+                assert (event["type"], event["error"], event["content"]) == ("event", "Expired", "Session expired")
             assert json.loads(await socket.get_message())["error"] == "Expired"
         assert emulator.statistics().frames == 0
 

@@ -361,7 +361,7 @@ async def test_each_stream_error_of_the_table_is_an_event(error: str, message: s
             await socket.get_message()
             await socket.send_message(client.pcm_message(frame_pcm(0)))
             event = json.loads(await socket.get_message())
-        assert (event["type"], event["error"], event["message"]) == ("event", error, message)
+        assert (event["type"], event["error"], event["content"]) == ("event", error, message)
         assert emulator.statistics().live[0].state == ("expired" if error == "Expired" else "active")
 
 
@@ -374,7 +374,7 @@ async def test_token_and_session_expire_at_message_k() -> None:
             await socket.get_message()
             for index in range(2):
                 await socket.send_message(client.pcm_message(frame_pcm(index)))
-            assert json.loads(await socket.get_message())["message"] == "Session expired"
+            assert json.loads(await socket.get_message())["content"] == "Session expired"
             assert emulator.statistics().frames == 1
             await socket.send_message(client.pcm_message(frame_pcm(2)))
             reason = await close_reason(socket)

@@ -51,6 +51,21 @@ def test_every_setting_can_come_from_the_environment() -> None:
         assert str(loaded) == {"yes": "True"}.get(text, text)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_settings_file_may_begin_with_a_byte_order_mark(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "ravatar.toml"
+    file.write_text('client_name = "Foyer Süd"\n', encoding=encoding)
+    assert Settings.load(file, environ={}).client_name == "Foyer Süd"
+
+
+def test_a_settings_file_in_another_encoding_is_a_clear_refusal(tmp_path: Path) -> None:
+    file = tmp_path / "ravatar.toml"
+    file.write_text('client_name = "x"\n', encoding="utf-16")
+    with pytest.raises(SettingsError, match="is not UTF-8 text: byte 0 is 0xff") as caught:
+        Settings.load(file, environ={})
+    assert caught.value.advice == "Save it as UTF-8."
+
+
 @pytest.mark.parametrize("name", ["RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS"])
 @pytest.mark.row("meet the debug switch")
 def test_the_platforms_own_debug_switches_work(name: str) -> None:

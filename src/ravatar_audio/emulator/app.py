@@ -17,6 +17,7 @@ from ravatar_audio.emulator import contract, page
 from ravatar_audio.emulator.contract import Violation
 from ravatar_audio.emulator.conversation import Conversation
 from ravatar_audio.emulator.faults import Fault, FaultScript
+from ravatar_audio.emulator.files import file_answer
 from ravatar_audio.emulator.platform import BUSY, Live, Platform
 from ravatar_audio.emulator.relay import Link
 from ravatar_audio.emulator.statistics import ConnectionStatistics
@@ -59,7 +60,7 @@ class App:
             allow_methods=["*"],
             allow_headers=["*"],
             allow_private_network=True,
-            expose_headers=["Retry-After"],
+            expose_headers=["Retry-After", "Accept-Ranges", "Content-Range"],
         )
         self.asgi = Starlette(routes=routes, middleware=[cors])
 
@@ -224,10 +225,11 @@ class App:
         return live
 
     async def _file(self, request: Request) -> Response:
-        data = self._platform.files.get(request.path_params["name"])
+        name = request.path_params["name"]
+        data = self._platform.files.get(name)
         if data is None:
             return _json({"status": 404, "error": "not_found"}, 404)
-        return Response(data, media_type=contract.media_type(data))
+        return file_answer(data, f'"{name}"', request.headers)
 
     async def _icon(self, request: Request) -> Response:
         letter = request.path_params["name"][0].upper()

@@ -165,8 +165,8 @@ class Conversation:
         )
 
     def stream_error(self, error: str) -> None:
-        """One of the platform's stream errors, as an event."""
-        self._tell("event", "message", STREAM_ERRORS[error], error=error)
+        """One of the platform's stream errors, as an event; its text is where the platform's own app looks for it."""
+        self._tell("event", "content", STREAM_ERRORS[error], error=error)
 
     # -- from the client --
 

@@ -146,7 +146,7 @@ def read_faults(path: str | Path) -> tuple[Fault, ...]:
     """The faults of a TOML or JSON file (by its suffix); raises SettingsError when it cannot be read."""
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise SettingsError(f"fault file {str(path)!r} cannot be read: {error.strerror}") from error

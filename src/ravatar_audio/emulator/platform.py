@@ -241,7 +241,7 @@ class Platform:
             "direction": direction,
             "user_id": user_id,
             "request": text if direction == "outgoing" else "",
-            "date": round(self.clock() * 1000),
+            "date": self._next_date_ms(user_id),
             **fields,
         }
         if direction == "incoming":
@@ -249,6 +249,12 @@ class Platform:
             item["avatar_name"] = self.avatar_name(item["avatar_id"])
         self._history[user_id].append(item)
         return item
+
+    def _next_date_ms(self, user_id: str) -> int:
+        """Now, but after the user's last item: who sorts by date must not find an answer before its question."""
+        items = self._history[user_id]
+        now_ms = round(self.clock() * 1000)
+        return max(now_ms, items[-1]["date"] + 1) if items else now_ms
 
     def history(self, user_id: str, per_page: int, page: int) -> tuple[list[Item], bool]:
         """A page of a user's history, newest first, and whether there are more behind it."""
