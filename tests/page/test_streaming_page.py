@@ -15,7 +15,7 @@ from ..conftest import HANG_LIMIT_S, needs
 BROWSER = "chromium"
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom")
 
-STATES = {
+STATES: dict[str, dict[str, object]] = {
     "begin": {"level_dbfs": None, "gaps": 0, "session_s": 0, "heard_s": 0, "pause_s": None, "said": []},
     "full": {
         "level_dbfs": -61.4,
