@@ -107,7 +107,10 @@ class Settings:
 
     request_timeout_ms: int = _setting(30_000, "Limit of one HTTP request.", low=1, high=600_000)
     connect_timeout_ms: int = _setting(
-        5_000, "Limit of connecting the WebSocket, handshake included.", low=1, high=600_000
+        5_000, "Limit of connecting the WebSocket, handshake included, name look-up not.", low=1, high=600_000
+    )
+    lookup_timeout_ms: int = _setting(
+        20_000, "Limit of looking up the WebSocket's host name; a dead name server takes 5 s.", low=1, high=600_000
     )
     ca_file: str | None = _setting(None, "File of certificates to trust besides the system's (PEM).")
     state_dir: str | None = _setting(

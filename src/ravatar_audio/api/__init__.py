@@ -3,8 +3,8 @@
 http      Platform: the endpoints          link      one WebSocket connection
 messages  what is said over it (pure)      wire      the byte stream under it
 results   what endpoints answer (pure)     closing   what an end of it means (pure)
-tokens    the JWT                          backoff   when to try again (pure)
-audio     the live voice message           reach     why a connection could not be made
+tokens    the JWT                          connecting  look-up, TCP, TLS, and why that could not be
+audio     the live voice message           backoff   when to try again (pure)
 """
 
 from ravatar_audio.api.http import Platform

@@ -31,7 +31,7 @@ import trio
 
 from ravatar_audio._version import __version__
 from ravatar_audio.api.backoff import Backoff, parse_retry_after
-from ravatar_audio.api.reach import make_ssl_context, why_unreachable
+from ravatar_audio.api.connecting import NameLookups, make_ssl_context, why_unreachable
 from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
 from ravatar_audio.api.tokens import Tokens
 from ravatar_audio.errors import (
@@ -76,6 +76,7 @@ class Platform:
         self.settings = settings
         self.user_id = user_id
         self.ssl_context = make_ssl_context(settings)
+        self.lookups = NameLookups(settings.lookup_timeout_ms / 1000)
         self.log = Log()
         self.tokens = Tokens(self.request_token)
         self._address = urlsplit(settings.api_url).netloc

@@ -13,8 +13,8 @@ import math
 import os
 import random
 import ssl
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -24,8 +24,8 @@ import trio_websocket
 from ravatar_audio._version import __version__
 from ravatar_audio.api.backoff import parse_retry_after
 from ravatar_audio.api.closing import ABNORMAL_CLOSURE, Cause, LinkDown
+from ravatar_audio.api.connecting import NameLookups, open_wire, why_unreachable
 from ravatar_audio.api.groups import alone, leaves
-from ravatar_audio.api.reach import why_unreachable
 from ravatar_audio.api.wire import WireStream
 from ravatar_audio.errors import CertificateError, ProtocolError
 
@@ -43,7 +43,7 @@ class LinkLimits:
     """How long what may last, in seconds. The defaults notice a peer that has vanished within 6 s."""
 
     connect_s: float = 5.0
-    """From looking up the name to the end of the WebSocket handshake."""
+    """From the end of the name's look-up to the end of the WebSocket handshake."""
     ping_interval_s: float = 2.0
     """A ping is sent when nothing was received or sent for so long."""
     deaf_ping_s: float = 6.0
@@ -256,45 +256,52 @@ def _draw_hurry() -> float:
 
 @asynccontextmanager
 async def open_link(
-    url: str, token: str, ssl_context: ssl.SSLContext, limits: LinkLimits = LinkLimits()
+    url: str,
+    token: str,
+    ssl_context: ssl.SSLContext,
+    limits: LinkLimits = LinkLimits(),
+    *,
+    lookups: NameLookups | None = None,
 ) -> AsyncIterator[Link]:
-    """Connect to `url` (ws: or wss:, no query) with the token, and leave with Close 1000. Raises LinkDown."""
+    """Connect to `url` (ws: or wss:, no query) with the token, and leave with Close 1000. Raises LinkDown.
+
+    `lookups` are shared by connections that follow one another; default: nothing is known from before.
+    """
     parts = urlsplit(url)
     is_tls = parts.scheme == "wss"
     host = parts.hostname or ""
     address = parts.netloc
     began_s = trio.current_time()
-    deadline_s = trio.current_time() + limits.connect_s
-    with _by(deadline_s, address):
-        try:
-            port = parts.port or (443 if is_tls else 80)
-            wire = await WireStream.connect(
-                host, port, ssl_context if is_tls else None, user_timeout_s=limits.user_timeout_s
-            )
-        except (OSError, UnicodeError) as error:
-            why = why_unreachable(error, address)
-            kinds = {CertificateError: Cause.CERTIFICATE, ProtocolError: Cause.NOT_WEBSOCKET}
-            raise LinkDown(kinds.get(type(why), Cause.UNREACHABLE), why.message) from error
+    try:
+        port = parts.port or (443 if is_tls else 80)
+        wire, deadline_s = await open_wire(
+            host, port, ssl_context if is_tls else None, lookups or NameLookups(), connect_s=limits.connect_s
+        )
+    except (OSError, UnicodeError) as error:
+        why = why_unreachable(error, address)
+        kinds = {CertificateError: Cause.CERTIFICATE, ProtocolError: Cause.NOT_WEBSOCKET}
+        raise LinkDown(kinds.get(type(why), Cause.UNREACHABLE), why.message) from error
+    except trio.TooSlowError:
+        raise _too_slow(address) from None
+    wire.set_user_timeout(limits.user_timeout_s)
     link = Link(wire, limits)
     with alone():
         async with trio.open_nursery() as nursery:
             try:
                 nursery.start_soon(link._run_library, address, f"{parts.path or '/'}?token={quote(token, safe='')}")
-                with _by(deadline_s, address):
-                    await link._wait_open(address)
+                try:
+                    with trio.fail_at(deadline_s):
+                        await link._wait_open(address)
+                except trio.TooSlowError:
+                    raise _too_slow(address) from None
                 link.handshake_s = trio.current_time() - began_s
                 yield link
             finally:
                 await link._leave()
 
 
-@contextmanager
-def _by(deadline_s: float, address: str) -> Iterator[None]:
-    try:
-        with trio.fail_at(deadline_s):
-            yield
-    except trio.TooSlowError:
-        raise LinkDown(Cause.TIMEOUT, f"{address} did not finish the handshake") from None
+def _too_slow(address: str) -> LinkDown:
+    return LinkDown(Cause.TIMEOUT, f"{address} did not finish the handshake")
 
 
 def _refused(status: int, headers: dict[bytes, bytes], body: bytes) -> LinkDown:

@@ -52,24 +52,18 @@ class WireStream(trio.abc.Stream):
         """The first bytes that were received: the status line of a handshake's answer."""
 
     @classmethod
-    async def connect(
-        cls, host: str, port: int, ssl_context: ssl.SSLContext | None, *, user_timeout_s: float | None
-    ) -> Self:
-        """Resolve, connect, and with a context make TLS. Raises OSError, ssl.SSLError included.
-
-        `user_timeout_s` is how long sent bytes may stay unacknowledged before the system gives the connection up
-        (TCP_USER_TIMEOUT, RFC 5482; Linux).
-        """
-        stream = await trio.open_tcp_stream(host, port)
-        sock = _take_socket(stream)
+    async def begin(cls, sock: socket.socket, ssl_context: ssl.SSLContext | None, host: str) -> Self:
+        """On a connected socket, which it owns from now on; with a context make TLS. Raises ssl.SSLError, OSError."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_LIMIT_BYTES)
-        if user_timeout_s is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(user_timeout_s * 1000))
         if ssl_context is None:
             return cls(sock)
-        secure = ssl_context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        try:
+            secure = ssl_context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+        except BaseException:
+            sock.close()
+            raise
         wire = cls(secure)
         try:
             await _do_handshake(secure)
@@ -77,6 +71,11 @@ class WireStream(trio.abc.Stream):
             wire.close()
             raise
         return wire
+
+    def set_user_timeout(self, limit_s: float) -> None:
+        """Let the system give up when sent bytes stay unacknowledged so long: TCP_USER_TIMEOUT (RFC 5482), on Linux."""
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(limit_s * 1000))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of it. When that fails or is cancelled with a part of it written, the stream is torn.
@@ -233,13 +232,6 @@ async def _do_handshake(secure: ssl.SSLSocket) -> None:
             await trio.lowlevel.wait_readable(secure)
         except ssl.SSLWantWriteError:
             await trio.lowlevel.wait_writable(secure)
-
-
-def _take_socket(stream: trio.SocketStream) -> socket.socket:
-    """The plain socket of trio's stream; trio's object gives up its own hold on it."""
-    sock = socket.socket(fileno=stream.socket.detach())
-    sock.setblocking(False)
-    return sock
 
 
 def _as_broken(error: OSError) -> trio.BrokenResourceError:

@@ -153,7 +153,9 @@ class PlatformChecks:
         limits = LinkLimits(connect_s=self.settings.connect_timeout_ms / 1000)
         token = await self.platform.tokens.get()
         try:
-            async with open_link(self.settings.websocket_url, token, self.platform.ssl_context, limits) as link:
+            async with open_link(
+                self.settings.websocket_url, token, self.platform.ssl_context, limits, lookups=self.platform.lookups
+            ) as link:
                 handshake_s = link.handshake_s
         except LinkDown as down:
             raise down.error() from down

@@ -233,7 +233,11 @@ class Conversation(ABC):
             try:
                 token = await self._prepare_link()
                 async with open_link(
-                    self.settings.websocket_url, token, self.platform.ssl_context, self._limits
+                    self.settings.websocket_url,
+                    token,
+                    self.platform.ssl_context,
+                    self._limits,
+                    lookups=self.platform.lookups,
                 ) as link:
                     began_s = trio.current_time()
                     self._note_up(link)

@@ -1,0 +1,202 @@
+"""From a name to a connected stream: look-up, TCP, TLS; and in words why that could not be.
+
+A name server that does not answer is asked again by the system for 5 s and more before the next one has its turn. So a
+look-up has a limit of its own, in which such a start gets through, and only what follows it counts as connecting. The
+addresses of the last connection are kept: where the look-up fails later, or takes long, they are used once more.
+"""
+
+import errno
+import os
+import socket
+import ssl
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from ravatar_audio.api.wire import WireStream
+from ravatar_audio.errors import CertificateError, NetworkError, ProtocolError, SettingsError, UnreachableError
+from ravatar_audio.settings import Settings
+
+LOOKUP_S = 20.0
+"""Of a name that has never been found: glibc asks each of up to three servers for 5 s, and then all of them again."""
+
+PATIENCE_S = 1.0
+"""Of a name that has been found before, and whose addresses worked the last time."""
+
+_ATTEMPT_DELAY_S = 0.25
+"""Until the next address is tried beside the one that has not answered: RFC 8305, 5 and 8."""
+
+
+@dataclass(slots=True)
+class _Known:
+    addresses: list[str]
+    is_doubted: bool = False
+    """The last connection to them failed: the next look-up gets its whole time."""
+
+
+class NameLookups:
+    """Finds the addresses of names, and keeps those that a connection was made to. Shared by what connects alike."""
+
+    def __init__(self, limit_s: float = LOOKUP_S) -> None:
+        self._limit_s = limit_s
+        self._known: dict[str, _Known] = {}
+
+    async def find(self, host: str) -> list[str]:
+        """Its numeric addresses, in the system's order of preference (RFC 6724). Raises socket.gaierror, UnicodeError.
+
+        An error, and no answer in time, are made good by the addresses of the last connection, where there was one.
+        """
+        known = self._known.get(host)
+        limit_s = self._limit_s if known is None or known.is_doubted else min(PATIENCE_S, self._limit_s)
+        try:
+            with trio.fail_after(limit_s):
+                found = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        except (socket.gaierror, trio.TooSlowError) as error:
+            if known is not None:
+                return known.addresses
+            if isinstance(error, socket.gaierror):
+                raise
+            raise socket.gaierror(socket.EAI_AGAIN, f"no name server has answered in {limit_s:g} s") from None
+        return [_numeric(item[4]) for item in found]
+
+    def note_good(self, host: str, addresses: list[str]) -> None:
+        """A connection to one of these addresses was made."""
+        self._known[host] = _Known(addresses)
+
+    def note_bad(self, host: str) -> None:
+        """None was made."""
+        if (known := self._known.get(host)) is not None:
+            known.is_doubted = True
+
+
+def _numeric(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]) -> str:
+    host = str(address[0])
+    zone = address[3] if len(address) == 4 else 0
+    return f"{host}%{zone}" if zone and "%" not in host else host
+
+
+async def open_wire(
+    host: str, port: int, ssl_context: ssl.SSLContext | None, lookups: NameLookups, *, connect_s: float
+) -> tuple[WireStream, float]:
+    """Look up, connect, and with a context make TLS; returns the stream, and by when its handshake has to be over.
+
+    The limit `connect_s` counts from the look-up's end. Raises OSError (ssl.SSLError included), UnicodeError for what
+    is no host name, and trio.TooSlowError.
+    """
+    addresses = await lookups.find(host)
+    deadline_s = trio.current_time() + connect_s
+    with trio.fail_at(deadline_s):
+        try:
+            sock = await open_tcp(addresses, port)
+        except BaseException:
+            lookups.note_bad(host)
+            raise
+        lookups.note_good(host, addresses)
+        return await WireStream.begin(sock, ssl_context, host), deadline_s
+
+
+async def open_tcp(addresses: Sequence[str], port: int) -> socket.socket:
+    """Connect to the first that answers, as a non-blocking socket. Raises OSError when none does."""
+    stream = await _open_first(addresses, port)
+    sock = socket.socket(fileno=stream.socket.detach())
+    sock.setblocking(False)
+    return sock
+
+
+async def _open_first(addresses: Sequence[str], port: int) -> trio.SocketStream:
+    """Happy eyeballs (RFC 8305): one address after the other, 250 ms apart; the first that answers has it."""
+    first: trio.SocketStream | None = None
+    errors: list[OSError] = []
+
+    async def attempt(address: str, has_failed: trio.Event) -> None:
+        nonlocal first
+        try:
+            stream = await trio.open_tcp_stream(address, port)
+        except OSError as error:
+            errors.append(error)
+            has_failed.set()
+            return
+        if first is not None:
+            await trio.aclose_forcefully(stream)
+            return
+        first = stream
+        nursery.cancel_scope.cancel()
+
+    try:
+        async with trio.open_nursery() as nursery:
+            for address in _alternated(addresses):
+                has_failed = trio.Event()
+                nursery.start_soon(attempt, address, has_failed)
+                with trio.move_on_after(_ATTEMPT_DELAY_S):
+                    await has_failed.wait()
+    except BaseException:
+        if first is not None:
+            first.socket.close()
+        raise
+    if first is None:
+        raise errors[-1] if len(errors) == 1 else OSError("no address answers") from ExceptionGroup("", errors)
+    return first
+
+
+def _alternated(addresses: Sequence[str]) -> list[str]:
+    """In their order, but the second of another family than the first: one whole family may lead nowhere."""
+    unique = list(dict.fromkeys(addresses))
+    other = next((item for item in unique if (":" in item) != (":" in unique[0])), None)
+    if other is not None:
+        unique.remove(other)
+        unique.insert(1, other)
+    return unique
+
+
+def make_ssl_context(settings: Settings) -> ssl.SSLContext:
+    """The one TLS context: the system's authorities, and `ca_file`'s besides. Takes some 70 ms, so make it once.
+
+    Where no address asks for TLS, no authorities are read. Raises SettingsError for a ca_file that holds none.
+    """
+    if not (settings.api_url.startswith("https:") or settings.websocket_url.startswith("wss:")):
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context = ssl.create_default_context()
+    # A send must never have to wait for something to read (see wire.py).
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    if settings.ca_file is not None:
+        try:
+            context.load_verify_locations(settings.ca_file)
+        except (ssl.SSLError, OSError) as error:
+            raise SettingsError(f"ca_file {settings.ca_file!r} holds no usable PEM certificates: {error}") from error
+    return context
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, what it came from, and the members of groups, depth first."""
+    seen: set[int] = set()
+    waiting = [error]
+    while waiting:
+        item = waiting.pop()
+        if item is None or id(item) in seen:
+            continue
+        seen.add(id(item))
+        yield item
+        if isinstance(item, BaseExceptionGroup):
+            waiting += item.exceptions
+        waiting += [item.__context__, item.__cause__]
+
+
+def why_unreachable(error: BaseException, address: str) -> NetworkError | ProtocolError:
+    """The error to raise for a connection to `address` (host and port) that failed with `error`."""
+    causes = list(_causes(error))
+    for cause in causes:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return CertificateError(f"the certificate of {address} is refused: {cause.verify_message}")
+    for cause in causes:
+        if isinstance(cause, UnicodeError):
+            return UnreachableError(f"the host of {address} cannot be found: it is no host name")
+        if isinstance(cause, socket.gaierror):
+            return UnreachableError(f"the host of {address} cannot be found: {cause.strerror}", errno=cause.errno)
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            return ProtocolError(f"{address} does not speak TLS as expected: {cause.reason or 'handshake failed'}")
+    for cause in causes:
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
+            reason = os.strerror(cause.errno)
+            return UnreachableError(f"no connection to {address}: {reason}", errno=cause.errno)
+    return UnreachableError(f"no connection to {address}: it was closed before an answer")
