@@ -34,26 +34,37 @@ import sys
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
+from ravatar_audio.printable import one_line
+
 
 class RavatarError(Exception):
-    """Base of the tree. `details` holds codes and values that help to find the cause; never a token."""
+    """Base of the tree. `details` holds codes and values that help to find the cause; never a token.
+
+    `message` and `advice` are one line each, and safe to print: what others said in them is escaped.
+    """
 
     code: ClassVar[str] = "error"
     default_advice: ClassVar[str] = "Look at the log with --debug."
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
+    """As a rule for this kind; an error that is final says no, whatever its kind does."""
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, advice: str | None = None, **details: object) -> None:
+    def __init__(
+        self, message: str, *, advice: str | None = None, retryable: bool | None = None, **details: object
+    ) -> None:
+        message = one_line(message)
         super().__init__(message)
         self.message = message
-        self.advice = advice or self.default_advice
+        self.advice = one_line(advice or self.default_advice)
+        if retryable is not None:
+            self.retryable = retryable
         self.details = details
 
     def replaced(
         self, *, message: str | None = None, advice: str | None = None, details: Mapping[str, object] | None = None
     ) -> Self:
         """The same error, saying more: these for its own, and these details besides its own."""
-        other = type(self)(message or self.message, advice=advice or self.advice)
+        other = type(self)(message or self.message, advice=advice or self.advice, retryable=self.retryable)
         other.details = self.details | dict(details or {})
         return other
 
@@ -83,8 +94,10 @@ class MediaError(RavatarError):
     advice_by_system: ClassVar[Mapping[str, str]] = {}
     """By sys.platform: what to do there; `default_advice` is for other systems."""
 
-    def __init__(self, message: str, *, advice: str | None = None, **details: object) -> None:
-        super().__init__(message, advice=advice or self.advice_on(sys.platform), **details)
+    def __init__(
+        self, message: str, *, advice: str | None = None, retryable: bool | None = None, **details: object
+    ) -> None:
+        super().__init__(message, advice=advice or self.advice_on(sys.platform), retryable=retryable, **details)
 
     @classmethod
     def advice_on(cls, system: str) -> str:

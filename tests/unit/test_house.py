@@ -12,7 +12,7 @@ CSRC = PACKAGE.parent.parent / "csrc"
 
 # From the ground up; a room uses rooms on floors below its own, and its own.
 FLOORS = [
-    {"_version", "_loading", "errors", "frames"},
+    {"_version", "_loading", "errors", "frames", "printable"},
     {"settings"},
     {"_core", "native", "converter", "energy"},
     {"capture", "turns", "observe"},
@@ -71,3 +71,18 @@ def test_the_interpreter_cannot_be_called_from_the_core() -> None:
     for path in [*CSRC.glob("*.h"), *CSRC.glob("*.c"), CSRC / "build_ffi.py"]:
         code = path.read_text(encoding="utf-8").replace('`extern "Python"`', "")
         assert 'extern "Python' not in code, path.name
+
+
+def test_the_terminal_is_written_to_by_one_function() -> None:
+    """So that nothing foreign acts on it; what writes for itself draws the meter, or asks the keyboard."""
+    callers = [
+        path.name
+        for path in sorted((PACKAGE / "cli").glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and (
+            (isinstance(node.func, ast.Attribute) and node.func.attr in ("echo", "secho"))
+            or (isinstance(node.func, ast.Name) and node.func.id == "print")
+        )
+    ]
+    assert set(callers) == {"output.py"}

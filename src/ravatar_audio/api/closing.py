@@ -31,6 +31,7 @@ from ravatar_audio.errors import (
     RavatarError,
     UnreachableError,
 )
+from ravatar_audio.printable import one_line
 
 ABNORMAL_CLOSURE = 1006
 """What a connection that ended without a Close frame counts as (RFC 6455, 7.1.5)."""
@@ -77,7 +78,7 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
     def __str__(self) -> str:
         number = self.close_code or self.status
         text = self.cause.value + (f" ({number})" if number else "")
-        return f"{text}: {self.why}" if self.why else text
+        return f"{text}: {one_line(self.why)}" if self.why else text
 
     @property
     def verdict(self) -> Verdict:
@@ -112,6 +113,7 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
         if isinstance(cause := self.__cause__, RavatarError):
             return cause.replaced()
         details: dict[str, Any] = {"close_code": self.close_code, "status": self.status}
+        is_final = self.verdict is Verdict.FINAL
         if self.verdict is Verdict.REFRESH:
             return AuthenticationError(f"the WebSocket refuses a fresh token: {self}", **details)
         if self.is_payment:
@@ -120,4 +122,4 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
             return CertificateError(f"the WebSocket cannot be opened: {self}")
         if self.cause is Cause.UNREACHABLE:
             return UnreachableError(f"the WebSocket cannot be opened: {self}")
-        return LinkError(f"the WebSocket cannot be used: {self}", **details)
+        return LinkError(f"the WebSocket cannot be used: {self}", retryable=not is_final, **details)

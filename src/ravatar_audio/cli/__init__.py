@@ -12,6 +12,7 @@ import click
 
 from ravatar_audio import _loading
 from ravatar_audio._version import __version__
+from ravatar_audio.cli.output import echo
 from ravatar_audio.errors import RavatarError
 
 COMMANDS = {
@@ -79,7 +80,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     worker = sys.modules.get("ravatar_audio.capture.worker")
     if worker is not None and worker.stuck_calls():
         # Its threads may keep the interpreter from ending. Whoever supervises the program starts it again.
-        click.echo("ravatar-audio: the sound library hangs; the process is ended by force (6)", err=True)
+        echo("ravatar-audio: the sound library hangs; the process is ended by force (6)", err=True)
         sys.stdout.flush()
         os._exit(STUCK_EXIT_CODE)
     sys.exit(code)
@@ -133,4 +134,4 @@ def _not_written(error: OSError) -> int:
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):  # nobody can be told then
-        click.echo(text, err=True)
+        echo(text, err=True)

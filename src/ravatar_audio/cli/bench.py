@@ -6,6 +6,8 @@ from types import ModuleType
 
 import click
 
+from ravatar_audio.cli.output import echo
+
 NEEDS_EXTRA = "The benches need packages that are not installed: pip install 'ravatar-audio[bench]'"
 
 
@@ -28,13 +30,13 @@ def command(names: tuple[str, ...], quick: bool, json_dir: Path | None, plot_dir
     """
     match names:
         case ("report", place):
-            click.echo(f"written: {_benches('report').write_page(Path(place))}")
+            echo(f"written: {_benches('report').write_page(Path(place))}")
         case ("compare", base, head):
             _benches("compare").compare(Path(base), Path(head))
         case ("report" | "compare" as word, *_):
             raise click.UsageError({"report": "report takes a folder", "compare": "compare takes two places"}[word])
         case _ if is_list:
-            click.echo(_benches("suite").listing())
+            echo(_benches("suite").listing())
         case _:
             _benches("suite").run(names, quick=quick, json_dir=json_dir, plot_dir=plot_dir)
 

@@ -8,6 +8,7 @@ import click
 
 from ravatar_audio.capture import open_source
 from ravatar_audio.cli.live import SOUND
+from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import Seconds, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.emulator import Emulator, EmulatorSettings, EmulatorStatistics
@@ -37,7 +38,7 @@ def command(
 
     def show(source: str, streamed: Streamed, heard: EmulatorStatistics) -> None:
         result = summary(streamed, heard, is_kept=wav_dir is not None)
-        click.echo(json.dumps(result) if as_json else table(result, source))
+        echo(json.dumps(result) if as_json else table(result, source))
 
     async def work() -> None:
         with tempfile.TemporaryDirectory(prefix="ravatar-demo-") as scratch:

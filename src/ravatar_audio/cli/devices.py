@@ -9,8 +9,10 @@ import click
 
 from ravatar_audio.capture import Device
 from ravatar_audio.capture.finding import find_devices_in_time
+from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import run
 from ravatar_audio.errors import DeviceNotFoundError, MediaError, RecorderError
+from ravatar_audio.printable import one_line
 
 
 @click.command(name="devices")
@@ -29,15 +31,15 @@ def command(as_json: bool) -> None:
     run(work)
     ((devices, missing),) = found
     if missing is not None:
-        click.echo(f"Only hardware is listed, no sound server: {missing.message}. {missing.advice}", err=True)
+        echo(f"Only hardware is listed, no sound server: {missing.message}. {missing.advice}", err=True)
     if as_json:
-        click.echo(json.dumps([_as_dict(device, devices) for device in devices]))
+        echo(json.dumps([_as_dict(device, devices) for device in devices]))
     elif devices:
-        click.echo(page(devices))
+        echo(page(devices))
     else:
-        click.echo("No microphone was found.", err=True)
-        click.echo(f"  {DeviceNotFoundError.advice_on(sys.platform)}", err=True)
-        click.echo("  'ravatar-audio doctor' says what stands in the way.", err=True)
+        echo("No microphone was found.", err=True)
+        echo(f"  {DeviceNotFoundError.advice_on(sys.platform)}", err=True)
+        echo("  'ravatar-audio doctor' says what stands in the way.", err=True)
 
 
 def _as_dict(device: Device, devices: list[Device]) -> dict[str, object]:
@@ -77,4 +79,4 @@ def described(device: Device, devices: list[Device]) -> str:
         *offers(device),
         f"    identity  {', '.join(f'{what} {value}' for what, value in identity.items() if value)}",
     ]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))

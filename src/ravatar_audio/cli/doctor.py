@@ -14,6 +14,7 @@ from ravatar_audio.capture.worker import stuck_calls
 from ravatar_audio.cli import STUCK_EXIT_CODE
 from ravatar_audio.cli.checks import Finding, PlatformChecks
 from ravatar_audio.cli.live import PLATFORM, REST, SOUND
+from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import Seconds, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.cli.sound import microphone_checks
 from ravatar_audio.errors import RavatarError
@@ -55,7 +56,7 @@ def command(
     def note(finding: Finding) -> None:
         findings.append(finding)
         if not as_json:
-            click.echo(shown(finding))
+            echo(shown(finding))
 
     async def work() -> None:
         checks = all_checks(
@@ -80,7 +81,7 @@ def command(
     if stuck_calls():
         exit_code = STUCK_EXIT_CODE  # as main() will see to
     if as_json:
-        click.echo(json.dumps({"exit_code": exit_code, "findings": [dataclasses.asdict(item) for item in findings]}))
+        echo(json.dumps({"exit_code": exit_code, "findings": [dataclasses.asdict(item) for item in findings]}))
     sys.exit(exit_code)
 
 

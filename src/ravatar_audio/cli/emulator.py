@@ -6,6 +6,7 @@ from typing import Any
 import click
 import trio
 
+from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import Seconds, run
 from ravatar_audio.emulator import (
     Avatar,
@@ -72,13 +73,13 @@ def command(as_json: bool, **given: Any) -> None:
 
     async def work() -> None:
         async with Emulator(settings) as emulator:
-            click.echo(f"listening on {emulator.api_url}  (RAVATAR_API_URL={emulator.api_url})", err=True)
-            click.echo(f"WAV files in {emulator.folder}; interrupt to end", err=True)
+            echo(f"listening on {emulator.api_url}  (RAVATAR_API_URL={emulator.api_url})", err=True)
+            echo(f"WAV files in {emulator.folder}; interrupt to end", err=True)
             try:
                 await trio.sleep_forever()
             finally:
                 result = summary(emulator.statistics())
-                click.echo(json.dumps(result) if as_json else table(result))
+                echo(json.dumps(result) if as_json else table(result))
 
     run(work)
 

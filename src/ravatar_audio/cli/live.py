@@ -9,6 +9,7 @@ import click
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import CaptureEvent, open_source
+from ravatar_audio.cli.output import echo, echo_over_meter
 from ravatar_audio.cli.run import (
     Seconds,
     SectionedCommand,
@@ -18,6 +19,7 @@ from ravatar_audio.cli.run import (
     settings_options,
 )
 from ravatar_audio.cli.streaming import Streamed, stream
+from ravatar_audio.printable import one_line
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
 from ravatar_audio.turns import TurnEvent
 
@@ -89,7 +91,7 @@ def command(
     def show(event: LiveEvent) -> None:
         tell(as_plain(event))
         if not as_json and (text := as_text(event)):
-            click.echo(f"\r\x1b[K{text}" if sys.stderr.isatty() and sys.stdout.isatty() else text)
+            echo_over_meter(text)
 
     def show_end(streamed: Streamed) -> None:
         if not streamed.capture.captured_samples:
@@ -97,7 +99,7 @@ def command(
         result = summary(streamed)
         tell(result)
         if not as_json:
-            click.echo(table(result), err=True)
+            echo(table(result), err=True)
 
     async def work() -> None:
         await stream(
@@ -116,10 +118,10 @@ def command(
 
 
 def as_text(event: LiveEvent) -> str | None:
-    """An event for people; None for those that need not be seen."""
+    """An event for people, on one line; None for those that need not be seen."""
     match event:
         case Reply():
-            return f"avatar: {event.text}"
+            return f"avatar: {one_line(event.text)}"
         case LinkLost():
             return f"connection lost ({event.why}); trying again in {event.retry_in_s:.1f} s"
         case LinkUp(connects=connects) if connects > 1:

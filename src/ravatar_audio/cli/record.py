@@ -15,6 +15,7 @@ from ravatar_audio.capture import open_source
 from ravatar_audio.cli.controls import KEYS, control
 from ravatar_audio.cli.live import SOUND, TURNS
 from ravatar_audio.cli.meter import Meter, gate_state
+from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import INTERRUPTS, Seconds, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.errors import NothingHeardError, SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
@@ -88,7 +89,7 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
             nursery.start_soon(stop_when_interrupted)
             nursery.start_soon(stop_in_time)
             if await nursery.start(control, turns) and turns.gate.mode is Mode.PTT:
-                click.echo(KEYS, err=True)
+                echo(KEYS, err=True)
             try:
                 recording = await anext(Recordings(turns, limit_s=seconds), None)
             finally:
@@ -107,7 +108,7 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
-    click.echo(json.dumps(summary(path, kept[0])) if as_json else table(path, kept[0]), err=not as_json)
+    echo(json.dumps(summary(path, kept[0])) if as_json else table(path, kept[0]), err=not as_json)
 
 
 def nothing_heard(settings: Settings, heard_s: float, loudest_dbfs: float) -> NothingHeardError:

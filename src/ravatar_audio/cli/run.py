@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 import click
 import trio
 
+from ravatar_audio.cli.output import echo
 from ravatar_audio.errors import RavatarError
+from ravatar_audio.printable import one_line
 from ravatar_audio.settings import Settings
 
 _HANGUPS = [number for name in ("SIGHUP", "SIGQUIT") if (number := getattr(signal, name, None))]
@@ -51,7 +53,7 @@ def json_lines(is_asked_for: bool) -> Callable[[dict[str, Any]], None]:
 
     def tell(line: dict[str, Any]) -> None:
         if is_asked_for:
-            click.echo(json.dumps(stamped(line)))
+            echo(json.dumps(stamped(line)))
 
     return tell
 
@@ -161,15 +163,23 @@ def load_settings(settings_file: str | None, given: dict[str, Any], *, log_level
     return settings
 
 
+class LineFormatter(logging.Formatter):
+    """A record of the log on one line of its own, whoever wrote it and whatever is in it."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
+        """As the format says, with the message made safe."""
+        record.message = one_line(record.message)
+        return super().formatMessage(record)
+
+
 def _log_to_stderr(level: int) -> None:
     long = "%(asctime)s.%(msecs)03d %(name)s %(message)s"
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.WARNING,  # of other packages; the HTTP library would tell addresses, tokens and all
-        # In a terminal a meter may stand in the line.
-        format=("\r\x1b[K" if sys.stderr.isatty() else "") + (long if level < logging.WARNING else "%(message)s"),
-        datefmt="%H:%M:%S",
-    )
+    # In a terminal a meter may stand in the line.
+    text = ("\r\x1b[K" if sys.stderr.isatty() else "") + (long if level < logging.WARNING else "%(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LineFormatter(text, datefmt="%H:%M:%S"))
+    # WARNING is for other packages; the HTTP library would tell addresses, tokens and all.
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("ravatar_audio").setLevel(level)
 
 

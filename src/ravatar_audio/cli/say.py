@@ -9,6 +9,7 @@ import trio
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.cli.live import PLATFORM, REST, as_plain, as_text
+from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import (
     Seconds,
     SectionedCommand,
@@ -61,12 +62,12 @@ def command(
                 async for event in session.events():
                     tell(as_plain(event))
                     if not as_json and (text := as_text(event)):
-                        click.echo(text)
+                        echo(text)
                     if isinstance(event, Reply):
                         break
         tell({"event": "summary", "seconds": round(recording.duration_s, 3), "format": format})
         if not as_json:
-            click.echo(f"said {recording.duration_s:.1f} s as {format}", err=True)
+            echo(f"said {recording.duration_s:.1f} s as {format}", err=True)
 
     run_telling(work, tell)
 

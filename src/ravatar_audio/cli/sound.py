@@ -22,6 +22,7 @@ from ravatar_audio.cli.checks import Finding
 from ravatar_audio.cli.listening import judge, listen
 from ravatar_audio.cli.machine import check_limits, check_power
 from ravatar_audio.errors import DeviceNotFoundError, MediaError, PermissionDeniedError, RavatarError, RecorderError
+from ravatar_audio.printable import one_line
 from ravatar_audio.settings import Settings
 
 ASK_TIMEOUT_S = 5.0
@@ -58,7 +59,7 @@ async def device_checks(settings: Settings, listen_s: float, list_timeout_s: flo
         devices, missing = await find_devices_in_time(list_timeout_s)
         if not devices:
             raise await cause_of(DeviceNotFoundError("no microphone was found"), settings)
-        found = Finding("devices", "fine", "\n".join(in_a_line(device, devices) for device in devices))
+        found = Finding("devices", "fine", "\n".join(one_line(in_a_line(device, devices)) for device in devices))
         if missing is not None:
             said = f"{found.text}\nonly hardware, no sound server: {missing.message}"
             found = Finding("devices", "warning", said, missing.advice)

@@ -5,12 +5,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import click
 import trio
 
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Source
 from ravatar_audio.cli.controls import KEYS, SIGNALS, control
 from ravatar_audio.cli.meter import Meter, gate_state
+from ravatar_audio.cli.output import echo
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 from ravatar_audio.session import LiveEvent, LiveSession, LiveStatistics, TurnSource
 from ravatar_audio.settings import Settings
@@ -112,7 +112,7 @@ async def stream(
             has_keyboard = await nursery.start(control, turns)
             log.info("mode %s; %s", turns.gate.mode, KEYS if has_keyboard else SIGNALS)
             if has_keyboard and turns.gate.mode is Mode.PTT:
-                click.echo(KEYS, err=True)
+                echo(KEYS, err=True)
             nursery.start_soon(stop_in_time)
             await live.wait_finished()
             await trio.sleep(linger_s)

@@ -3,6 +3,8 @@
 import logging
 import re
 
+from ravatar_audio.printable import one_line
+
 LOGGER = logging.getLogger("ravatar_audio")
 HIDDEN = "[hidden]"
 
@@ -28,12 +30,12 @@ class HidingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Every record passes, with its secrets hidden."""
-        record.msg, record.args = hide_patterns(record.getMessage()), ()
+        record.msg, record.args = one_line(hide_patterns(record.getMessage())), ()
         return True
 
 
 class Log:
-    """Writes to the logger "ravatar_audio", with known secrets and whatever looks like one hidden.
+    """Writes to the logger "ravatar_audio": known secrets and whatever looks like one hidden, each line one line.
 
     One for each platform client, as the secrets are its own. Nothing is formatted while debug output is off.
     """
@@ -70,4 +72,4 @@ class Log:
 
     def _write(self, level: int, text: str, values: tuple[object, ...]) -> None:
         if LOGGER.isEnabledFor(level):
-            LOGGER.log(level, "%s", self.redact(text % values if values else text))
+            LOGGER.log(level, "%s", one_line(self.redact(text % values if values else text)))
