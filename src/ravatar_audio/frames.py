@@ -71,6 +71,14 @@ class Frame(NamedTuple):
     hop_data: bytes
     """The hops as the core wrote them; read them through `hops`."""
 
+    def __repr__(self) -> str:
+        """Short: without the sound."""
+        lost = f", lost {self.ring_lost_samples} + {self.device_lost_samples}" if self.discontinuity else ""
+        return (
+            f"<Frame {self.seq}: {self.length_samples} samples from {self.position_samples}{lost}, peak {self.peak}, "
+            f"captured {self.captured_s:.3f} s>"
+        )
+
     @property
     def hops(self) -> tuple[Hop, ...]:
         """The frame's hops, up to 16."""

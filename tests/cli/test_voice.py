@@ -1,6 +1,7 @@
 """`say` and `record` as a user runs them."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -69,6 +70,19 @@ def test_an_interrupted_recording_is_kept_to_the_last_sample(environment: dict[s
         assert record.process.wait(LIMIT_S) == 0
     assert len(read_wav(str(path))) > 1_000
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_recording_touches_no_file_but_its_own(environment: dict[str, str], tmp_path: Path) -> None:
+    theirs = [tmp_path / "a.wav.part", tmp_path / "a.part", tmp_path / "a.wav.0.part"]
+    for path in theirs:
+        path.write_text("somebody's")
+    result = run(environment, "record", str(tmp_path / "a.wav"), "--source", "-", stdin=noise(9_000).tobytes())
+    assert result.returncode == 0, result.stderr
+    assert [path.read_text() for path in theirs] == ["somebody's"] * 3
+    assert sorted(tmp_path.glob("a*")) == sorted([*theirs, tmp_path / "a.wav"])
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "a.wav").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """`ravatar-audio record`: one turn as a file, taken as `live` takes them, without a platform."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import os
+import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +58,6 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
         raise click.UsageError(f"{file!r} must end in .wav or .webm")
 
     kept: list[Recording] = []
-    part = path.with_name(path.name + ".part")
     heard_samples, loudest_dbfs = 0, -math.inf
 
     async def work() -> None:
@@ -99,13 +101,14 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
         if recording is not None:
             kept.append(recording)
 
-    _write(part, b"")  # that it cannot be written is found out before anything is said, not after
+    part = new_part(path)  # that it cannot be written is found out before anything is said, not after
     try:
         run(work)
         if not kept:
             raise nothing_heard(settings, heard_samples / RATE_HZ, loudest_dbfs)
-        _write(part, kept[0].encoded(format))
-        os.replace(part, path)
+        with writing(part):
+            part.write_bytes(kept[0].encoded(format))
+            os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
     echo(json.dumps(summary(path, kept[0])) if as_json else table(path, kept[0]), err=not as_json)
@@ -131,9 +134,21 @@ def nothing_heard(settings: Settings, heard_s: float, loudest_dbfs: float) -> No
     )
 
 
-def _write(path: Path, data: bytes) -> None:
+def new_part(path: Path) -> Path:
+    """An empty file beside `path`, under a name that was free; it is to become `path` when it is whole."""
+    with writing(path):
+        while True:
+            part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+            with contextlib.suppress(FileExistsError):
+                os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+                return part
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise SettingsError where a file cannot be written."""
     try:
-        path.write_bytes(data)
+        yield
     except OSError as error:
         raise SettingsError(
             f"{str(path)!r} cannot be written: {error.strerror}",

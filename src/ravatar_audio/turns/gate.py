@@ -1,7 +1,10 @@
 """The gate: frames of a capture in, turns out."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
@@ -9,6 +12,7 @@ from ravatar_audio.turns.ear import Detector, Ear
 from ravatar_audio.turns.events import EventKind, Mode, Reason, TurnEvent
 from ravatar_audio.turns.keys import Change, Keys
 from ravatar_audio.turns.machine import TurnMachine
+from ravatar_audio.turns.queue import ChangeQueue
 from ravatar_audio.turns.rules import TurnRules
 from ravatar_audio.turns.tape import Tape, prepare
 
@@ -16,9 +20,6 @@ Outcome = TurnEvent | Frame
 
 _LATE_SAMPLES = RATE_HZ // 4
 """Kept beyond the pre-roll, for a press that is told late."""
-_JUMP_SAMPLES = RATE_HZ // 20
-"""Capture times jitter by a device block; when they jump by more, sound is missing that nobody counted."""
-
 _SOON_SAMPLES = RATE_HZ // 33
 """Two cuts within one device block cannot both be asked for in time; a turn's end is worth more than a frame's."""
 
@@ -45,13 +46,18 @@ class GateStatistics:
     """Begun."""
 
 
-@dataclass(slots=True)
-class _Queued:
-    change: Change
-    position: int | None
-    """None before the first frame: not known yet."""
-    at_s: float | None = None
-    mode: Mode | None = None
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _one_at_a_time(method: _Method) -> _Method:
+    """Let threads wait for each other: a button's thread may press while another feeds."""
+
+    @wraps(method)
+    def locked(self: "Gate", *arguments: Any) -> Any:
+        with self._lock:
+            return method(self, *arguments)
+
+    return cast(_Method, locked)
 
 
 class Gate:
@@ -61,7 +67,8 @@ class Gate:
     activity. `barge_in` is a second one that listens while the avatar speaks, deaf to the loudspeaker; without it
     nobody can interrupt the avatar but by the button.
 
-    Times (`at_s`) are seconds of the system's monotonic clock, as in Frame. All methods return at once.
+    Times (`at_s`) are seconds of the system's monotonic clock, as in Frame. All methods return at once, and any thread
+    may call them; each returns what came of its own call, in the order in which the calls were made.
     """
 
     def __init__(
@@ -79,7 +86,8 @@ class Gate:
         machine = self._machine = TurnMachine(rules.timing(mode))
         self._keys = Keys(rules, mode, machine)
         self._tape = Tape()
-        self._queue: list[_Queued] = []
+        self._lock = threading.RLock()
+        self._queue = ChangeQueue()
         self._offset = 0
         """What is added to the positions of this capture; a later capture goes on in our numbering."""
         self._anchor: tuple[int, float] | None = None
@@ -90,15 +98,16 @@ class Gate:
     # What the program asks.
 
     @property
+    @_one_at_a_time
     def mode(self) -> Mode:
         """The mode, changes that are still to come included."""
-        return next((item.mode for item in reversed(self._queue) if item.mode is not None), self._keys.mode)
+        return self._queue.last_mode(self._keys.mode)
 
     @property
+    @_one_at_a_time
     def is_muted(self) -> bool:
         """Muted, a change that is still to come included."""
-        changes = {Change.MUTE: True, Change.UNMUTE: False}
-        return next((changes[i.change] for i in reversed(self._queue) if i.change in changes), self._keys.is_muted)
+        return self._queue.last_mute(self._keys.is_muted)
 
     @property
     def is_open(self) -> bool:
@@ -111,6 +120,7 @@ class Gate:
         return self._keys.is_gated
 
     @property
+    @_one_at_a_time
     def flush_at(self) -> int | None:
         """Where the frame that is being filled should end, for Chain.flush_at, as a position of the capture; or None.
 
@@ -135,6 +145,7 @@ class Gate:
         ahead = [position for position in wanted if position > end]
         return min(ahead) - self._offset if ahead else None
 
+    @_one_at_a_time
     def statistics(self) -> GateStatistics:
         """Counters as of now."""
         return GateStatistics(
@@ -148,6 +159,7 @@ class Gate:
 
     # What the program tells. Each returns what came of it, in order.
 
+    @_one_at_a_time
     def feed(self, frame: Frame) -> list[Outcome]:
         """The capture's next frame, of any length. Raises ValueError for one that was before the last."""
         frame = self._placed(frame)
@@ -156,9 +168,9 @@ class Gate:
         self._lost += frame.device_lost_samples + frame.position_samples - before
         self._has_begun = True
         self._anchor = (frame.position_samples + frame.length_samples - 1, frame.captured_s)
-        self._place_controls(before)
+        self._queue.place(self._position_of, before)
         if is_first:
-            self._insert(_Queued(Change.BEGIN, frame.position_samples))
+            self._queue.insert(Change.BEGIN, frame.position_samples)
         self._tape.append(frame)
         self._received += frame.length_samples
         pcm = frame.pcm[: 2 * frame.length_samples]
@@ -168,7 +180,7 @@ class Gate:
         ):
             if ear is not None:
                 for position, is_speech in ear.hear(frame.position_samples, pcm):
-                    self._insert(_Queued(on if is_speech else off, position))
+                    self._queue.insert(on if is_speech else off, position)
         return list(self._run())
 
     def press(self, at_s: float) -> list[Outcome]:
@@ -203,42 +215,22 @@ class Gate:
         """The avatar has ended; the microphone is heard when its echo has died away."""
         return self._control(Change.AVATAR_ENDS, at_s)
 
+    @_one_at_a_time
     def interrupt(self) -> list[Outcome]:
         """The capture broke off: an open turn ends with what there is. The next frame may be another capture's."""
         return self._stop(Reason.INTERRUPTED)
 
+    @_one_at_a_time
     def finish(self) -> list[Outcome]:
         """The capture is at its end: an open turn ends with what there is, and nothing stays pending."""
         return self._stop(Reason.FINISHED)
 
     # How it works.
 
+    @_one_at_a_time
     def _control(self, change: Change, at_s: float, mode: Mode | None = None) -> list[Outcome]:
-        item = _Queued(change, self._position_of(at_s) if self._anchor else None, at_s, mode)
-        # In the order in which they were told, whatever the clock says.
-        told = [other.position for other in self._queue if other.at_s is not None and other.position is not None]
-        if item.position is not None and told:
-            item.position = max(item.position, told[-1])
-        self._insert(item)
+        self._queue.add(change, self._position_of(at_s) if self._anchor else None, at_s, mode)
         return list(self._run())
-
-    def _insert(self, item: _Queued) -> None:
-        index = len(self._queue)
-        if item.position is not None:
-            while index and (before := self._queue[index - 1].position) is not None and before > item.position:
-                index -= 1
-        self._queue.insert(index, item)
-
-    def _place_controls(self, earliest: int) -> None:
-        """Settle where controls take effect that were told in times: once, unless the capture's clock has jumped."""
-        told = 0
-        for item in self._queue:
-            if item.at_s is not None:
-                here = self._position_of(item.at_s)
-                if item.position is None or abs(here - item.position) > _JUMP_SAMPLES:
-                    item.position = max(here, earliest)
-                told = item.position = max(told, item.position)
-        self._queue.sort(key=lambda item: item.position or 0)
 
     def _position_of(self, at_s: float) -> int:
         assert self._anchor is not None
@@ -277,13 +269,13 @@ class Gate:
         """Decide what can be decided, and give out what is decided."""
         if self._anchor is None:
             return
-        while self._queue:
-            item = self._queue[0]
+        while (item := self._queue.first) is not None:
             if item.position is None or item.position > self._horizon(item.mode):
                 break
-            del self._queue[0]
+            self._queue.pop()
             yield from self._told(self._keys.apply(item.change, item.position, item.mode))
-        queued = [item.position for item in self._queue[:1] if item.position is not None]
+        first = self._queue.first
+        queued = [first.position] if first is not None and first.position is not None else []
         yield from self._told(self._keys.advance(min([self._horizon(), *queued])))
         machine, tape = self._machine, self._tape
         if machine.turn is not None:
@@ -318,8 +310,9 @@ class Gate:
             elif stop < tape.front + FRAME_SAMPLES and not is_end:
                 return
             frame = tape.read(stop, self._seq)
-            if self._turn_samples == 0 and (frame.ring_lost_samples or frame.device_lost_samples):
-                frame = frame._replace(ring_lost_samples=0, device_lost_samples=0, discontinuity=False)
+            if self._turn_samples == 0 and frame.discontinuity:
+                # What the ring dropped was before the turn; what the device lost may be inside the frame.
+                frame = frame._replace(ring_lost_samples=0, discontinuity=frame.device_lost_samples > 0)
             self._seq += 1
             self._turn_samples += frame.length_samples
             self._given += frame.length_samples
@@ -345,8 +338,8 @@ class Gate:
         """What is queued takes effect at once; then everything ends at the newest sample."""
         end = self._tape.end
         outcomes: list[Outcome] = []
-        while self._queue:
-            item = self._queue.pop(0)
+        while self._queue.first is not None:
+            item = self._queue.pop()
             at = end if item.position is None else min(item.position, end)
             outcomes += self._told(self._keys.apply(item.change, at, item.mode))
         outcomes += self._told(self._keys.advance(end))

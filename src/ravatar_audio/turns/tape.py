@@ -54,7 +54,8 @@ class Tape:
         """Take the sound from `front` to `to` as a frame of its own: at most 4,096 samples, without a gap in them.
 
         A whole frame is passed on as it is. Of a new one, energy, peak and zeros are measured (a run of zeros from the
-        frame's own start), and clipped samples count where the hop ended that had them.
+        frame's own start), and clipped samples count where the hop ended that had them. A loss that a frame tells may
+        be anywhere before its end, so the first piece that is read of it tells it, its start or not.
         """
         start, first = self.front, self._frames[0]
         assert start < to <= min(start + FRAME_SAMPLES, self.end)
@@ -63,6 +64,8 @@ class Tape:
         else:
             frame = self._joined(start, to, seq)
         self._leave(to)
+        if self._frames and (rest := self._frames[0]).position_samples < to:  # its losses are told now
+            self._frames[0] = rest._replace(ring_lost_samples=0, device_lost_samples=0, discontinuity=False)
         return frame
 
     def _leave(self, to: int) -> None:
@@ -88,9 +91,7 @@ class Tape:
         for end, clipped in _clipped(parts):
             if start < end <= to:
                 hops["clipped"][(end - 1 - start) // HOP_SAMPLES] += clipped
-        first, last = parts[0], parts[-1]
-        # A loss inside the first frame was before its end; it counts for the piece that has its start.
-        losses = parts if start == first.position_samples else parts[1:]
+        last = parts[-1]
         return Frame(
             pcm=bytes(pcm),
             seq=seq,
@@ -98,8 +99,8 @@ class Tape:
             length_samples=to - start,
             captured_s=last.captured_s - (last.position_samples + last.length_samples - to) / RATE_HZ,
             finished_s=last.finished_s,
-            ring_lost_samples=sum(frame.ring_lost_samples for frame in losses),
-            device_lost_samples=sum(frame.device_lost_samples for frame in losses),
+            ring_lost_samples=sum(frame.ring_lost_samples for frame in parts),
+            device_lost_samples=sum(frame.device_lost_samples for frame in parts),
             discontinuity=any(frame.discontinuity for frame in parts),
             flushed=to - start < FRAME_SAMPLES,
             clipped=int(hops["clipped"].sum()),
