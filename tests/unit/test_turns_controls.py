@@ -83,15 +83,13 @@ def test_controls_without_sound_do_not_gather_and_the_last_of_them_count(has_beg
         gate.set_mode(Mode.OPEN, at_s)
         gate.call_off(at_s)
         assert len(list(gate._queue)) <= QUEUED_MAX
-    assert gate.is_muted
-    assert gate.mode is Mode.OPEN
+    assert (gate.is_muted, str(gate.mode)) == (True, "open")
     gate.avatar_ends(at_s)
     outcomes = [*gate.set_mode(Mode.PTT, at_s), *gate.unmute(at_s), *gate.press(at_s)]
     outcomes += gate.feed(make_frame(sound_at(begin, FRAME_SAMPLES), begin, seq=1))
     outcomes += gate.feed(make_frame(sound_at(begin + 4_096, FRAME_SAMPLES), begin + 4_096, seq=2))
     outcomes += gate.finish()
-    assert gate.mode is Mode.PTT
-    assert not gate.is_muted
+    assert (gate.is_muted, str(gate.mode)) == (False, "ptt")
     heard = [outcome.position_samples for outcome in outcomes if isinstance(outcome, Frame)]
     assert heard == [begin, begin + FRAME_SAMPLES], "the button is held, and is heard"
     counts = gate.statistics()
