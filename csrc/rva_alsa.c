@@ -3,12 +3,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include "rva_alsa.h"
 #include "rva_alsa_library.h"
+#include "rva_thread.h"
 
 #ifndef ESTRPIPE /* Linux's; this unit is compiled on macOS too, where there is no libasound to give it */
 #define ESTRPIPE 86
@@ -18,9 +18,9 @@
 enum { SLEEP_NS = 30000000 };
 /* Between two looks at a device that does not have yet what should be there by the clock. */
 enum { RETRY_NS = 500000, RETRY_SHARE = 8 };
-/* Wake-ups in a row that brought neither sound nor an error, before the device counts as broken: it would keep a core
- * busy for ever. */
-enum { USELESS_MAX = 1000 };
+/* Wake-ups in a row that brought neither sound nor an error, and restarts in a row that brought no sound, before the device
+ * counts as broken: it would keep a core busy for ever. */
+enum { USELESS_MAX = 1000, RESTARTS_MAX = 100 };
 enum { DESCRIPTORS_MAX = 16 };
 
 struct rva_alsa_stream {
@@ -35,6 +35,8 @@ struct rva_alsa_stream {
     uint32_t sleep_samples; /* whole blocks */
     snd_uframes seen;       /* available and unread, at the newest look */
     int64_t moved_ns;       /* when there was last more of it */
+    int64_t restarted_ns;   /* when it was last made to run again */
+    int restarts;           /* since there was last sound */
     uint32_t priority;
     bool has_24_in_32; /* opened as RVA_FORMAT_S32, which it has only with 24 bits in the lower three bytes */
     unsigned char *block;
@@ -139,6 +141,7 @@ int rva_alsa_open(const rva_alsa *alsa, rva_chain *chain, const rva_alsa_config 
         while (stream->sleep_samples > period && 2 * stream->sleep_samples > buffer) stream->sleep_samples -= period;
         stream->stride_bytes = sample_bytes[config->format] * config->channels;
         stream->block = malloc((size_t)stream->block_samples * stream->stride_bytes);
+        if (stream->block) rva_rt_touch(stream->block, (size_t)stream->block_samples * stream->stride_bytes);
         int count = alsa->poll_descriptors_count(stream->pcm);
         if (!stream->block) code = RVA_ERROR_MEMORY;
         else if (count < 1 || count > DESCRIPTORS_MAX) code = RVA_ERROR_SYSTEM - EINVAL;
@@ -158,9 +161,19 @@ int rva_alsa_open(const rva_alsa *alsa, rva_chain *chain, const rva_alsa_config 
     return RVA_OK;
 }
 
+/* How long the device is still left alone before it is made to run again: longer each time that no sound came of it. Without
+ * this a device that overruns at each look has a core for itself, at real-time priority. */
+static int64_t rest_ns(const rva_alsa_stream *stream, int64_t now_ns) {
+    const int doublings = stream->restarts < 6 ? stream->restarts : 6;
+    const int64_t rest_ns = (int64_t)RETRY_NS << doublings, left_ns = stream->restarted_ns + rest_ns - now_ns;
+    return !stream->restarted_ns || left_ns < 0 ? 0 : left_ns;
+}
+
 /* After an overrun or a suspend: get the device to run again. 0, or a negative errno when that is not possible. */
 static int restart(rva_alsa_stream *stream, int reason) {
     const rva_alsa *alsa = stream->alsa;
+    if (++stream->restarts > RESTARTS_MAX) return -EIO;
+    stream->restarted_ns = rva_clock_ns();
     if (reason == -ESTRPIPE && alsa->resume(stream->pcm) == 0) return 0;
     int code = alsa->prepare(stream->pcm);
     return code < 0 ? code : alsa->start(stream->pcm);
@@ -232,6 +245,24 @@ static int wait_for(struct pollfd *descriptors, unsigned count, int64_t limit_ns
 #endif
 }
 
+/* The stream is being closed. Empties the pipe that called. */
+static bool is_called_to_end(rva_alsa_stream *stream) {
+    char calls[64];
+    while (read(stream->call_pipe[0], calls, sizeof calls) == (ssize_t)sizeof calls) continue;
+    return atomic_load_explicit(&stream->is_closing, memory_order_acquire);
+}
+
+/* Sleeps until the device may be made to run again; false when the stream is being closed. */
+static bool rest(rva_alsa_stream *stream) {
+    for (;;) {
+        const int64_t now_ns = rva_clock_ns(), left_ns = rest_ns(stream, now_ns);
+        if (!left_ns) return true;
+        const int64_t watch_ns = rva_stream_look(&stream->base, now_ns);
+        struct pollfd call = {.fd = stream->call_pipe[0], .events = POLLIN};
+        if (wait_for(&call, 1, left_ns < watch_ns ? left_ns : watch_ns) > 0 && is_called_to_end(stream)) return false;
+    }
+}
+
 /* What the device's state says when an event brought no sound: 0 or a negative errno. */
 static int cause_of_event(const rva_alsa_stream *stream) {
     switch (stream->alsa->state(stream->pcm)) {
@@ -243,14 +274,13 @@ static int cause_of_event(const rva_alsa_stream *stream) {
 }
 
 static void take_priority(rva_alsa_stream *stream) {
-    struct sched_param parameter = {.sched_priority = (int)stream->priority};
-    bool is_real_time = stream->priority && pthread_setschedparam(pthread_self(), SCHED_FIFO, &parameter) == 0;
+    const bool is_real_time = stream->priority && rva_thread_set_priority(pthread_self(), stream->priority);
     atomic_store_explicit(&stream->base.is_real_time, is_real_time, memory_order_relaxed);
 }
 
 static void *run(void *context) {
     rva_alsa_stream *stream = context;
-    struct pollfd *call = &stream->descriptors[stream->descriptor_count];
+    const struct pollfd *call = &stream->descriptors[stream->descriptor_count];
     bool has_overrun = false;
     take_priority(stream);
     int code = stream->alsa->start(stream->pcm);
@@ -260,21 +290,21 @@ static void *run(void *context) {
         int events = wait_for(stream->descriptors, stream->descriptor_count + 1, limit_ns < watch_ns ? limit_ns : watch_ns);
         if (events < 0 && errno != EINTR) code = -errno;
         if (events > 0 && call->revents) {
-            char calls[64];
-            if (read(call->fd, calls, sizeof calls) < 0) code = -errno;
-            if (atomic_load_explicit(&stream->is_closing, memory_order_acquire)) return NULL;
+            if (is_called_to_end(stream)) return NULL;
             events--;
         }
         unsigned short happened = 0;
         if (events > 0) /* plugins make of their descriptors' events what they mean */
             stream->alsa->poll_descriptors_revents(stream->pcm, stream->descriptors, stream->descriptor_count, &happened);
         if (code >= 0) code = read_blocks(stream, &has_overrun);
+        if (code > 0) stream->restarts = 0;
         useless = code > 0 || events <= 0 ? 0 : useless + 1;
         if (code == 0 && happened & (POLLERR | POLLHUP | POLLNVAL)) code = cause_of_event(stream);
         if (code == 0 && useless > USELESS_MAX) code = -EIO;
         if (code == -EPIPE || code == -ESTRPIPE) {
             has_overrun = true;
             stream->seen = 0;
+            if (!rest(stream)) return NULL;
             code = restart(stream, code);
         }
     }
@@ -285,7 +315,7 @@ static void *run(void *context) {
 double rva_alsa_latency_s(const rva_alsa_stream *stream) { return stream->block_samples / stream->base.rate_hz; }
 
 int rva_alsa_start(rva_alsa_stream *stream) {
-    int code = pthread_create(&stream->thread, NULL, run, stream);
+    int code = rva_thread_start(&stream->thread, run, stream);
     stream->has_thread = code == 0;
     return code ? RVA_ERROR_SYSTEM - code : RVA_OK;
 }

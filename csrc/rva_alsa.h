@@ -25,7 +25,8 @@ typedef struct {
     uint32_t formats;              /* bit RVA_FORMAT_... set: has it; S32 also for 24 bits in 32 (ALSA's S24_LE) */
     uint32_t is_hardware;          /* the kernel's device itself, not a plugin or a sound server behind it */
     uint32_t period_min_us;        /* least sound that it gathers before it gives any, in its best case; 0: not known */
-    uint32_t rates_hz[13];         /* those of the usual rates that it has, ascending; 0 behind them */
+    uint32_t rates_hz[13];         /* those of the usual rates that it has, ascending, or of none the nearest to 48,000 Hz that
+                                      can be converted; 0 behind them */
 } rva_alsa_abilities;
 
 typedef struct {

@@ -75,8 +75,14 @@ int rva_alsa_probe(const rva_alsa *alsa, const char *name, rva_alsa_abilities *a
             if (alsa->hw_params_test_format(pcm, params, rva_alsa_format(format)) == 0) abilities->formats |= 1u << format;
         if (alsa->hw_params_test_format(pcm, params, rva_alsa_format_24_in_32()) == 0)
             abilities->formats |= 1u << RVA_FORMAT_S32;
-        for (unsigned i = 0, found = 0; i < RVA_ALSA_RATES; i++)
+        unsigned found = 0;
+        for (unsigned i = 0; i < RVA_ALSA_RATES; i++)
             if (alsa->hw_params_test_rate(pcm, params, usual_hz[i], 0) == 0) abilities->rates_hz[found++] = usual_hz[i];
+        unsigned low_hz = RVA_RATE_MIN_HZ, high_hz = RVA_RATE_MAX_HZ, near_hz = 48000; /* of unusual ones */
+        if (!found && alsa->hw_params_set_rate_min(pcm, params, &low_hz, NULL) == 0 &&
+            alsa->hw_params_set_rate_max(pcm, params, &high_hz, NULL) == 0 &&
+            alsa->hw_params_set_rate_near(pcm, params, &near_hz, NULL) == 0)
+            abilities->rates_hz[0] = near_hz;
     }
     if (params) alsa->hw_params_free(params);
     alsa->close(pcm);

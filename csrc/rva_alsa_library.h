@@ -49,6 +49,9 @@ enum { SND_TSTAMP_ENABLE = 1, SND_TSTAMP_TYPE_MONOTONIC = 1 };
     X(hw_params_get_rate_max, int, (const snd_pcm_hw_params *, unsigned *, int *))                                     \
     X(hw_params_test_rate, int, (snd_pcm *, snd_pcm_hw_params *, unsigned, int))                                       \
     X(hw_params_set_rate, int, (snd_pcm *, snd_pcm_hw_params *, unsigned, int))                                        \
+    X(hw_params_set_rate_min, int, (snd_pcm *, snd_pcm_hw_params *, unsigned *, int *))                                \
+    X(hw_params_set_rate_max, int, (snd_pcm *, snd_pcm_hw_params *, unsigned *, int *))                                \
+    X(hw_params_set_rate_near, int, (snd_pcm *, snd_pcm_hw_params *, unsigned *, int *))                               \
     X(hw_params_get_period_time_min, int, (const snd_pcm_hw_params *, unsigned *, int *))                              \
     X(hw_params_set_period_size_near, int, (snd_pcm *, snd_pcm_hw_params *, snd_uframes *, int *))                     \
     X(hw_params_set_buffer_size_near, int, (snd_pcm *, snd_pcm_hw_params *, snd_uframes *))                            \

@@ -42,6 +42,8 @@ int rva_gap_open(double rate_hz, uint32_t block_samples, size_t stride_bytes, bo
         rva_gap_close(gap);
         return RVA_ERROR_MEMORY;
     }
+    rva_rt_touch(gap->blocks, gap->capacity * sizeof *gap->blocks);
+    rva_rt_touch(gap->sound, gap->capacity * block_samples * stride_bytes);
     *out = gap;
     return RVA_OK;
 }

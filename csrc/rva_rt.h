@@ -34,6 +34,13 @@ static inline size_t rva_rt_whole_lines(size_t bytes) {
     return (bytes + RVA_CACHE_LINE - 1) / RVA_CACHE_LINE * RVA_CACHE_LINE;
 }
 
+/* Touches memory that has been allocated, so that the audio thread takes no page fault on it: calloc and malloc of much give
+ * pages that do not exist before they are used. */
+static inline void rva_rt_touch(void *memory, size_t bytes) {
+    for (size_t at = 0; at < bytes; at += 1024) ((volatile unsigned char *)memory)[at] = 0;
+    if (bytes) ((volatile unsigned char *)memory)[bytes - 1] = 0;
+}
+
 /* The clock of Python's time.monotonic(), which the other half of each comparison comes from. On macOS that one stands still
  * while the machine sleeps, and CLOCK_MONOTONIC does not (clock_gettime(3) of macOS). */
 #ifdef __APPLE__

@@ -1,4 +1,5 @@
 #include "rva_watch.h"
+#include "rva_thread.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,7 +23,7 @@ int rva_watch_start(rva_watch *watch, rva_stream *stream) {
     watch->stream = stream;
     if (pipe(watch->end_pipe)) return errno;
     for (int end = 0; end < 2; end++) fcntl(watch->end_pipe[end], F_SETFD, FD_CLOEXEC);
-    const int code = pthread_create(&watch->thread, NULL, run, watch);
+    const int code = rva_thread_start(&watch->thread, run, watch);
     watch->is_running = code == 0;
     if (code)
         for (int end = 0; end < 2; end++) close(watch->end_pipe[end]);

@@ -82,6 +82,19 @@ def _channel_mask(heard: Iterable[int] | None, channels: int) -> int:
     return mask
 
 
+def layout_refusal(rate_hz: int, channels: int, heard: Iterable[int] | None = None) -> str:
+    """Why a chain cannot take what a device gives; empty when it can."""
+    if not lib.RVA_RATE_MIN_HZ <= rate_hz <= lib.RVA_RATE_MAX_HZ:
+        has = f"{rate_hz} Hz is not" if rate_hz else "it has no rate"
+        return f"{has} between {lib.RVA_RATE_MIN_HZ} and {lib.RVA_RATE_MAX_HZ} Hz"
+    if not 1 <= channels <= lib.RVA_CHANNELS_MAX:
+        return f"{channels} channels are not 1 to {lib.RVA_CHANNELS_MAX}"
+    missing = [channel for channel in heard or () if not 0 <= channel < channels]
+    if missing:
+        return f"channel {missing[0]} is to be heard, and it has {channels}, which count from 0"
+    return ""
+
+
 class Chain:
     """Device blocks in, frames out; the C chain with its ring.
 

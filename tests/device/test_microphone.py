@@ -12,6 +12,7 @@ import pytest
 
 from ravatar_audio.native import Chain
 from tests.device.microphones import MakeMicrophones, Pcm, ramp, run_child
+from tests.device.watched import Watched
 
 pytestmark = pytest.mark.device
 
@@ -86,6 +87,43 @@ def test_24_bits_in_32_are_taken_without_what_pads_them(usb_microphone: MakeMicr
     assert (heard["backend"], heard["format"]) == ("alsa", "int32")
     assert heard["clipped"] == 0
     assert_nothing_lost(heard, (tmp_path / "padded.pcm").read_bytes(), 1.0)
+
+
+ODD = (
+    Pcm("odd_rate", (37_800,), (1, 1)),
+    Pcm("odd_rates", (4_000, 37_800, 250_000), (2, 2)),
+    Pcm("nine", (16_000,), (9, 9)),
+    Pcm("most", (16_000,), (32, 32)),
+)
+
+
+def test_a_device_of_an_unusual_rate_or_of_many_channels_is_opened_as_it_is(
+    usb_microphone: MakeMicrophones, tmp_path: Path
+) -> None:
+    streams = [{"name": pcm.name, "device": f"alsa:{pcm.name}"} for pcm in ODD]
+    request = {"folder": str(tmp_path), "seconds": 1.0, "streams": streams}
+    answer = run_child(usb_microphone(*ODD), CHILD, request, limit_s=60)["streams"]
+    opened = {name: (heard["rate_hz"], heard["channels"]) for name, heard in answer.items()}
+    assert opened == {"odd_rate": (37_800, 1), "odd_rates": (37_800, 2), "nine": (16_000, 9), "most": (16_000, 32)}
+    for name, heard in answer.items():
+        assert_nothing_lost(heard, (tmp_path / f"{name}.pcm").read_bytes(), 1.0)
+
+
+def test_a_microphone_that_has_another_rate_when_it_is_back_is_opened_with_that(
+    usb_microphone: MakeMicrophones, tmp_path: Path
+) -> None:
+    microphones = usb_microphone(Pcm("usbmic"))
+    with Watched(microphones, device="alsa:usbmic") as watched:
+        watched.until("frames")
+        microphones.control("usbmic", "unplug")
+        watched.until("event", "reopening")
+        configuration = microphones.folder / "asound.conf"
+        text = configuration.read_text(encoding="utf-8").replace('rates "48000"', 'rates "37800"')
+        configuration.write_text(text, encoding="utf-8")
+        microphones.control("usbmic", "ok")
+        watched.until("event", "reopened")
+        watched.until("frames")
+        watched.finish()
 
 
 def test_listing_the_devices_again_and_again_does_not_disturb_a_running_stream(

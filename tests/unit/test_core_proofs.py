@@ -69,6 +69,21 @@ def test_gaps_behind_a_server_are_told_by_when_its_blocks_arrive(compile_c: Comp
     assert result.returncode == 0, result.stdout + result.stderr[-4_000:]
 
 
+@pytest.mark.parametrize("what", ["overruns", "alternates", "closes", "signals"])
+def test_the_capture_thread_never_spins_and_takes_no_signals(compile_c: CompileC, what: str) -> None:
+    result = subprocess.run(
+        [compile_c("alsa_thread"), what], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_gap_costs_the_audio_thread_no_page_fault(compile_c: CompileC) -> None:
+    result = subprocess.run(
+        [compile_c("gap_faults")], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def check_model(folder: Path, *defines: str) -> str:
     needs("spin")
     subprocess.run(["spin", *defines, "-a", ROOT / "tests" / "model" / "ring.pml"], cwd=folder, check=True)

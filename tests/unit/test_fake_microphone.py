@@ -50,6 +50,10 @@ def pcm(frames: list[Frame]) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
     return np.concatenate([np.frombuffer(frame.pcm, "<i2")[: frame.length_samples] for frame in frames])
 
 
+def duration_samples(frames: list[Frame]) -> int:
+    return sum(frame.length_samples + frame.device_lost_samples for frame in frames)
+
+
 def kinds(events: list[CaptureEvent]) -> list[str]:
     return [event.kind for event in events]
 
@@ -286,7 +290,8 @@ async def test_a_source_that_is_silent_from_the_start_is_listened_to_ever_more_s
     assert told[-1][0] == "reopened"
     assert told[-1][1] < 20_000_000 / 16_000 + 60, "it is heard again within a minute"
     ends_s, begins_s = ([at_s for kind, at_s in told if kind == one] for one in ("reopening", "reopened"))
-    waits_s = [begin_s - end_s for end_s, begin_s in zip(ends_s, begins_s, strict=True)]
+    # To the microsecond: the clock's begin is the machine's, and so is how its floats are rounded.
+    waits_s = [round(begin_s - end_s, 6) for end_s, begin_s in zip(ends_s, begins_s, strict=True)]
     assert waits_s == sorted(waits_s)
     assert waits_s[1] < 3, "not to be lost for a minute when it is back at once"
     open_s = sum(end_s - begin_s for begin_s, end_s in zip(begins_s, ends_s[1:], strict=False) if begin_s > 300)
@@ -448,3 +453,135 @@ async def test_what_the_last_frame_that_was_taken_tells_is_told_when_the_microph
             if frame.discontinuity:
                 break
     assert [event.kind async for event in events] == ["no_constraints", "overruns"]
+
+
+STEREO, MONO = {"channels": 2, "name": "Stereo"}, {"channels": 1, "name": "Mono", "usb_id": "1234:0002"}
+
+
+@pytest.mark.parametrize("has_other", [False, True], ids=["alone", "another default meanwhile"])
+async def test_a_device_without_the_channel_that_is_heard_is_waited_out(autojump_clock: Clock, has_other: bool) -> None:
+    stereo = FakeDevice("noise", script={48_000: "unplug", 480_000: "ok"}, **STEREO)  # type: ignore[arg-type]
+    others = [FakeDevice("noise", **MONO)] if has_other else []  # type: ignore[arg-type]
+    microphone = FakeMicrophone(stereo, *others, heard=(1,), duration_s=20)
+    frames, events = await hear(microphone)
+    assert microphone.reopenings == 1
+    assert all("Mono" not in event.message for event in events)
+    assert duration_samples(frames) == pytest.approx(320_000, abs=2_000)
+
+
+REFUSED = {"rate": {"rate_hz": 4_000}, "channels": {"channels": 40}, "heard": {"channels": 1}}
+"""Devices that the core cannot take, as its channel 1 is to be heard."""
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_what_the_core_refuses_of_a_device_is_a_media_error(autojump_clock: Clock, what: str) -> None:
+    device = FakeDevice("silence", **{"channels": 2, **REFUSED[what]})  # type: ignore[arg-type]
+    with pytest.raises(ConstraintsError, match="cannot be used"):
+        async with FakeMicrophone(device, heard=(1,)):
+            pass
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_for_a_device_that_the_core_refuses_the_stand_in_is_taken(autojump_clock: Clock, what: str) -> None:
+    odd = FakeDevice("silence", name="Odd", **{"channels": 2, **REFUSED[what]})  # type: ignore[arg-type]
+    spare = FakeDevice("tone", channels=2, name="Spare", usb_id="1234:0002")
+    microphone = FakeMicrophone(odd, spare, device="Odd", heard=(1,), stand_in="Spare", duration_s=300)
+    frames, events = await hear(microphone)
+    assert microphone.name == "Spare"
+    assert max(frame.peak for frame in frames) > 1_000
+    assert kinds(events) == ["stand_in"], "it is not left again for a device that cannot be used"
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_microphone_that_is_another_when_it_is_back_lets_the_stand_in_take_over(
+    autojump_clock: Clock, what: str
+) -> None:
+    desk = FakeDevice("tone", channels=2, name="Desk", script={48_000: "unplug"})
+    other = FakeDevice("silence", name="Desk", usb_id="1234:0003", **{"channels": 2, **REFUSED[what]})  # type: ignore[arg-type]
+    other.do("unplug")
+    spare = FakeDevice("tone", channels=2, name="Spare", usb_id="1234:0002")
+    microphone = FakeMicrophone(desk, other, spare, device="Desk", heard=(1,), stand_in="Spare", duration_s=20)
+    async with microphone:
+        events = microphone.events()
+        count = 0
+        async for _ in microphone:
+            count += 1
+            if count == 6:
+                other.do("ok")  # a device that the core refuses has come in its place
+    assert "stand_in" in kinds([event async for event in events])
+    assert count > 60, "the capture goes on"
+
+
+FAILURES = (
+    *(OSError(24, "Too many open files"), MemoryError(), RuntimeError("can't start new thread"), ValueError("odd")),
+    *(UnicodeDecodeError("utf-8", b"x", 0, 1, "odd"), SettingsError("refused by the core"), Exception("whatever")),
+)
+BUGS = (TypeError("bug"), AttributeError("bug"), AssertionError("bug"), KeyError("bug"), ZeroDivisionError("bug"))
+
+
+def break_finding(monkeypatch: pytest.MonkeyPatch, error: Exception, until_s: float) -> None:
+    """From the second opening on, until then, looking for the device raises the error."""
+    find, calls = FakeSystem.find, itertools.count()
+
+    def broken(system: FakeSystem, wanted: Any) -> Any:
+        if next(calls) and trio.current_time() < until_s:
+            raise error
+        return find(system, wanted)
+
+    monkeypatch.setattr(FakeSystem, "find", broken)
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
+async def test_whatever_an_attempt_to_reopen_raises_it_is_tried_again(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    break_finding(monkeypatch, error, trio.current_time() + 5)
+    microphone = FakeMicrophone("tone", script={48_000: "eio"}, duration_s=20)
+    frames, _ = await hear(microphone)
+    assert microphone.reopenings == 1
+    assert duration_samples(frames) == pytest.approx(320_000, abs=2_000)
+
+
+@pytest.mark.parametrize("error", BUGS, ids=lambda error: type(error).__name__)
+async def test_a_bug_in_an_attempt_to_reopen_is_not_hidden(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    break_finding(monkeypatch, error, trio.current_time() + 5)
+    with pytest.raises(type(error), match="bug"):
+        await hear(FakeMicrophone("tone", script={48_000: "eio"}, duration_s=20))
+
+
+async def test_at_first_a_system_that_fails_is_a_media_error_and_the_stand_in_is_taken(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = FakeSystem.find
+
+    def broken(system: FakeSystem, wanted: Any) -> Any:
+        if wanted.selector == "Desk":
+            raise OSError(24, "Too many open files")
+        return find(system, wanted)
+
+    monkeypatch.setattr(FakeSystem, "find", broken)
+    devices = FakeDevice("tone", name="Desk"), FakeDevice("tone", name="Spare", usb_id="1234:0002")
+    with pytest.raises(RecorderError, match="Too many open files"):
+        async with FakeMicrophone(*devices, device="Desk"):
+            pass
+    async with FakeMicrophone(*devices, device="Desk", stand_in="Spare") as microphone:
+        assert microphone.device is not None
+        assert microphone.device.name == "Spare"
+
+
+async def test_where_no_thread_can_be_started_it_is_tried_again(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, until_s = FakeSystem.start, trio.current_time() + 5
+
+    def refuse(system: FakeSystem, errand: Any) -> None:
+        if 2 < trio.current_time() - until_s + 5 < 5:
+            raise RuntimeError("can't start new thread")
+        start(system, errand)
+
+    monkeypatch.setattr(FakeSystem, "start", refuse)
+    microphone = FakeMicrophone("tone", script={48_000: "unplug", 120_000: "ok"}, duration_s=20)
+    await hear(microphone)
+    assert microphone.reopenings == 1

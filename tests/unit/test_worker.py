@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import threading
 from pathlib import Path
 
@@ -57,6 +58,41 @@ async def test_what_a_call_opens_too_late_is_closed(reason: str) -> None:
         assert await trio.to_thread.run_sync(undone.wait)
         while stuck_calls() > stuck_before:  # noqa: ASYNC110 - a thread does it
             await trio.sleep(0.001)
+
+
+def test_an_interrupt_while_a_device_is_being_opened_gives_the_device_back() -> None:
+    """Ctrl-C comes out of trio.run, and nobody is left to close what the thread opens then."""
+    begun, go_on, undone = threading.Event(), threading.Event(), threading.Event()
+
+    def open_slowly() -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return "handle"
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(lambda: call_in_thread(open_slowly, timeout_s=60, undo=lambda _: undone.set()))
+            await trio.to_thread.run_sync(begun.wait)
+            signal.raise_signal(signal.SIGINT)
+            await trio.sleep_forever()
+
+    async def alone() -> None:
+        def interrupt() -> None:
+            assert begun.wait(10)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt).start()
+        await call_in_thread(open_slowly, timeout_s=60, undo=lambda _: undone.set())
+
+    for program in (main, alone):
+        for event in (begun, go_on, undone):
+            event.clear()
+        with pytest.raises(BaseException) as caught:  # noqa: PT011 - alone, or in a group
+            trio.run(program)
+        assert isinstance(caught.value, KeyboardInterrupt) or caught.group_contains(KeyboardInterrupt)
+        assert not undone.is_set()
+        go_on.set()
+        assert undone.wait(10), program.__name__
 
 
 @pytest.mark.parametrize("has_ended", [False, True])

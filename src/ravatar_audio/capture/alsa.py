@@ -47,7 +47,7 @@ class Abilities:
     channels_min: int
     channels_max: int
     rates_hz: tuple[int, ...]
-    """Of the usual rates, ascending."""
+    """Of the usual rates, ascending; where it has none of them, the nearest to 48,000 that it has."""
     formats: tuple[str, ...]
     is_hardware: bool
     least_block_s: float = 0.0
@@ -140,7 +140,7 @@ def _described(found: CaptureDevice) -> Device:
 
 
 def preferred_rate_hz(rates_hz: tuple[int, ...]) -> int:
-    """The rate that a microphone is most likely to run at by itself; 0 for none."""
+    """The rate that a microphone is most likely to run at by itself; 0 for none that can be converted."""
     return next((rate for rate in (48_000, 44_100, 32_000, 16_000) if rate in rates_hz), max(rates_hz, default=0))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.causes import is_bug
 from ravatar_audio.capture.stream import StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.worker import Errand
@@ -100,6 +101,7 @@ class Attempts(Generic[T]):
         self._until_s = self._next_s + within_s
         self._attempt: Errand[T] | None = None
         self._begun_s = 0.0
+        self._failure = ""
         self._listen()
 
     def _listen(self) -> None:
@@ -109,6 +111,7 @@ class Attempts(Generic[T]):
     def step(self) -> T | None:
         """What the attempt gave once it has succeeded, else None; begins the next one when its time has come.
 
+        Whatever an attempt raises is an attempt that failed, unless it is a bug, which is raised here.
         Raises the reason of it all when the time is over, and RecorderError when an attempt hangs.
         """
         now_s = self._system.now_s()
@@ -117,8 +120,13 @@ class Attempts(Generic[T]):
         if self._attempt is None:
             if now_s >= self._next_s:
                 self._listen()
-                self._attempt, self._begun_s = Errand(self._call, self._undo, self._wake), now_s
-                self._system.start(self._attempt)
+                attempt = Errand(self._call, self._undo, self._wake)
+                try:
+                    self._system.start(attempt)
+                except RuntimeError as error:  # no thread can be started
+                    self._note_failure(error, now_s)
+                else:
+                    self._attempt, self._begun_s = attempt, now_s
             return None
         if not self._attempt.has_ended:
             self._patience.spend(self.hung_s, self._reason)
@@ -126,13 +134,22 @@ class Attempts(Generic[T]):
         attempt, self._attempt = self._attempt, None
         try:
             return attempt.take()
-        except MediaError as error:
-            log.debug("not yet: %s", error.message)
-            if now_s + self._wait_s > self._until_s:
-                raise self._reason from error
-            self._next_s = now_s + self._wait_s
-            self._wait_s = min(BACKOFF_FACTOR * self._wait_s, BACKOFF_S[1])
+        except Exception as error:
+            self._note_failure(error, now_s)
             return None
+
+    def _note_failure(self, error: Exception, now_s: float) -> None:
+        """Try again later, or raise the reason of it all. Raises a bug as it is."""
+        if is_bug(error):
+            raise error
+        said, before = repr(error), self._failure
+        self._failure = said
+        expected = isinstance(error, MediaError) or said == before
+        log.log(logging.DEBUG if expected else logging.WARNING, "not yet: %s", said)
+        if now_s + self._wait_s > self._until_s:
+            raise self._reason from error
+        self._next_s = now_s + self._wait_s
+        self._wait_s = min(BACKOFF_FACTOR * self._wait_s, BACKOFF_S[1])
 
     @property
     def is_trying(self) -> bool:
@@ -169,5 +186,7 @@ class Attempts(Generic[T]):
             return False, None
         try:
             return True, attempt.take()
-        except MediaError:
+        except Exception as error:
+            if is_bug(error):
+                raise
             return True, None

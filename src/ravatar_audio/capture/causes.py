@@ -13,6 +13,16 @@ from ravatar_audio.capture.holders import Holder, holders_of
 from ravatar_audio.capture.servers import PROGRAMS, Servers, look_at_servers
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError, MediaError, PermissionDeniedError
 
+_BUGS = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, NameError, TypeError),
+    *(NotImplementedError, RecursionError),
+)
+
+
+def is_bug(error: Exception) -> bool:
+    """A fault of this program's code, which trying again does not cure; everything else comes from the system."""
+    return isinstance(error, _BUGS)
+
 
 def true_cause(error: MediaError, selector: str | int | None, root: Path = Path("/")) -> MediaError:
     """The system's own reason for a device that PortAudio did not list or could not open; else `error` itself.

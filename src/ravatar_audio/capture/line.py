@@ -213,8 +213,8 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
             # PortAudio's default is 44,100 Hz, which the server would make of the source's own, for us to convert.
             native_hz = ask_source_rate_hz(device.pcm, server_info)
             rate_hz = native_hz if native_hz in abilities.rates_hz else rate_hz
-    if channels > _MOST_CHANNELS_BY_DEFAULT:
-        channels = 2
+    if channels > _MOST_CHANNELS_BY_DEFAULT:  # unless the device has no fewer
+        channels = max(2, abilities.channels_min if abilities else 0)
     return StreamRequest(
         device=device,
         rate_hz=wanted.rate_hz or rate_hz,

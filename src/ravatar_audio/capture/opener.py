@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 import trio
 
 from ravatar_audio.capture import alsa
+from ravatar_audio.capture.causes import is_bug
 from ravatar_audio.capture.line import Line, Wanted
 from ravatar_audio.capture.moves import MoveWatch
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
-from ravatar_audio.errors import ConstraintsError, MediaError, RecorderError
-from ravatar_audio.native import Chain, ChainStatistics
+from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, RecorderError
+from ravatar_audio.native import Chain, ChainStatistics, layout_refusal
 
 log = logging.getLogger(__name__)
 
@@ -149,9 +150,10 @@ class Opener:
         return self._open(wanted, feed, is_stand_in=True)._replace(cut=feed.after)
 
     def look(self) -> bool:
-        """Whether the device is there, to whoever uses the stand-in. Raises the media error when not."""
+        """Whether the device is there, and fit for use, to whoever uses the stand-in. Raises the media error if not."""
         line = self._system.find(self._wanted)
         try:
+            _check_layout(line.request, self._chain_options["heard"])
             if line.device.pcm and line.device.index is not None:  # listed, which says nothing about being there
                 alsa.probe(line.device.pcm)
         finally:
@@ -167,6 +169,16 @@ class Opener:
             return self._open_as(wanted.freed(), feed, is_stand_in)._replace(refusal=error)
 
     def _open_as(self, wanted: Wanted, feed: Feed, is_stand_in: bool) -> Opened:
+        try:
+            return self._opened(wanted, feed, is_stand_in)
+        except RavatarError:
+            raise
+        except Exception as error:
+            if is_bug(error):
+                raise
+            raise RecorderError(f"the microphone cannot be opened: {error!r}") from error
+
+    def _opened(self, wanted: Wanted, feed: Feed, is_stand_in: bool) -> Opened:
         line = self._system.find(wanted)
         try:
             chain = self._chain_for(line.request, feed, is_stand_in)
@@ -179,14 +191,15 @@ class Opener:
 
     def _chain_for(self, request: StreamRequest, feed: Feed, is_stand_in: bool) -> Chain:
         chain, after = feed.chain, feed.after
+        options, heard = self._chain_options, self._chain_options["heard"]
+        if is_stand_in and heard and max(heard) >= request.channels:
+            options, heard = options | {"heard": None}, None  # channels that only the other device has
+        _check_layout(request, heard)
         if chain is not None:
             if (chain.rate_hz, chain.channels, chain.format) == request.sample_layout:
                 return chain
             chain.finish()  # its thread has ended, so it is ours to push to
             after = chain.statistics() + after if after else chain.statistics()
-        options, heard = self._chain_options, self._chain_options["heard"]
-        if is_stand_in and heard and max(heard) >= request.channels:
-            options = options | {"heard": None}  # channels that only the other device has
         return Chain(
             rate_hz=request.rate_hz,
             channels=request.channels,
@@ -195,3 +208,9 @@ class Opener:
             after=after,
             **options,
         )
+
+
+def _check_layout(request: StreamRequest, heard: tuple[int, ...] | None) -> None:
+    """Raise ConstraintsError for a device that the core refuses: no fault of the settings, as it may be another one."""
+    if refusal := layout_refusal(request.rate_hz, request.channels, heard):
+        raise ConstraintsError(f"the device {request.device.name!r} cannot be used: {refusal}")

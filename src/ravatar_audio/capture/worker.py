@@ -99,8 +99,9 @@ class Errand(Generic[T]):
 async def call_in_thread(call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
     """The result of `call()`, run in a thread; cancelled at once, whatever the call does.
 
-    Raises trio.TooSlowError after `timeout_s`. A call that is left behind by that or by a cancellation goes on in its
-    thread, and `undo` gets its result there when it ends after all. Cancelled before that, it is not begun.
+    Raises trio.TooSlowError after `timeout_s`. A call that is left behind by that, by a cancellation or by an interrupt
+    goes on in its thread, and `undo` gets its result there when it ends after all. Cancelled before that, it is not
+    begun.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
     errand = Errand(call, undo)
@@ -109,7 +110,7 @@ async def call_in_thread(call: Callable[[], T], *, timeout_s: float, undo: Calla
     try:
         with trio.fail_after(timeout_s):
             await trio.to_thread.run_sync(errand.run, abandon_on_cancel=True, limiter=limiter)
-    except (trio.TooSlowError, trio.Cancelled):
+    except BaseException:  # KeyboardInterrupt too: what is being opened is nobody's then
         errand.abandon()
         raise
     return errand.take()
