@@ -112,6 +112,16 @@ class Settings:
     lookup_timeout_ms: int = _setting(
         20_000, "Limit of looking up the WebSocket's host name; a dead name server takes 5 s.", low=1, high=600_000
     )
+    ping_interval_ms: int = _setting(2_000, "Quiet on the WebSocket after which a ping is sent.", low=100, high=600_000)
+    pong_timeout_ms: int = _setting(
+        2_500, "How long a ping may stay unanswered; a server that never answers is learnt.", low=100, high=600_000
+    )
+    stuck_send_ms: int = _setting(
+        3_000, "How long no byte of a message may be taken before the connection is made again.", low=100, high=600_000
+    )
+    unacknowledged_ms: int = _setting(
+        5_000, "How long nothing of what is under way may be acknowledged (Linux).", low=100, high=600_000
+    )
     ca_file: str | None = _setting(None, "File of certificates to trust besides the system's (PEM).")
     state_dir: str | None = _setting(
         None, "Folder for what must outlive the program; default: the user's state folder."

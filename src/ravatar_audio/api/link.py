@@ -2,20 +2,18 @@
 
 The library is asked through its public API alone. What it leaves open is closed here:
 - a peer that hangs up during the handshake leaves `wrap_client_stream` waiting for ever: the stream tells, and it ends;
-- `ping` does not wake when the connection dies: pings are sent past it, and the watchdog judges by what is received;
+- `ping` does not wake when the connection dies: pings are sent past it, and judged by what is received (heartbeat.py);
 - a cancelled send leaves half a message: the stream is torn then, and refuses all that follows (wire.py);
 - nothing is read while nobody takes messages: the session always does;
 - closing waits behind a blocked send, for a minute: `leave_s` bounds it.
 """
 
 import json
-import math
-import os
-import random
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Self
 from urllib.parse import quote, urlsplit
 
 import trio
@@ -26,21 +24,23 @@ from ravatar_audio.api.backoff import parse_retry_after
 from ravatar_audio.api.closing import ABNORMAL_CLOSURE, Cause, LinkDown
 from ravatar_audio.api.connecting import NameLookups, open_wire, why_unreachable
 from ravatar_audio.api.groups import alone, leaves
+from ravatar_audio.api.heartbeat import Heartbeat, PongHabit
 from ravatar_audio.api.wire import WireStream
 from ravatar_audio.errors import CertificateError, ProtocolError
+from ravatar_audio.settings import Settings
 
 LARGEST_MESSAGE_CHARS = 16 * 1024 * 1024
 """Of a message from the server; a larger one ends the link."""
-
-SLOWEST_BYTES_PER_S = 32 * 1024
-"""A line slower than this cannot carry live sound, which takes 43 KB a second; a long recording gets its time."""
 
 _QUEUED_MESSAGES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkLimits:
-    """How long what may last, in seconds. The defaults notice a peer that has vanished within 6 s."""
+    """How long what may last, in seconds. The defaults notice a peer that has vanished within 6 s.
+
+    They hold on a line of 600 ms there and back. Most are settings: see `from_settings`.
+    """
 
     connect_s: float = 5.0
     """From the end of the name's look-up to the end of the WebSocket handshake."""
@@ -53,11 +53,25 @@ class LinkLimits:
     deaf_s: float = 8.0
     """No answer to a ping, and nothing else received for so long, though sending goes on: the peer is stuck."""
     stuck_send_s: float = 3.0
-    """A send that gets no byte away for so long ends the link, and one that takes longer, plus 1 s for each 32 KiB."""
+    """A message of which for so long no byte is taken or acknowledged ends the link; so does one that takes longer than
+    this and 1 s for each 4 KiB."""
     user_timeout_s: float = 5.0
-    """TCP_USER_TIMEOUT, where the system has it."""
+    """Nothing of what is under way was acknowledged for so long, where the system tells: the line is cut."""
     leave_s: float = 0.2
     """Saying Close and hearing the peer's; then the connection is dropped."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """As the user has set them."""
+        return cls(
+            connect_s=settings.connect_timeout_ms / 1000,
+            ping_interval_s=settings.ping_interval_ms / 1000,
+            deaf_ping_s=3 * settings.ping_interval_ms / 1000,
+            silence_s=settings.pong_timeout_ms / 1000,
+            deaf_s=max(8_000, settings.pong_timeout_ms) / 1000,
+            stuck_send_s=settings.stuck_send_ms / 1000,
+            user_timeout_s=settings.unacknowledged_ms / 1000,
+        )
 
 
 class Link:
@@ -66,7 +80,7 @@ class Link:
     A send that is cancelled half-way ends the connection. Get one by `open_link`.
     """
 
-    def __init__(self, wire: WireStream, limits: LinkLimits) -> None:
+    def __init__(self, wire: WireStream, limits: LinkLimits, habit: PongHabit) -> None:
         self.wire = wire
         self.limits = limits
         self.handshake_s = 0.0
@@ -76,7 +90,7 @@ class Link:
         self._library_over = trio.Event()
         self._library_scope = trio.CancelScope(shield=True)
         self._library_error: Exception | None = None
-        self._ping_sent_s: float | None = None
+        self._heartbeat = Heartbeat(wire, limits, habit, lambda: self._ws is None or self._ws.closed is not None)
 
     async def send_text(self, text: str) -> None:
         """Send a text message the library's way: the plain path."""
@@ -127,56 +141,8 @@ class Link:
             raise await self._down(closed) from None
 
     async def watch(self) -> None:
-        """Ping, and judge: runs until the peer is found dead, and raises LinkDown then.
-
-        It looks again when there may be something to see, not at a fixed pace: with thousands of links that counts.
-        """
-        hurry = _draw_hurry()
-        while True:
-            now_s = trio.current_time()
-            if self._ping_sent_s is not None and self.wire.last_received_s >= self._ping_sent_s:
-                self._ping_sent_s = None  # a pong, or anything else that shows life
-            ping_due_s = self._next_ping(hurry)
-            if self._ping_sent_s is None and now_s >= ping_due_s:
-                self._ping()
-                hurry = _draw_hurry()
-            verdict_due_s, why = self._next_verdict()
-            if now_s >= verdict_due_s:
-                raise LinkDown(Cause.SILENT, why)
-            due_s = verdict_due_s if self._ping_sent_s is not None else min(verdict_due_s, ping_due_s)
-            await trio.sleep(min(due_s - now_s, self.limits.stuck_send_s))  # a send may begin at any time
-
-    def _next_ping(self, hurry: float) -> float:
-        received_s = self.wire.last_received_s
-        moved_s = max(received_s, self.wire.last_sent_s)
-        quiet_due_s = moved_s + hurry * self.limits.ping_interval_s
-        if self.wire.send_started_s is not None:
-            return quiet_due_s  # behind a long message a ping is answered late; its bytes, as they go, show life enough
-        return min(quiet_due_s, received_s + hurry * self.limits.deaf_ping_s)
-
-    def _ping(self) -> None:
-        """Send a ping past the library: it would keep a task waiting for the pong, here any sign of life will do."""
-        assert self._ws is not None
-        self._ping_sent_s = trio.current_time()
-        if self._ws.closed is None:
-            # A socket that takes nothing needs no ping: if that lasts, the verdict is the same.
-            self.wire.send_nowait(b"\x89\x80" + os.urandom(4))  # FIN and ping, masked, no payload
-
-    def _next_verdict(self) -> tuple[float, str]:
-        """When the peer counts as dead if nothing happens until then, and why."""
-        limits, wire = self.limits, self.wire
-        verdicts = []
-        if wire.send_started_s is not None:
-            longest_s = limits.stuck_send_s + wire.send_bytes / SLOWEST_BYTES_PER_S
-            moved_s = max(wire.send_started_s, wire.last_sent_s)
-            due_s = min(wire.send_started_s + longest_s, moved_s + limits.stuck_send_s)
-            verdicts.append((due_s, f"a message could not be written in {due_s - wire.send_started_s:.1f} s"))
-        if self._ping_sent_s is not None:
-            heard_s = max(self._ping_sent_s, wire.last_received_s)
-            moved_s = max(heard_s, wire.last_sent_s)
-            due_s = min(moved_s + limits.silence_s, heard_s + limits.deaf_s)
-            verdicts.append((due_s, f"no answer to a ping in {due_s - heard_s:.1f} s"))
-        return min(verdicts, default=(math.inf, ""))
+        """Runs until the peer is found dead, and raises LinkDown then."""
+        await self._heartbeat.run()
 
     async def _run_library(self, host: str, resource: str) -> None:
         """The library's reader; shielded, as it is needed for a Close when all else is cancelled."""
@@ -249,11 +215,6 @@ def _broken(error: Exception) -> LinkDown:
     return LinkDown(Cause.CLOSED, str(error), close_code=ABNORMAL_CLOSURE)
 
 
-def _draw_hurry() -> float:
-    """Pings come somewhat early, each by another share, so that those of many links do not fall together."""
-    return random.uniform(0.7, 1.0)  # noqa: S311 - no secret
-
-
 @asynccontextmanager
 async def open_link(
     url: str,
@@ -262,10 +223,11 @@ async def open_link(
     limits: LinkLimits = LinkLimits(),
     *,
     lookups: NameLookups | None = None,
+    habit: PongHabit | None = None,
 ) -> AsyncIterator[Link]:
     """Connect to `url` (ws: or wss:, no query) with the token, and leave with Close 1000. Raises LinkDown.
 
-    `lookups` are shared by connections that follow one another; default: nothing is known from before.
+    `lookups` and `habit` are shared by connections that follow one another; default: nothing is known from before.
     """
     parts = urlsplit(url)
     is_tls = parts.scheme == "wss"
@@ -284,7 +246,7 @@ async def open_link(
     except trio.TooSlowError:
         raise _too_slow(address) from None
     wire.set_user_timeout(limits.user_timeout_s)
-    link = Link(wire, limits)
+    link = Link(wire, limits, habit or PongHabit())
     with alone():
         async with trio.open_nursery() as nursery:
             try:

@@ -4,12 +4,20 @@ trio's own streams would do, but for three things. A send that was cancelled hal
 one (the peer would read the new message as the rest of the old). Whoever waits for the handshake must learn that the
 peer has hung up, which trio-websocket does not tell. And a small message should cost one system call: `send` is tried
 first, and trio is asked to wait only when the socket is full.
+
+It also knows what the peer's system has acknowledged. `sent_bytes` counts what was handed to the socket: the stream's
+own bytes, or those of a TLS connection before they were encrypted. The system says how many bytes U, encrypted ones,
+are not acknowledged. What ends at position P has been acknowledged for certain where P <= sent_bytes - U: behind it
+went at least sent_bytes - P bytes over the line, as encryption only adds, so if U is no more than these, all that is
+under way lies behind P. (`send` returns when the system has its whole records, never before.) With a few records under
+way this errs by the 22 to 40 bytes that each adds, always to the safe side, and not at all once everything is there.
 """
 
 import fcntl
 import select
 import socket
 import ssl
+import struct
 import sys
 import termios
 from types import TracebackType
@@ -22,7 +30,19 @@ _UNSENT_LIMIT_BYTES = 16 * 1024
 
 _RECEIVE_BYTES = 64 * 1024
 _HEAD_BYTES = 64
+_RECORD_BYTES = 16 * 1024
+"""Largest TLS record (RFC 8446, 5.1). OpenSSL, given more, keeps all of it until the last byte is gone: no progress."""
+
+_PONG = b"\x8a\x00"
+"""Without payload, as our pings are. On an idle line it comes alone; one that comes with other data is not noticed."""
+
+_TCP_INFO_BYTES = 160
+_BYTES_ACKED_OFFSET, _MIN_RTT_OFFSET = 120, 148
+"""In Linux's struct tcp_info (linux/tcp.h), since 4.1 and 4.6; min_rtt is the least of the last 5 minutes, in us."""
+
 _NOTHING = memoryview(b"")
+_TELLS_UNDER_WAY = hasattr(termios, "TIOCOUTQ")
+"""tcp(7), SIOCOUTQ, which is the same number: what is sent or waits to be, and is not acknowledged."""
 
 
 class WireStream(trio.abc.Stream):
@@ -48,6 +68,18 @@ class WireStream(trio.abc.Stream):
         """Of that send, or the one before."""
         self.last_received_s = trio.current_time()
         self.last_sent_s = self.last_received_s
+        self.last_pong_s: float | None = None
+        """When a pong came last; whoever has seen it may set it back to None."""
+        self.sent_bytes = 0
+        """What the socket has taken so far, encryption not counted."""
+        self.acknowledged_bytes: int | None = 0
+        """At least so many of these had been acknowledged at the last `look`. None: this system does not tell."""
+        self.last_acknowledged_s = self.last_received_s
+        """When a `look` last found progress, or nothing under way."""
+        self.is_waiting = False
+        """Something was under way at the last `look`, or has been sent since."""
+        self._under_way_bytes = 0
+        self._acknowledged_exactly = 0
         self.head = b""
         """The first bytes that were received: the status line of a handshake's answer."""
 
@@ -60,6 +92,7 @@ class WireStream(trio.abc.Stream):
         if ssl_context is None:
             return cls(sock)
         try:
+            sock.getpeername()  # Python leaks a socket that it wraps when that has been reset already
             secure = ssl_context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
         except BaseException:
             sock.close()
@@ -139,14 +172,20 @@ class WireStream(trio.abc.Stream):
             raise trio.ClosedResourceError("the stream is closed")
         if self.is_torn:
             raise trio.BrokenResourceError("an earlier message was cut off; the connection cannot be used")
+        if self._is_tls and len(data) > _RECORD_BYTES:
+            data = memoryview(data)[:_RECORD_BYTES]
         try:
             sent = self._sock.send(data)
         except (BlockingIOError, ssl.SSLWantWriteError):
             return 0
         except OSError as error:
             self.is_torn = True
+            self._note_end()  # who waits for the handshake must hear of it: the library does not read any more
             raise _as_broken(error) from error
         self.last_sent_s = trio.current_time()
+        self.sent_bytes += sent
+        if not self.is_waiting:
+            self.is_waiting, self.last_acknowledged_s = self.acknowledged_bytes is not None, self.last_sent_s
         return sent
 
     def _set_free(self) -> None:
@@ -187,6 +226,8 @@ class WireStream(trio.abc.Stream):
         if data:
             self.last_received_s = trio.current_time()
             self.head = self.head or data[:_HEAD_BYTES]
+            if data == _PONG:
+                self.last_pong_s = self.last_received_s
         else:
             self._note_end()
         return data
@@ -195,15 +236,48 @@ class WireStream(trio.abc.Stream):
         self.is_ended_by_peer = True
         self.ended.set()
 
-    def unacknowledged_bytes(self) -> int:
-        """What has been sent and not acknowledged by the peer's system; 0 where this system does not tell."""
-        if self._is_closed or not hasattr(termios, "TIOCOUTQ"):
-            return 0
+    def look(self) -> None:
+        """Ask the system what the peer's has acknowledged: `acknowledged_bytes`, and when that last went on."""
+        if self._is_closed or self.acknowledged_bytes is None:
+            return
+        under_way_bytes = self._ask_under_way_bytes()
+        if under_way_bytes is None:
+            self.acknowledged_bytes, self.is_waiting = None, False
+            return
+        acknowledged_bytes = self.sent_bytes - under_way_bytes
+        is_going_on = not under_way_bytes or acknowledged_bytes > self.acknowledged_bytes
+        if self.is_busy and not is_going_on:  # a part of a record may be under way, which `sent_bytes` has not
+            exactly = self._tcp_info("=Q", _BYTES_ACKED_OFFSET)
+            is_going_on, self._acknowledged_exactly = exactly > self._acknowledged_exactly, exactly
+        if is_going_on:
+            self.last_acknowledged_s = trio.current_time()
+        self.acknowledged_bytes = max(self.acknowledged_bytes, acknowledged_bytes)
+        self.is_waiting = under_way_bytes > 0
+
+    def _ask_under_way_bytes(self) -> int | None:
+        if not _TELLS_UNDER_WAY:
+            return None
         try:
             answer = fcntl.ioctl(self._sock, termios.TIOCOUTQ, bytes(4))
         except OSError:
-            return 0
+            return None
         return int.from_bytes(answer, sys.byteorder)
+
+    @property
+    def round_trip_s(self) -> float:
+        """The line's own, without queues: the least of the last minutes. 0 where this system does not tell."""
+        least_us = 0 if self._is_closed else self._tcp_info("=I", _MIN_RTT_OFFSET)
+        return least_us / 1e6 if least_us != 0xFFFFFFFF else 0.0
+
+    def _tcp_info(self, field: str, offset: int) -> int:
+        """A field of the system's TCP_INFO; 0 where it has none."""
+        if sys.platform != "linux":
+            return 0
+        try:
+            data = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        except OSError:
+            return 0
+        return int(struct.unpack_from(field, data, offset)[0]) if len(data) >= offset + struct.calcsize(field) else 0
 
     def close(self) -> None:
         """Close at once. May be called again."""

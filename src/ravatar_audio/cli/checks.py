@@ -150,7 +150,7 @@ class PlatformChecks:
         )
 
     async def check_websocket(self) -> str:
-        limits = LinkLimits(connect_s=self.settings.connect_timeout_ms / 1000)
+        limits = LinkLimits.from_settings(self.settings)
         token = await self.platform.tokens.get()
         try:
             async with open_link(

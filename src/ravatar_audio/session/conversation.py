@@ -14,6 +14,7 @@ import trio
 from ravatar_audio.api.backoff import Backoff
 from ravatar_audio.api.closing import Cause, LinkDown, Verdict
 from ravatar_audio.api.groups import alone, beside
+from ravatar_audio.api.heartbeat import PongHabit
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits, open_link
 from ravatar_audio.api.messages import Envelope, StreamFault, parse_server_message
@@ -67,7 +68,8 @@ class Conversation(ABC):
         self.settings = settings
         self._given_platform = platform
         self._reconnect_limit_s = math.inf if reconnect_limit_s is None else reconnect_limit_s
-        self._limits = limits or LinkLimits(connect_s=settings.connect_timeout_ms / 1000)
+        self._pong_habit = PongHabit()
+        self._limits = limits or LinkLimits.from_settings(settings)
         self._stack = AsyncExitStack()
         self._outbox = Outbox(settings.outbox_ms / 1000)
         self._events: deque[tuple[LiveEvent, int]] = deque()
@@ -238,6 +240,7 @@ class Conversation(ABC):
                     self.platform.ssl_context,
                     self._limits,
                     lookups=self.platform.lookups,
+                    habit=self._pong_habit,
                 ) as link:
                     began_s = trio.current_time()
                     self._note_up(link)

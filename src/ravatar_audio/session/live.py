@@ -142,7 +142,10 @@ class LiveSession(Conversation):
             self._check_usable()
             await self._changed.park()
         await self._guard(self._outbox.wait_empty())
-        while self._link is not None and self._link.wire.unacknowledged_bytes():  # noqa: ASYNC110
+        while (link := self._link) is not None:
+            link.wire.look()
+            if not link.wire.is_waiting:
+                break
             await trio.sleep(ACKNOWLEDGEMENT_LOOK_S)  # the system has no event for it
 
     def statistics(self) -> LiveStatistics:
