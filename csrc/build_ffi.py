@@ -15,7 +15,16 @@ from pathlib import Path
 from cffi import FFI
 
 HERE = Path(__file__).resolve().parent
-PUBLIC = ["rva.h", "rva_message.h", "rva_stream.h", "rva_portaudio.h", "rva_alsa.h", "rva_host.h", "rva_vad.h"]
+PUBLIC = [
+    "rva.h",
+    "rva_message.h",
+    "rva_stream.h",
+    "rva_portaudio.h",
+    "rva_alsa.h",
+    "rva_host.h",
+    "rva_quiet.h",
+    "rva_vad.h",
+]
 UNITS = sorted(path.name for path in HERE.glob("rva_*.c"))
 FLAGS = [
     "-std=c11",

@@ -4,6 +4,8 @@ import contextlib
 import errno
 import logging
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -13,8 +15,15 @@ from typing import Any
 import pytest
 
 from ravatar_audio.capture import chatter
-from ravatar_audio.capture.chatter import chatter_to_log
+from ravatar_audio.capture.chatter import catching_chatter, chatter_to_log
 from ravatar_audio.capture.worker import Errand
+from tests.conftest import starts_a_process
+
+
+@pytest.fixture(autouse=True)
+def _as_a_command() -> Iterator[None]:
+    with catching_chatter():
+        yield
 
 
 def stderr_file() -> tuple[int, int]:
@@ -109,3 +118,72 @@ def test_where_there_is_no_room_the_call_is_made_all_the_same(monkeypatch: pytes
         with chatter_to_log():
             assert stderr_file() == mine
     assert len(os.listdir("/dev/fd")) == before
+
+
+def stderr_of(tmp_path: Path, program: str) -> str:
+    """What a program writes to its stderr, which is a file."""
+    with (tmp_path / "stderr").open("w+") as file:
+        subprocess.run([sys.executable, "-c", program], stderr=file, check=True, timeout=120)
+        file.seek(0)
+        return file.read()
+
+
+ALL_CALLS = r"""
+import os, subprocess, sys, threading
+from ravatar_audio.capture import Microphone, alsa, list_devices
+from ravatar_audio.errors import RavatarError
+import trio
+
+def stderr_file():
+    found = os.fstat(2)
+    return found.st_dev, found.st_ino
+
+mine, has_ended = stderr_file(), []
+def look():
+    while not has_ended:
+        if stderr_file() != mine:
+            os._exit(9)
+looking = threading.Thread(target=look)
+looking.start()
+
+async def open_it(backend):
+    async with Microphone("none such", backend=backend):
+        pass
+
+calls = [list_devices, *(lambda pcm=pcm: alsa.probe(pcm) for pcm in ("none such", "hw:99", "pulse"))]
+calls += [lambda backend=backend: trio.run(open_it, backend) for backend in ("alsa", "portaudio", "pyaudio", "auto")]
+for call in calls:
+    try:
+        call()
+    except RavatarError:
+        pass
+os.write(2, b"mine\n")
+subprocess.run([sys.executable, "-c", "import sys; print('a child', file=sys.stderr)"], check=True)
+has_ended.append(True)
+looking.join()
+"""
+
+
+@starts_a_process
+def test_a_program_that_uses_the_library_keeps_its_stderr_and_hears_nothing_of_alsa_and_jack(tmp_path: Path) -> None:
+    """While every call that lists, probes or opens is made stderr stays the program's file, and a child's."""
+    assert stderr_of(tmp_path, ALL_CALLS) == "mine\na child\n"
+
+
+OWN_HANDLER = """
+import ctypes
+library = ctypes.CDLL("libasound.so.2")
+kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p)
+said = []
+mine = kind(lambda file, line, function, error, format: said.append(function))
+library.snd_lib_error_set_handler(mine)
+from ravatar_audio.capture import alsa
+try: alsa.probe("none such")
+except Exception: pass
+assert said, "the program's own handler was taken away"
+"""
+
+
+@starts_a_process
+def test_a_programs_own_handler_of_alsas_messages_is_kept(tmp_path: Path) -> None:
+    assert stderr_of(tmp_path, OWN_HANDLER) == ""

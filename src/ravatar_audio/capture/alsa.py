@@ -62,7 +62,10 @@ class Abilities:
 @functools.cache
 def _library() -> Any:
     out = ffi.new("rva_alsa **")
-    return out[0] if lib.rva_alsa_bind(out) == lib.RVA_OK else None
+    if lib.rva_alsa_bind(out) != lib.RVA_OK:
+        return None
+    lib.rva_quiet_libraries()
+    return out[0]
 
 
 def has_alsa() -> bool:

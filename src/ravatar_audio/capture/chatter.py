@@ -1,4 +1,8 @@
-"""Sound libraries print on stderr what they try; here it goes to the debug log."""
+"""What PortAudio and others print on stderr goes to the command line's debug log.
+
+ALSA and JACK let their messages be taken (csrc/rva_quiet.h). The rest goes to the stderr of the whole process, which is
+the program's that uses this library, and its children's: only a command, whose process it is, catches that.
+"""
 
 import contextlib
 import logging
@@ -15,6 +19,7 @@ LONGEST_S = 2.0
 """A call that takes longer hangs: what the program itself writes is not to vanish with its chatter."""
 _MOST_BYTES = 65_536
 
+_is_caught = False
 _changed = threading.Condition()
 _caught: "_Caught | None" = None
 
@@ -59,13 +64,26 @@ def _nameless_file() -> int:
 
 
 @contextlib.contextmanager
+def catching_chatter() -> Iterator[None]:
+    """From here on chatter_to_log() does something: for a program whose process this is, the command line."""
+    global _is_caught
+    before, _is_caught = _is_caught, True
+    try:
+        yield
+    finally:
+        _is_caught = before
+
+
+@contextlib.contextmanager
 def chatter_to_log() -> Iterator[None]:
     """Catch what is written to stderr, by the whole process, and log it; where that cannot be, it is left alone.
+
+    Nothing is done outside catching_chatter().
 
     For short calls only: what lasts longer than LONGEST_S is caught no more. And not for closing: on a device that was
     unplugged PortAudio 19.6 prints without end and never returns.
     """
-    caught = _begin()
+    caught = _begin() if _is_caught else None
     try:
         yield
     finally:

@@ -94,6 +94,7 @@ class PortAudio:
 
     def __init__(self) -> None:
         self._module = _import_pyaudio()
+        lib.rva_quiet_libraries()
         with _life_cycle(), chatter_to_log():
             try:
                 self._instance = self._module.PyAudio()

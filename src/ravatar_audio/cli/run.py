@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 import trio
 
+from ravatar_audio.capture.chatter import catching_chatter
 from ravatar_audio.cli.output import echo
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.printable import one_line
@@ -93,7 +94,8 @@ def run(work: Callable[[], Awaitable[None]]) -> None:
                 nursery.cancel_scope.cancel()
 
     try:
-        trio.run(until_interrupted)
+        with catching_chatter():
+            trio.run(until_interrupted)
     except BaseExceptionGroup as group:
         raise_expected(group)
     if received:
