@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "rva_portaudio.h"
+#include "rva_thread.h"
 #include "rva_watch.h"
 
 struct rva_portaudio {
@@ -28,6 +29,7 @@ struct rva_portaudio_stream {
     const rva_portaudio *portaudio;
     PaStream *pa_stream;
     rva_watch watch;
+    uint32_t priority;
 };
 
 int rva_portaudio_bind(const char *path, rva_portaudio **out) {
@@ -101,19 +103,24 @@ RVA_REALTIME static int on_block(const void *input, void *output, unsigned long 
     double age_s = time->inputBufferAdcTime > 0
                        ? time->currentTime - time->inputBufferAdcTime - (double)pa_frames / stream->base.rate_hz
                        : (double)INFINITY;
+    rva_watch_note(&stream->watch);
     if (input) rva_stream_block(&stream->base, input, pa_frames, arrived_ns, age_s, flags & paInputOverflow);
     return paContinue;
 }
 
 RVA_REALTIME static void on_finished(void *context) { rva_stream_finish(context, 0); }
 
+static bool is_on_alsa(const rva_portaudio *portaudio, const rva_portaudio_config *config) {
+    const PaDeviceInfo *device = portaudio->device_info(config->device);
+    const PaHostApiInfo *host = device ? portaudio->host_api_info(device->hostApi) : NULL;
+    return host && host->type == paALSA;
+}
+
 /* PortAudio takes a quarter of the latency for ALSA's period, which would make a 100 ms buffer deliver 30 ms bursts. The
  * number of periods is a setting of the whole process: set it for this open, and set it back. */
 static void set_periods(const rva_portaudio *portaudio, const rva_portaudio_config *config, bool for_this_stream) {
     const int usual = 4;
-    const PaDeviceInfo *device = portaudio->device_info(config->device);
-    const PaHostApiInfo *host = device ? portaudio->host_api_info(device->hostApi) : NULL;
-    if (!portaudio->alsa_set_periods || !host || host->type != paALSA || !config->block_samples) return;
+    if (!portaudio->alsa_set_periods || !is_on_alsa(portaudio, config) || !config->block_samples) return;
     double block_s = (double)config->block_samples / config->rate_hz;
     int periods = (int)ceil(config->buffer_s / block_s * 1.2);
     portaudio->alsa_set_periods(for_this_stream && periods > usual ? periods : usual);
@@ -129,6 +136,7 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
     if (!stream) return RVA_ERROR_MEMORY;
     rva_stream_init(&stream->base, chain, config->rate_hz, config->wake_fd, config->resume_ns);
     stream->portaudio = portaudio;
+    stream->priority = is_on_alsa(portaudio, config) ? config->priority : 0;
     if (config->is_served && config->block_samples) {
         static const size_t sample_bytes[] = {0, 2, 3, 4, 4, 1};
         const size_t stride_bytes = sample_bytes[config->format] * config->channels;
@@ -155,11 +163,17 @@ int rva_portaudio_open(const rva_portaudio *portaudio, rva_chain *chain, const r
     return RVA_OK;
 }
 
-int rva_portaudio_start(rva_portaudio_stream *stream) { return stream->portaudio->start_stream(stream->pa_stream); }
+int rva_portaudio_start(rva_portaudio_stream *stream) {
+    sigset_t before;
+    rva_thread_block_signals(&before); /* which PortAudio's thread inherits */
+    const int code = stream->portaudio->start_stream(stream->pa_stream);
+    rva_thread_allow_signals(&before);
+    return code;
+}
 
 int rva_portaudio_watch(rva_portaudio_stream *stream, int64_t stall_ns) {
     rva_stream_watch(&stream->base, stall_ns);
-    return stream->watch.is_running ? 0 : rva_watch_start(&stream->watch, &stream->base);
+    return stream->watch.is_running ? 0 : rva_watch_start(&stream->watch, &stream->base, stream->priority);
 }
 
 int rva_portaudio_close(rva_portaudio_stream *stream, rva_stream_statistics *last) {

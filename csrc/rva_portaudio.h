@@ -29,6 +29,9 @@ typedef struct {
     int64_t resume_ns;             /* captured_ns of the stream that fed this chain before; 0: there was none */
     uint32_t is_served;            /* a sound server is in between (rva_stream_expect_server) */
     uint32_t keeps_time;           /* whose capture times are right, as PulseAudio's are */
+    uint32_t priority;             /* of SCHED_FIFO for PortAudio's own thread on ALSA, while sound comes and a watch is kept
+                                      (rva_portaudio_watch), where the limits allow it; 0: leave it as it is. Other hosts give
+                                      their thread a priority themselves */
 } rva_portaudio_config;
 
 typedef struct rva_portaudio rva_portaudio;

@@ -37,7 +37,7 @@ from tests.device.microphones import MakeMicrophones, Pcm
 from tests.unit.test_doctor_parts import GOOD
 
 GOLDEN = Path(__file__).parent.parent / "golden"
-OF_THIS_MACHINE = ("permission", "sound server", "priority", "memory", "power")
+OF_THIS_MACHINE = ("permission", "sound server", "audio thread", "priority", "memory", "power")
 
 
 def assert_golden(name: str, text: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from ravatar_audio.capture.memory import why_memory_cannot_be_locked
+from ravatar_audio.cli.machine import why_no_priority
 from tests.device.microphones import MakeMicrophones, Pcm, build_shared, run_child
 from tests.device.test_microphone import CHILD, assert_nothing_lost
 
@@ -55,6 +56,19 @@ def test_the_callback_neither_allocates_nor_locks(usb_microphone: MakeMicrophone
         usual, urgent = max(answer["priorities"]), min(answer["priorities"])
         assert answer["priorities"].count(urgent) == 1, "PortAudio's thread, and no other, goes first"
         assert urgent <= -11 < usual
+
+
+@pytest.mark.parametrize("backend", ["alsa", "portaudio"])
+def test_the_audio_thread_is_a_real_time_one_where_the_limits_allow_it_and_the_statistics_say_so(
+    usb_microphone: MakeMicrophones, tmp_path: Path, backend: str
+) -> None:
+    if why := why_no_priority():
+        pytest.skip(f"no real-time priority: {why}")
+    stream = {"name": "rt", "device": "alsa:usbmic" if backend == "alsa" else "usbmic", "backend": backend}
+    request = {"folder": str(tmp_path), "seconds": 1.0, "streams": [stream]}
+    heard = run_child(usb_microphone(), CHILD, request, limit_s=60)["streams"]["rt"]
+    assert heard["backend"] == backend
+    assert heard["is_real_time"]
 
 
 def test_memory_is_locked_when_that_is_asked_for(usb_microphone: MakeMicrophones, tmp_path: Path) -> None:

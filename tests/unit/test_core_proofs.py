@@ -77,6 +77,14 @@ def test_the_capture_thread_never_spins_and_takes_no_signals(compile_c: CompileC
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_the_audio_thread_has_its_priority_only_while_sound_comes(compile_c: CompileC) -> None:
+    program = compile_c("watch_priority")
+    result = subprocess.run([program], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
+    if result.returncode == 77:
+        pytest.skip("the limits allow no real-time priority here")
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_a_gap_costs_the_audio_thread_no_page_fault(compile_c: CompileC) -> None:
     result = subprocess.run(
         [compile_c("gap_faults")], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False

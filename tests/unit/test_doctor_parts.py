@@ -2,6 +2,7 @@
 
 import errno
 import math
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,6 +98,7 @@ GOOD = listening.Heard(
     overruns=0,
     lost_samples=0,
     ring_dropped_samples=0,
+    is_real_time=True,
     drift_ppm=12.0,
     drift_error_ppm=40.0,
 )
@@ -108,13 +110,37 @@ def by_name(heard: listening.Heard) -> dict[str, Finding]:
 
 def test_a_good_microphone_is_fine_throughout_with_its_figures() -> None:
     found = by_name(GOOD)
-    assert list(found) == ["capture", "level", "clipping", "DC offset", "losses", "clock drift"]
+    assert list(found) == ["capture", "audio thread", "level", "clipping", "DC offset", "losses", "clock drift"]
     assert {finding.state for finding in found.values()} == {"fine"}
     assert found["level"].text == "peak -20.0 dBFS, RMS -40.0 dBFS in 2 s"
     assert found["DC offset"].text == "+0.03 % of full scale"
     assert found["clock drift"].text.startswith("+12 ppm, give or take 40")
     assert "coarsely" in found["clock drift"].text, "two seconds say little about a clock, and that is said"
     assert "coarsely" not in by_name(replace(GOOD, seconds=60.0))["clock drift"].text
+
+
+@pytest.mark.parametrize(
+    ("backend", "is_real_time", "state", "said"),
+    [
+        ("alsa", True, "fine", "our own thread, at real-time priority 10"),
+        (
+            "portaudio",
+            True,
+            "fine",
+            "PortAudio's thread, at real-time priority 10, which it has only while sound comes",
+        ),
+        ("alsa", False, "fine", "our own thread, without"),
+        ("portaudio", False, "fine", "PortAudio's thread, without"),
+        ("pyaudio", False, "warning", "a Python callback"),
+    ],
+)
+def test_the_priority_of_the_thread_that_captured_is_told_by_its_backend(
+    backend: str, is_real_time: bool, state: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    finding = by_name(replace(GOOD, backend=backend, is_real_time=is_real_time))["audio thread"]
+    assert finding.state == state
+    assert finding.text.startswith(said)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,8 @@ class Line:
 def _urgency() -> Iterator[None]:
     """A thread that is started in here has a higher priority than this one, where RLIMIT_NICE allows it.
 
-    Not a real-time one: PortAudio's thread loops for ever on a device that was unplugged. Our own takes that itself.
+    Not a real-time one: our own thread takes that itself, and PortAudio's on ALSA gets it while a watch is kept, as it
+    loops for ever on a device that was unplugged (csrc/rva_watch.h).
     """
     if sys.platform != "linux":  # elsewhere a thread does not inherit it
         yield

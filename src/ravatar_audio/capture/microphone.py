@@ -86,6 +86,7 @@ class Microphone(Source):
 
     _opened: Opened | None = None
     _wake: Wake | None = None
+    _last_stream: StreamStatistics | None = None
 
     def __init__(
         self,
@@ -321,7 +322,7 @@ class Microphone(Source):
             except (trio.TooSlowError, MediaError) as error:
                 self._is_left_behind = True
                 log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
-            self._opened = None
+            self._last_stream, self._opened = self._opened.stream.statistics(), None
 
     def request_flush(self) -> None:
         super().request_flush()
@@ -345,7 +346,7 @@ class Microphone(Source):
         return self._delivered.drift_ppm
 
     def _stream_statistics(self) -> StreamStatistics | None:
-        return self._opened.stream.statistics() if self._opened else None
+        return self._opened.stream.statistics() if self._opened else self._last_stream
 
     def block_durations_s(self) -> list[tuple[float, int]]:
         """How long the audio thread took for its blocks: (least duration of a bucket, blocks in it), ascending."""

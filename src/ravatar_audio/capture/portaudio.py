@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, NoReturn, Self
 
 from ravatar_audio._core import ffi, lib
+from ravatar_audio.capture.alsa import PRIORITY
 from ravatar_audio.capture.blocks import Blocks
 from ravatar_audio.capture.chatter import chatter_to_log
 from ravatar_audio.capture.devices import Device, layout_text
@@ -197,6 +198,7 @@ class _NativeStream:
                 "resume_ns": resume_ns,
                 "is_served": request.is_served,
                 "keeps_time": request.server_keeps_time,
+                "priority": PRIORITY,
             },
         )
         out = ffi.new("rva_portaudio_stream **")

@@ -57,6 +57,9 @@ class CaptureStatistics:
     """
     block_s: float = 0.0
     """Mean length of the blocks that the device delivers; 0: none yet. Of the device that is used now."""
+    is_real_time: bool = False
+    """The audio thread runs at a real-time priority that we gave it. Not with the backend "pyaudio", nor on systems and
+    hosts that give their audio threads one themselves."""
 
 
 class Source(ABC):
@@ -202,6 +205,7 @@ class Source(ABC):
             wake_failures=chain.wake_failures,
             drift_ppm=self._drift_ppm,
             block_s=self._block_s,
+            is_real_time=stream.is_real_time if stream else False,
         )
 
 

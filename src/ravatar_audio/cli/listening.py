@@ -10,6 +10,7 @@ import numpy as np
 import trio
 
 from ravatar_audio.capture import Microphone
+from ravatar_audio.capture.alsa import PRIORITY
 from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.errors import ConstraintsError
@@ -67,6 +68,8 @@ class Heard:
     lost_samples: int
     ring_dropped_samples: int
     drift_ppm: float
+    is_real_time: bool
+    """Its audio thread has a real-time priority that we gave it."""
     drift_error_ppm: float
     """Twice the standard error of the drift, and what the stamps add; infinity when it cannot be told."""
 
@@ -105,6 +108,7 @@ async def listen(settings: Settings, seconds: float) -> Heard:
         lost_samples=counts.device_lost_samples,
         ring_dropped_samples=counts.ring_dropped_samples,
         drift_ppm=drift_ppm,
+        is_real_time=counts.is_real_time,
         drift_error_ppm=drift_error_ppm,
     )
 
@@ -155,6 +159,7 @@ def judge(heard: Heard) -> Iterator[Finding]:
         )
         return
     yield Finding("capture", "fine", f"{what} in blocks of {1e3 * heard.block_s:.1f} ms")
+    yield judge_thread(heard)
     if heard.refusal:
         advice = ConstraintsError.default_advice
         yield Finding("constraints", "warning", f"{ConstraintsError.code}: {heard.refusal}", advice)
@@ -163,6 +168,21 @@ def judge(heard: Heard) -> Iterator[Finding]:
     yield judge_offset(heard)
     yield judge_losses(heard)
     yield judge_drift(heard)
+
+
+def judge_thread(heard: Heard) -> Finding:
+    """The priority that the audio thread had while it was listened to, by its backend."""
+    whose = "our own thread" if heard.backend == "alsa" else "PortAudio's thread"
+    if heard.is_real_time:
+        while_it_comes = "" if heard.backend == "alsa" else ", which it has only while sound comes"
+        return Finding("audio thread", "fine", f"{whose}, at real-time priority {PRIORITY}{while_it_comes}")
+    if heard.backend == "pyaudio":
+        said = "a Python callback, which no priority helps: it waits for the interpreter"
+        return Finding("audio thread", "warning", said, "Leave the backend out, or take alsa or portaudio.")
+    if sys.platform != "linux":
+        return Finding("audio thread", "fine", f"{whose}, at the priority that the system gives it")
+    said = f"{whose}, without a real-time priority of ours"
+    return Finding("audio thread", "fine", f"{said}; 'priority' below says whether it may have one")
 
 
 def of_system(advice: Mapping[str, str]) -> str:

@@ -97,7 +97,11 @@ def check_priority(refusal: str | None, limit: int | None) -> Finding:
     if limit is None:
         return Finding("priority", "skipped", f"is the sound system's affair on {sys.platform}")
     if refusal is None:
-        return Finding("priority", "fine", f"the audio thread may run at real-time priority {PRIORITY}")
+        return Finding(
+            "priority",
+            "fine",
+            f"an audio thread of ours, or PortAudio's on ALSA, may run at real-time priority {PRIORITY}",
+        )
     return Finding(
         "priority",
         "warning",
