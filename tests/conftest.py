@@ -16,6 +16,10 @@ from tests.device.microphones import microphone_plugin, usb_microphone  # noqa: 
 ROOT = Path(__file__).parent.parent
 CORE_UNITS = sorted(path for path in (ROOT / "csrc").glob("rva_*.c"))
 
+for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):  # a developer's own must not stand between
+    os.environ.pop(_name, None)
+    os.environ.pop(_name.upper(), None)
+
 CompileC = Callable[..., Path]
 
 HANG_LIMIT_S = 600

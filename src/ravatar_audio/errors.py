@@ -22,6 +22,7 @@ RavatarError                    every error of this package
 └── NetworkError                no answer: address, TLS, time-out, a connection that broke
     ├── UnreachableError            the address cannot be reached
     ├── CertificateError            the server's certificate is refused
+    ├── ProxyError                  the HTTP proxy on the way refuses, or cannot be reached
     ├── GatewayTimeoutError         504, or no answer in time
     └── LinkError                   the WebSocket: refused, or lost for good
 
@@ -283,10 +284,21 @@ class UnreachableError(NetworkError):
 
 
 class CertificateError(NetworkError):
-    """The server's certificate is refused: not trusted, for another host, or out of date."""
+    """A certificate is refused: the server's (not trusted, for another host, out of date), or by the server ours."""
 
     code = "certificate_refused"
     default_advice = "Check the address and this machine's clock; name a private authority's certificates as ca_file."
+    retryable = False
+
+
+class ProxyError(NetworkError):
+    """The HTTP proxy on the way refuses, or cannot be reached: the platform has not been asked.
+
+    `details["status"]` is the proxy's status where it gave one. A proxy that may answer otherwise soon is `retryable`.
+    """
+
+    code = "proxy_failed"
+    default_advice = "Check the proxy's address, user and password: the setting 'proxy', or HTTPS_PROXY and ALL_PROXY."
     retryable = False
 
 

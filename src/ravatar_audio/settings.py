@@ -1,5 +1,6 @@
 """One frozen Settings: arguments over RAVATAR_* environment variables over a TOML file over defaults."""
 
+import contextlib
 import logging
 import os
 import re
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from ravatar_audio.errors import SettingsError
 
@@ -17,9 +18,17 @@ _DEBUG_VARIABLES = ("RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS")  # the platform's o
 _TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
-def _setting(default: Any, text: str, *, low: int | None = None, high: int | None = None, one_of: Any = ()) -> Any:
-    metadata = {"help": text, "low": low, "high": high, "one_of": tuple(one_of)}
-    return field(default=default, metadata=metadata)
+def _setting(
+    default: Any,
+    text: str,
+    *,
+    low: int | None = None,
+    high: int | None = None,
+    one_of: Any = (),
+    is_secret: bool = False,
+) -> Any:
+    metadata = {"help": text, "low": low, "high": high, "one_of": tuple(one_of), "is_secret": is_secret}
+    return field(default=default, metadata=metadata, repr=not is_secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +131,18 @@ class Settings:
     unacknowledged_ms: int = _setting(
         5_000, "How long nothing of what is under way may be acknowledged (Linux).", low=100, high=600_000
     )
+    proxy: str | None = _setting(
+        None,
+        "HTTP proxy for all connections, http://[USER:PASSWORD@]HOST:PORT, or 'none'; "
+        "default: as HTTPS_PROXY, http_proxy, ALL_PROXY and NO_PROXY say.",
+        is_secret=True,
+    )
     ca_file: str | None = _setting(None, "File of certificates to trust besides the system's (PEM).")
+    lenient_ca: bool = _setting(
+        False, "Accept certificates of a private authority that Python's stricter check (3.13) refuses; no other check."
+    )
+    client_cert: str | None = _setting(None, "File of the certificate that the server wants of us (PEM).")
+    client_key: str | None = _setting(None, "File of its key, without a password; default: in client_cert (PEM).")
     state_dir: str | None = _setting(
         None, "Folder for what must outlive the program; default: the user's state folder."
     )
@@ -132,7 +152,12 @@ class Settings:
         for item in fields(self):
             object.__setattr__(self, item.name, _checked(item.name, getattr(self, item.name), item.type, item.metadata))
         for name in ("api_url", "ws_url"):
-            _check_url(name, getattr(self, name))
+            object.__setattr__(self, name, _normal_url(name, getattr(self, name)))
+        if self.api_url.startswith("https:") and self.websocket_url.startswith("ws:"):
+            logging.getLogger("ravatar_audio").warning(
+                "ws_url is not encrypted (ws://), although api_url is (https://): token and sound go in the clear; "
+                "write wss:// unless that is meant"
+            )
         _check_pattern("user_id", self.user_id, USER_ID, "1 to 128 letters, digits, '-' or '_'")
         _check_pattern("project_id", self.project_id, PROJECT_ID, "1 to 64 letters, digits or '-'")
         if self.ca_file is not None and not Path(self.ca_file).is_file():
@@ -164,12 +189,25 @@ class Settings:
 
     @property
     def websocket_url(self) -> str:
-        """ws_url, or /ws/chat at api_url with wss for https."""
+        """ws_url, or /ws/chat at api_url with wss for https; all of it in ASCII."""
+        parts = urlsplit(self.ws_url or self.api_url)
+        host = parts.hostname or ""
+        with contextlib.suppress(UnicodeError):  # connecting says what is wrong with it
+            host = host if host.isascii() else _encoded_host(host)
+        place = _place(host, parts.port)
         if self.ws_url is not None:
-            return self.ws_url
-        parts = urlsplit(self.api_url)
+            return urlunsplit((parts.scheme, place, parts.path, "", ""))
         scheme = "wss" if parts.scheme == "https" else "ws"
-        return urlunsplit((scheme, parts.netloc, parts.path.rstrip("/") + "/ws/chat", "", ""))
+        return urlunsplit((scheme, place, parts.path.rstrip("/") + "/ws/chat", "", ""))
+
+    @property
+    def in_the_clear(self) -> str | None:
+        """An address, of api_url and ws_url, that is not encrypted and leaves this machine; None where none does."""
+        for url in (self.api_url, self.websocket_url):
+            parts = urlsplit(url)
+            if parts.scheme in ("http", "ws") and not _is_loopback(parts.hostname or ""):
+                return f"{parts.scheme}://{parts.netloc}"
+        return None
 
     @property
     def heard_channels(self) -> tuple[int, ...] | None:
@@ -251,7 +289,8 @@ def _checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
         if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
             raise ValueError
     except (TypeError, ValueError):
-        raise SettingsError(f"{name} is {value!r}; it must be of type {wanted.__name__}") from None
+        shown = "of another type" if rules["is_secret"] else repr(value)
+        raise SettingsError(f"{name} is {shown}; it must be of type {wanted.__name__}") from None
     low, high, one_of = rules["low"], rules["high"], rules["one_of"]
     if low is not None and not low <= value <= high:
         raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
@@ -268,23 +307,41 @@ def _as_bool(value: Any) -> bool:
     raise ValueError
 
 
-def _check_url(name: str, url: str | None) -> None:
+def _normal_url(name: str, url: str | None) -> str | None:
+    """The address as every library reads it: scheme and host in lower case, and what may not stand in a path
+    percent-encoded (RFC 3986). Raises SettingsError, which does not repeat the value: a token may be in it."""
     if url is None:
-        return
+        return None
     schemes = {"api_url": ("http", "https"), "ws_url": ("ws", "wss")}[name]
+    example = f"{schemes[-1]}://chat.rvtr.ai{'' if name == 'api_url' else '/ws/chat'}"
+    if not url.isprintable() or url != url.strip():
+        raise SettingsError(
+            f"{name} has a space at an end, or a line end, tab or other control character in it",
+            advice="Write it without; a file with Windows' line ends may be where it comes from.",
+        )
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port or 1) > 0
-        usable = usable and _is_host(parts.hostname or "")
+        host, port = parts.hostname or "", parts.port
+        usable = parts.scheme in schemes and bool(host) and port != 0 and _is_host(host)
     except ValueError:
         usable = False
-    else:
-        if parts.username or parts.query or parts.fragment:
-            usable = False
-    if not usable:
-        # The value is not repeated: somebody may have put a token into it.
-        example = f"{schemes[-1]}://chat.rvtr.ai{'' if name == 'api_url' else '/ws/chat'}"
+    if not usable or parts.username is not None or parts.query or parts.fragment or "?" in url or "#" in url:
         raise SettingsError(f"{name} is no address of the form {example} (no user, query or fragment in it)")
+    return urlunsplit((parts.scheme, _place(host, port), _encoded_path(parts.path), "", ""))
+
+
+def _place(host: str, port: int | None) -> str:
+    host = f"[{host}]" if ":" in host else host
+    return host if port is None else f"{host}:{port}"
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or host == "::1" or bool(re.fullmatch(r"127(\.\d+){3}", host))
+
+
+def _encoded_path(path: str) -> str:
+    """What is percent-encoded already stays."""
+    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", path), safe="/%:@!$&'()*+,;=~-._")
 
 
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%.+)?")
@@ -295,11 +352,13 @@ def _is_host(host: str) -> bool:
     """It can be looked up: no space in it, no label that is empty or longer than 63 characters, and in other scripts
     what IDNA 2008 allows, as the HTTP library and trio have it. Raises UnicodeError, a ValueError, if not."""
     host.encode("idna")
-    if host.isascii():
-        return bool(_HOST.fullmatch(host))
+    return bool(_HOST.fullmatch(host)) if host.isascii() else bool(_encoded_host(host))
+
+
+def _encoded_host(host: str) -> str:
     import idna  # trio's; most programs have no such address
 
-    return bool(idna.encode(host.lower()))
+    return idna.encode(host.lower()).decode("ascii")
 
 
 def _check_pattern(name: str, value: str | None, pattern: re.Pattern[str], allowed: str) -> None:

@@ -128,19 +128,6 @@ async def test_the_live_session_is_ended_on_every_way_out(settings_for: MakeSett
         assert scope.cancelled_caught == (way_out == "cancellation")
 
 
-async def test_proxies_of_the_environment_are_used_neither_for_http_nor_for_the_socket(
-    settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "WS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:1")
-        monkeypatch.setenv(name.lower(), "http://127.0.0.1:1")
-    with trio.fail_after(20):
-        async with Emulator() as emulator:
-            async with LiveSession(settings_for(emulator), Frames(every_s=0.01, count=3)) as live:
-                await live.wait_finished()
-            assert emulator.statistics().frames == 3
-
-
 async def test_an_error_of_the_source_comes_out_as_it_is(settings_for: MakeSettings) -> None:
     async def unplugged() -> AsyncIterator[Frame]:
         yield make_frame(0)

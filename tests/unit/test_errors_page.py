@@ -103,6 +103,7 @@ IN_WORDS = {
     "handshake cut off": LinkDown(Cause.UNREACHABLE),
     "a call for a token or a new slot that fails once the session has begun": LinkDown(Cause.PLATFORM),
     "certificate refused": LinkDown(Cause.CERTIFICATE),
+    "proxy refuses": LinkDown(Cause.PROXY),
     "answer to the handshake that is not HTTP": LinkDown(Cause.NOT_WEBSOCKET),
 }
 

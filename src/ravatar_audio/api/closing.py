@@ -13,6 +13,7 @@
 | no connection, time-out, handshake cut off | retry | the network |
 | a call for a token or a new slot that fails once the session has begun | retry | an outage |
 | certificate refused | final* | the wrong host, or a CA that is not trusted |
+| proxy refuses | final* | the user, the password or the host that it is asked for |
 | answer to the handshake that is not HTTP | final* | the address is no WebSocket server |
 
 final*: the address is wrong, unless it has worked before. Then something else answers in its place for a while (a
@@ -22,6 +23,7 @@ deployment, a captive portal), and it is tried again.
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from ravatar_audio.errors import (
     AuthenticationError,
@@ -57,6 +59,7 @@ class Cause(Enum):
     UNREACHABLE = "the address cannot be reached"
     TIMEOUT = "no answer in time"
     CERTIFICATE = "the server's certificate is refused"
+    PROXY = "the proxy refuses"
     NOT_WEBSOCKET = "the answer is no WebSocket handshake"
     REFUSED = "the handshake was refused"
     CLOSED = "the connection was closed"
@@ -83,7 +86,7 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
     @property
     def verdict(self) -> Verdict:
         """By the table at the head of this module."""
-        if self.cause in (Cause.CERTIFICATE, Cause.NOT_WEBSOCKET):
+        if self.cause in (Cause.CERTIFICATE, Cause.PROXY, Cause.NOT_WEBSOCKET):
             return Verdict.FINAL
         if self.cause is Cause.REFUSED:
             status = self.status or 0
@@ -101,7 +104,7 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
         """Something answered that cannot be this platform: final*, in the table."""
         if self.cause is Cause.REFUSED:
             return self.verdict is Verdict.FINAL and not self.is_payment
-        return self.cause in (Cause.CERTIFICATE, Cause.NOT_WEBSOCKET)
+        return self.cause in (Cause.CERTIFICATE, Cause.PROXY, Cause.NOT_WEBSOCKET)
 
     @property
     def is_payment(self) -> bool:
@@ -123,3 +126,12 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
         if self.cause is Cause.UNREACHABLE:
             return UnreachableError(f"the WebSocket cannot be opened: {self}")
         return LinkError(f"the WebSocket cannot be used: {self}", retryable=not is_final, **details)
+
+
+def redirect_target(location: str) -> str:
+    """Where a Location header leads, without its query, which may hold a secret; empty where it is none."""
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return ""
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))[:300]

@@ -1,4 +1,4 @@
-"""From a name to a connected stream: look-up, TCP, TLS; and in words why that could not be.
+"""From a name to a connected stream: look-up, TCP, proxy, TLS; and in words why that could not be.
 
 A name server that does not answer is asked again by the system for 5 s and more before the next one has its turn. So a
 look-up has a limit of its own, in which such a start gets through, and only what follows it counts as connecting. The
@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 import trio
 
+from ravatar_audio._version import __version__
+from ravatar_audio.api.proxy import LARGEST_HEAD_BYTES, Proxy, check_answer, connect_request
+from ravatar_audio.api.tls import why_tls_failed
 from ravatar_audio.api.wire import WireStream
-from ravatar_audio.errors import CertificateError, NetworkError, ProtocolError, SettingsError, UnreachableError
-from ravatar_audio.settings import Settings
+from ravatar_audio.errors import NetworkError, ProtocolError, ProxyError, UnreachableError
 
 LOOKUP_S = 20.0
 """Of a name that has never been found: glibc asks each of up to three servers for 5 s, and then all of them again."""
@@ -77,13 +79,49 @@ def _numeric(address: tuple[str, int] | tuple[str, int, int, int] | tuple[int, b
 
 
 async def open_wire(
-    host: str, port: int, ssl_context: ssl.SSLContext | None, lookups: NameLookups, *, connect_s: float
+    host: str,
+    port: int,
+    ssl_context: ssl.SSLContext | None,
+    lookups: NameLookups,
+    *,
+    connect_s: float,
+    proxy: Proxy | None = None,
 ) -> tuple[WireStream, float]:
     """Look up, connect, and with a context make TLS; returns the stream, and by when its handshake has to be over.
 
     The limit `connect_s` counts from the look-up's end. Raises OSError (ssl.SSLError included), UnicodeError for what
-    is no host name, and trio.TooSlowError.
+    is no host name, trio.TooSlowError, and ProxyError.
     """
+    sock, deadline_s = await open_socket(host, port, lookups, connect_s=connect_s, proxy=proxy)
+    with trio.fail_at(deadline_s):
+        return await WireStream.begin(sock, ssl_context, host), deadline_s
+
+
+async def open_socket(
+    host: str, port: int, lookups: NameLookups, *, connect_s: float, proxy: Proxy | None = None
+) -> tuple[socket.socket, float]:
+    """A connected non-blocking socket, through the proxy where there is one; and the deadline. Raises as above."""
+    if proxy is None:
+        return await _connect(host, port, lookups, connect_s)
+    try:
+        sock, deadline_s = await _connect(proxy.host, proxy.port, lookups, connect_s)
+    except (OSError, UnicodeError) as error:
+        why = why_unreachable(error, proxy.address).message
+        raise ProxyError(f"{proxy} cannot be used: {why}", retryable=not isinstance(error, UnicodeError)) from error
+    except trio.TooSlowError:
+        raise ProxyError(f"{proxy} cannot be used: no connection in {connect_s:g} s", retryable=True) from None
+    try:
+        with trio.fail_at(deadline_s):
+            await _ask_for_way(sock, proxy, host, port)
+    except BaseException as error:
+        sock.close()
+        if isinstance(error, trio.TooSlowError):
+            raise ProxyError(f"{proxy} did not answer in {connect_s:g} s", retryable=True) from None
+        raise
+    return sock, deadline_s
+
+
+async def _connect(host: str, port: int, lookups: NameLookups, connect_s: float) -> tuple[socket.socket, float]:
     addresses = await lookups.find(host)
     deadline_s = trio.current_time() + connect_s
     with trio.fail_at(deadline_s):
@@ -93,7 +131,28 @@ async def open_wire(
             lookups.note_bad(host)
             raise
         lookups.note_good(host, addresses)
-        return await WireStream.begin(sock, ssl_context, host), deadline_s
+        return sock, deadline_s
+
+
+async def _ask_for_way(sock: socket.socket, proxy: Proxy, host: str, port: int) -> None:
+    """CONNECT. Whoever is behind the proxy does not speak before we do, so nothing follows its answer."""
+    request = connect_request(proxy, host, port, f"ravatar-audio/{__version__}")
+    answer = b""
+    try:
+        while request:
+            await trio.lowlevel.wait_writable(sock)
+            request = request[sock.send(request) :]
+        while b"\r\n\r\n" not in answer and len(answer) <= LARGEST_HEAD_BYTES:
+            await trio.lowlevel.wait_readable(sock)
+            if not (data := sock.recv(4_096)):
+                raise ProxyError(f"{proxy} hung up without an answer", retryable=True)
+            answer += data
+    except OSError as error:
+        raise ProxyError(f"{proxy} broke the connection: {error.strerror or error}", retryable=True) from error
+    head, _, rest = answer.partition(b"\r\n\r\n")
+    check_answer(head, proxy, f"{host}:{port}")
+    if rest:
+        raise ProxyError(f"{proxy} opened the way to {host}:{port}, and sent {len(rest)} bytes that nobody asked for")
 
 
 async def open_tcp(addresses: Sequence[str], port: int) -> socket.socket:
@@ -149,24 +208,6 @@ def _alternated(addresses: Sequence[str]) -> list[str]:
     return unique
 
 
-def make_ssl_context(settings: Settings) -> ssl.SSLContext:
-    """The one TLS context: the system's authorities, and `ca_file`'s besides. Takes some 70 ms, so make it once.
-
-    Where no address asks for TLS, no authorities are read. Raises SettingsError for a ca_file that holds none.
-    """
-    if not (settings.api_url.startswith("https:") or settings.websocket_url.startswith("wss:")):
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context = ssl.create_default_context()
-    # A send must never have to wait for something to read (see wire.py).
-    context.options |= ssl.OP_NO_RENEGOTIATION
-    if settings.ca_file is not None:
-        try:
-            context.load_verify_locations(settings.ca_file)
-        except (ssl.SSLError, OSError) as error:
-            raise SettingsError(f"ca_file {settings.ca_file!r} holds no usable PEM certificates: {error}") from error
-    return context
-
-
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
     """The error, what it came from, and the members of groups, depth first."""
     seen: set[int] = set()
@@ -186,15 +227,17 @@ def why_unreachable(error: BaseException, address: str) -> NetworkError | Protoc
     """The error to raise for a connection to `address` (host and port) that failed with `error`."""
     causes = list(_causes(error))
     for cause in causes:
+        if isinstance(cause, NetworkError):
+            return cause.replaced()
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return CertificateError(f"the certificate of {address} is refused: {cause.verify_message}")
+            return why_tls_failed(cause, address)
     for cause in causes:
         if isinstance(cause, UnicodeError):
-            return UnreachableError(f"the host of {address} cannot be found: it is no host name")
+            return UnreachableError(f"the host of {address} cannot be found: it is no host name", retryable=False)
         if isinstance(cause, socket.gaierror):
             return UnreachableError(f"the host of {address} cannot be found: {cause.strerror}", errno=cause.errno)
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-            return ProtocolError(f"{address} does not speak TLS as expected: {cause.reason or 'handshake failed'}")
+            return why_tls_failed(cause, address)
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
             reason = os.strerror(cause.errno)

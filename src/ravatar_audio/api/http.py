@@ -1,4 +1,4 @@
-"""The platform's HTTP endpoints. The only module that knows the HTTP library.
+"""The platform's HTTP endpoints.
 
 | status | what it becomes |
 | --- | --- |
@@ -10,29 +10,30 @@
 | 408, 429, 502, 504, no answer in time | up to four tries, backed off, then GatewayTimeoutError |
 | no connection, or one that breaks | the same, then UnreachableError |
 | a certificate that is refused | CertificateError |
+| an HTTP proxy that refuses, or cannot be reached | ProxyError; tried again as above where it may pass |
 | other 3xx, 4xx, and an answer that is not JSON or not HTTP | ProtocolError: this is no endpoint of the platform |
 | other 5xx | ServerError |
 
-`Retry-After` is honoured wherever there is a next try. Proxies of the environment are not used, as the WebSocket
-could not go through them.
+`Retry-After` is honoured wherever there is a next try.
 """
 
 import json
-import logging
 import math
-import time
+import os
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
 
 import trio
 
-from ravatar_audio._version import __version__
 from ravatar_audio.api.backoff import Backoff, parse_retry_after
-from ravatar_audio.api.connecting import NameLookups, make_ssl_context, why_unreachable
+from ravatar_audio.api.closing import redirect_target
+from ravatar_audio.api.connecting import NameLookups
+from ravatar_audio.api.proxy import Proxy, choose_proxy
 from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
+from ravatar_audio.api.tls import make_ssl_context
 from ravatar_audio.api.tokens import Tokens
 from ravatar_audio.errors import (
     AuthenticationError,
@@ -41,23 +42,21 @@ from ravatar_audio.errors import (
     GatewayTimeoutError,
     PaymentRequiredError,
     ProtocolError,
+    ProxyError,
     RavatarError,
     ServerError,
     SettingsError,
     UnreachableError,
 )
-from ravatar_audio.observe.log import HidingFilter, Log
+from ravatar_audio.observe.log import Log
 from ravatar_audio.settings import PROJECT_ID, USER_ID, Settings
 
 if TYPE_CHECKING:
-    import httpx2  # else only where it is used: a tenth of the time until the first frame, which need not wait for it
+    from ravatar_audio.api.exchange import Answer, Exchange
 
 TRIES = 4
 """Of a call that fails for a passing reason: the first, and as many again as the platform's own demo makes."""
 
-logging.getLogger("httpx2").addFilter(HidingFilter())
-
-_LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
 _PASSING = frozenset({408, 429, 502, 504})
 
 
@@ -67,19 +66,25 @@ class Platform:
     Safe to share between sessions and tasks. All calls raise errors of the RavatarError tree and nothing else.
     """
 
-    def __init__(self, settings: Settings, user_id: str) -> None:
-        """Raises SettingsError for a user id that the platform would refuse."""
+    def __init__(self, settings: Settings, user_id: str, *, ssl_context: ssl.SSLContext | None = None) -> None:
+        """Raises SettingsError for a user id that the platform would refuse, and for a proxy or files of no use.
+
+        `ssl_context` is shared by many clients in one process; default: one of its own, by `make_ssl_context`.
+        """
         if not USER_ID.fullmatch(user_id):
             raise SettingsError(f"user_id is {user_id!r}; it must be 1 to 128 letters, digits, '-' or '_'")
         if settings.project_id is not None and not PROJECT_ID.fullmatch(settings.project_id):
             raise SettingsError(f"project_id is {settings.project_id!r}; it must be 1 to 64 letters, digits or '-'")
         self.settings = settings
         self.user_id = user_id
-        self.ssl_context = make_ssl_context(settings)
+        self.ssl_context = ssl_context or make_ssl_context(settings)
         self.lookups = NameLookups(settings.lookup_timeout_ms / 1000)
         self.log = Log()
         self.tokens = Tokens(self.request_token)
-        self._address = urlsplit(settings.api_url).netloc
+        for url in (settings.api_url, settings.websocket_url):
+            self.proxy_for(url)  # whatever is wrong with it is said now
+        if (place := settings.in_the_clear) is not None:
+            self.log.warning("%s is not encrypted: token and sound can be read by everybody on the way", place)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,22 +95,29 @@ class Platform:
         await self.aclose()
 
     @cached_property
-    def _client(self) -> "httpx2.AsyncClient":
-        import httpx2
+    def _exchange(self) -> "Exchange":
+        return self._new_exchange(self.ssl_context)
 
-        return httpx2.AsyncClient(
-            verify=self.ssl_context,
-            timeout=None,
-            trust_env=False,
-            headers={"User-Agent": f"ravatar-audio/{__version__}", "Accept": "application/json"},
+    def _new_exchange(self, ssl_context: ssl.SSLContext) -> "Exchange":
+        from ravatar_audio.api.exchange import Exchange  # the HTTP library: only where something is asked
+
+        return Exchange(
+            ssl_context,
+            self.lookups,
+            self.proxy_for(self.settings.api_url),
+            self.log,
+            request_s=self.settings.request_timeout_ms / 1000,
+            connect_s=self.settings.connect_timeout_ms / 1000,
         )
+
+    def proxy_for(self, url: str) -> Proxy | None:
+        """The HTTP proxy that a connection to `url` goes through, by the settings and the environment."""
+        return choose_proxy(self.settings.proxy, url, os.environ)
 
     async def aclose(self) -> None:
         """Close the connections. May be called again."""
-        if "_client" not in self.__dict__:
-            return
-        with trio.move_on_after(0.1, shield=True):
-            await self._client.aclose()
+        if "_exchange" in self.__dict__:
+            await self._exchange.aclose()
 
     async def request_token(self) -> str:
         """`POST /jwt`: a new token. Use `tokens.get()`, which asks only when one is needed."""
@@ -168,20 +180,26 @@ class Platform:
 
         `url` may hold a token, so errors name its host only. Raises NetworkError or ProtocolError.
         """
-        import httpx2
+        answer = await self._exchange.look_at(url)
+        return answer.status, answer.headers
 
-        address = urlsplit(url).netloc
-        limit_s = self.settings.request_timeout_ms / 1000
+    async def look_unverified(self) -> Mapping[str, str]:
+        """Headers at api_url, the server's certificate unchecked and without our token: for the time that it tells."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # nothing secret is sent, and what comes back is only compared
+        exchange = self._new_exchange(context)
         try:
-            with trio.fail_after(limit_s):
-                async with self._client.stream("GET", url) as response:
-                    return response.status_code, dict(response.headers)
-        except trio.TooSlowError:
-            raise GatewayTimeoutError(f"no answer from {address} in {limit_s:g} s") from None
-        except httpx2.RemoteProtocolError as error:
-            raise ProtocolError(f"{address} does not speak HTTP") from error
-        except (httpx2.TransportError, httpx2.UnsupportedProtocol) as error:
-            raise why_unreachable(error, address) from error
+            return (await exchange.look_at(self.settings.api_url)).headers
+        finally:
+            await exchange.aclose()
+
+    def cookies_for_websocket(self) -> str:
+        """The Cookie header that the answers so far have set for it; empty where they have set none.
+
+        A load balancer keeps a client at one server so, and the WebSocket must come to the one that the calls came to.
+        """
+        return self._exchange.cookies_for(self.settings.websocket_url)
 
     async def _call(
         self,
@@ -199,6 +217,7 @@ class Platform:
         slot_deadline_s = trio.current_time() + slot_wait_s
         may_refresh = authorised
         tries = 0
+        said = ""
         while True:
             token = await self.tokens.get() if authorised else None
             tries += 1
@@ -211,14 +230,19 @@ class Platform:
                 self.tokens.invalidate(token)
                 continue
             except BusyError as error:
+                failure: RavatarError = error
                 delay_s = backoff.next_delay_s(_retry_after_s(error))
                 if trio.current_time() + delay_s >= slot_deadline_s:
                     raise
-            except (UnreachableError, GatewayTimeoutError) as error:
+            except (UnreachableError, GatewayTimeoutError, ProxyError) as error:
+                failure = error
                 delay_s = backoff.next_delay_s(_retry_after_s(error))
-                if tries >= TRIES or delay_s > self.settings.request_timeout_ms / 1000:
+                if not error.retryable or tries >= TRIES or delay_s > self.settings.request_timeout_ms / 1000:
                     raise
-            self.log.debug("%s %s again in %.2f s", method, path, delay_s)
+            # Said once for each reason: whoever waits for minutes must know for what.
+            tell = self.log.debug if failure.message == said else self.log.warning
+            said = failure.message
+            tell("%s; next try in %.1f s", said, delay_s)
             await trio.sleep(delay_s)
 
     async def _once(
@@ -230,43 +254,15 @@ class Platform:
         token: str | None,
     ) -> Mapping[str, Any]:
         url = self.settings.api_url.rstrip("/") + path
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        limit_s = self.settings.request_timeout_ms / 1000
-        import httpx2
+        call = f"{method} {path}"
+        answer = await self._exchange.fetch(method, url, call=call, body=body, query=query, token=token)
+        return self._read(call, answer)
 
-        started_s = time.monotonic()
-        self.log.debug("%s %s", method, path)
-        try:
-            # An answer that is too long is cut off by cancelling, as that unwinds the library's generators in order.
-            with trio.fail_after(limit_s), trio.CancelScope() as reading:
-                async with self._client.stream(method, url, json=body, params=query, headers=headers) as response:
-                    content = bytearray()
-                    async for chunk in response.aiter_bytes():
-                        content += chunk
-                        if len(content) > _LARGEST_ANSWER_BYTES:
-                            reading.cancel()
-        except trio.TooSlowError:
-            raise GatewayTimeoutError(f"{method} {path}: no answer from {self._address} in {limit_s:g} s") from None
-        except httpx2.RemoteProtocolError as error:
-            text = str(error)
-            # Hung up on, perhaps on a kept connection that had gone stale; anything else is not HTTP.
-            if "disconnected" in text or "closed connection" in text:
-                raise UnreachableError(f"{method} {path}: {self._address} closed the connection") from error
-            raise ProtocolError(f"{method} {path}: {self._address} does not speak HTTP") from error
-        except httpx2.DecodingError as error:
-            raise ProtocolError(f"{method} {path}: the answer is damaged") from error
-        except (httpx2.TransportError, httpx2.InvalidURL, UnicodeError) as error:
-            raise why_unreachable(error, self._address) from error
-        if reading.cancelled_caught:
-            raise ProtocolError(f"{method} {path} answered more than {_LARGEST_ANSWER_BYTES >> 20} MiB")
-        elapsed_ms = (time.monotonic() - started_s) * 1000
-        self.log.debug("%s %s -> %d, %d bytes, %.1f ms", method, path, response.status_code, len(content), elapsed_ms)
-        return self._read(f"{method} {path}", response.status_code, response.headers, bytes(content))
-
-    def _read(self, call: str, status: int, headers: Mapping[str, str], content: bytes) -> Mapping[str, Any]:
+    def _read(self, call: str, answer: "Answer") -> Mapping[str, Any]:
         """The answer's JSON object, or the error that the status stands for."""
+        status, headers = answer.status, answer.headers
         try:
-            data = json.loads(content)
+            data = json.loads(answer.content)
         except (ValueError, RecursionError):
             data = None
         # Some answers carry their status in the body alone.
@@ -279,6 +275,12 @@ class Platform:
         said = data.get("error") or data.get("message") if isinstance(data, dict) else None
         said = self.log.redact(said)[:300] if isinstance(said, str) else None
         text = f"{call} answered {status}" + (f": {said}" if said is not None else "")
+        if 300 <= status < 400 and (target := redirect_target(headers.get("Location", ""))):
+            raise ProtocolError(
+                f"{text}, a redirect to {target}",
+                advice="Set api_url (and ws_url) to where the platform is; redirects are not followed with a token.",
+                status=status,
+            )
         details: dict[str, Any] = {"status": status, "error": said}
         retry_after = headers.get("Retry-After")
         if retry_after is not None:

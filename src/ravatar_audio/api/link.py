@@ -21,12 +21,13 @@ import trio_websocket
 
 from ravatar_audio._version import __version__
 from ravatar_audio.api.backoff import parse_retry_after
-from ravatar_audio.api.closing import ABNORMAL_CLOSURE, Cause, LinkDown
+from ravatar_audio.api.closing import ABNORMAL_CLOSURE, Cause, LinkDown, redirect_target
 from ravatar_audio.api.connecting import NameLookups, open_wire, why_unreachable
 from ravatar_audio.api.groups import alone, leaves
 from ravatar_audio.api.heartbeat import Heartbeat, PongHabit
+from ravatar_audio.api.proxy import Proxy
 from ravatar_audio.api.wire import WireStream
-from ravatar_audio.errors import CertificateError, ProtocolError
+from ravatar_audio.errors import CertificateError, ProtocolError, ProxyError
 from ravatar_audio.settings import Settings
 
 LARGEST_MESSAGE_CHARS = 16 * 1024 * 1024
@@ -144,8 +145,11 @@ class Link:
         """Runs until the peer is found dead, and raises LinkDown then."""
         await self._heartbeat.run()
 
-    async def _run_library(self, host: str, resource: str) -> None:
+    async def _run_library(self, host: str, resource: str, cookies: str) -> None:
         """The library's reader; shielded, as it is needed for a Close when all else is cancelled."""
+        headers = [(b"User-Agent", f"ravatar-audio/{__version__}".encode())]
+        if cookies:
+            headers.append((b"Cookie", cookies.encode("latin-1", "replace")))
         with self._library_scope:
             try:
                 async with trio.open_nursery() as nursery:
@@ -155,7 +159,7 @@ class Link:
                         self.wire,  # type: ignore[arg-type]  # documented to take any stream
                         host,
                         resource,
-                        extra_headers=[(b"User-Agent", f"ravatar-audio/{__version__}".encode())],
+                        extra_headers=headers,
                         message_queue_size=_QUEUED_MESSAGES,
                         max_message_size=LARGEST_MESSAGE_CHARS,
                         receive_buffer_size=None,
@@ -224,10 +228,13 @@ async def open_link(
     *,
     lookups: NameLookups | None = None,
     habit: PongHabit | None = None,
+    proxy: Proxy | None = None,
+    cookies: str = "",
 ) -> AsyncIterator[Link]:
     """Connect to `url` (ws: or wss:, no query) with the token, and leave with Close 1000. Raises LinkDown.
 
     `lookups` and `habit` are shared by connections that follow one another; default: nothing is known from before.
+    `cookies` is the Cookie header of the handshake.
     """
     parts = urlsplit(url)
     is_tls = parts.scheme == "wss"
@@ -237,12 +244,19 @@ async def open_link(
     try:
         port = parts.port or (443 if is_tls else 80)
         wire, deadline_s = await open_wire(
-            host, port, ssl_context if is_tls else None, lookups or NameLookups(), connect_s=limits.connect_s
+            host,
+            port,
+            ssl_context if is_tls else None,
+            lookups or NameLookups(),
+            connect_s=limits.connect_s,
+            proxy=proxy,
         )
+    except ProxyError as error:
+        raise LinkDown(Cause.UNREACHABLE if error.retryable else Cause.PROXY, error.message) from error
     except (OSError, UnicodeError) as error:
         why = why_unreachable(error, address)
         kinds = {CertificateError: Cause.CERTIFICATE, ProtocolError: Cause.NOT_WEBSOCKET}
-        raise LinkDown(kinds.get(type(why), Cause.UNREACHABLE), why.message) from error
+        raise LinkDown(kinds.get(type(why), Cause.UNREACHABLE), why.message) from why
     except trio.TooSlowError:
         raise _too_slow(address) from None
     wire.set_user_timeout(limits.user_timeout_s)
@@ -250,7 +264,8 @@ async def open_link(
     with alone():
         async with trio.open_nursery() as nursery:
             try:
-                nursery.start_soon(link._run_library, address, f"{parts.path or '/'}?token={quote(token, safe='')}")
+                target = f"{parts.path or '/'}?token={quote(token, safe='')}"
+                nursery.start_soon(link._run_library, address, target, cookies)
                 try:
                     with trio.fail_at(deadline_s):
                         await link._wait_open(address)
@@ -273,4 +288,6 @@ def _refused(status: int, headers: dict[bytes, bytes], body: bytes) -> LinkDown:
         said = None
     asked, date = (headers.get(name, b"").decode("ascii", "replace") for name in (b"retry-after", b"date"))
     why = said[:200] if isinstance(said, str) else ""
+    if 300 <= status < 400 and (target := redirect_target(headers.get(b"location", b"").decode("latin-1"))):
+        why = f"a redirect to {target}"
     return LinkDown(Cause.REFUSED, why, status=status, retry_after_s=parse_retry_after(asked, date))

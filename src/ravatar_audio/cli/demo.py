@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from ravatar_audio.api.proxy import NO_PROXY
 from ravatar_audio.capture import open_source
 from ravatar_audio.cli.live import SOUND
 from ravatar_audio.cli.output import echo
@@ -69,7 +70,7 @@ def command(
 def local(configured: Settings, *, api_url: str, state_dir: str) -> Settings:
     """The settings of the microphone and the core, with the platform at `api_url`, and everything sent."""
     kept = {name: getattr(configured, name) for name in (*SOUND, "debug")}
-    return Settings(api_url=api_url, state_dir=state_dir, mode="open", **kept)
+    return Settings(api_url=api_url, state_dir=state_dir, mode="open", **kept, proxy=NO_PROXY)
 
 
 def summary(streamed: Streamed, heard: EmulatorStatistics, *, is_kept: bool) -> dict[str, Any]:

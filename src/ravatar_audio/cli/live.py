@@ -45,7 +45,10 @@ TURNS = (
     "barge_in_dbfs",
     "echo_ms",
 )
-REST = ("request_timeout_ms", "connect_timeout_ms", "ca_file", "state_dir", "debug")
+REST = (
+    *("request_timeout_ms", "connect_timeout_ms", "proxy", "ca_file", "lenient_ca", "client_cert", "client_key"),
+    *("state_dir", "debug"),
+)
 
 
 @click.command(name="live", cls=SectionedCommand)

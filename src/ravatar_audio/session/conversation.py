@@ -241,6 +241,8 @@ class Conversation(ABC):
                     self._limits,
                     lookups=self.platform.lookups,
                     habit=self._pong_habit,
+                    proxy=self.platform.proxy_for(self.settings.websocket_url),
+                    cookies=self.platform.cookies_for_websocket(),
                 ) as link:
                     began_s = trio.current_time()
                     self._note_up(link)
