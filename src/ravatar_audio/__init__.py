@@ -11,6 +11,8 @@ observe             histograms, the debug log
 api                 the platform's side: messages, HTTP, tokens, the WebSocket
 session             where capture and api meet: LiveSession, ChatSession
 emulator, testing   a local platform; helpers for tests
+embedding           a trio loop in a thread of its own
+asyncio, blocking   the same names for programs on an asyncio loop, and for programs of threads
 cli                 the commands
 
 Names are loaded when they are first used, so that `import ravatar_audio` is quick.

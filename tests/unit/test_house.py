@@ -13,12 +13,14 @@ CSRC = PACKAGE.parent.parent / "csrc"
 # From the ground up; a room uses rooms on floors below its own, and its own.
 FLOORS = [
     {"_version", "_loading", "errors", "frames", "printable"},
-    {"settings"},
+    {"settings", "worlds"},
     {"_core", "native", "converter", "energy"},
     {"capture", "turns", "observe"},
     {"api"},
     {"session"},
     {"emulator", "testing"},
+    {"embedding"},
+    {"asyncio", "blocking"},
     {"cli", "__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -14,6 +14,7 @@ from ravatar_audio.capture.stream import StreamStatistics
 from ravatar_audio.capture.watchdog import CaptureEvent
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.native import Chain, ChainStatistics
+from ravatar_audio.worlds import check_world
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Source(ABC):
         self._last_statistics = CaptureStatistics(*(0,) * 14)
 
     async def __aenter__(self) -> Self:
+        check_world("trio", type(self).__name__)
         await self._open()
         self._was_opened = True
         return self

@@ -19,6 +19,7 @@ from ravatar_audio.emulator.relay import Relay
 from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import EmulatorStatistics
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.worlds import check_world
 
 _log = logging.getLogger(__name__)
 logging.getLogger("ravatar_audio.emulator").addHandler(logging.NullHandler())  # quiet unless somebody listens
@@ -45,6 +46,7 @@ class Emulator:
         self._server_restarts = 0
 
     async def __aenter__(self) -> Self:
+        check_world("trio", "Emulator")
         self._manager = self._run()
         await self._manager.__aenter__()
         return self

@@ -27,6 +27,7 @@ from ravatar_audio.session.outbox import MakeText, Outbox
 from ravatar_audio.session.state import stable_user_id
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Recording
+from ravatar_audio.worlds import check_world
 
 FIRST_TRIES = 4
 """Of opening the WebSocket when the session begins; afterwards `reconnect_limit_s` counts."""
@@ -90,6 +91,7 @@ class Conversation(ABC):
         self.language: Language
 
     async def __aenter__(self) -> Self:
+        check_world("trio", type(self).__name__)
         if self._is_entered:
             raise RuntimeError(f"a {type(self).__name__} is entered once; make a new one")
         self._is_entered = True

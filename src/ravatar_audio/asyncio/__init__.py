@@ -1,0 +1,93 @@
+"""The names of `ravatar_audio` for programs on an asyncio loop:
+
+    from ravatar_audio.asyncio import LiveSession, Microphone, Reply, Settings
+
+    async with Microphone() as microphone, LiveSession(Settings.load(), microphone) as live:
+        async for event in live.events():
+            ...
+
+Everything is captured and sent in a thread of its own, with a trio loop, that starts with the first `async with` and
+ends with the last: sound goes on while the program's loop is blocked, and any loop will do, uvloop too. The other way,
+trio as a guest of the host's loop, would stop with it. Cancellation and errors pass in both directions; what came for a
+task that was cancelled is kept for the next. `python -m benches.embedding` has what the thread costs.
+"""
+
+from ravatar_audio._version import __version__
+from ravatar_audio.api.messages import (
+    ConnectionMessage,
+    EventMessage,
+    Reply,
+    ServerMessage,
+    StreamFault,
+    SystemMessage,
+    UnknownMessage,
+)
+from ravatar_audio.asyncio.sessions import ChatSession, Emulator, LiveSession
+from ravatar_audio.asyncio.sources import (
+    FileSource,
+    Microphone,
+    PipeSource,
+    Recordings,
+    Source,
+    SyntheticSource,
+    TurnSource,
+)
+from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
+from ravatar_audio.converter import Converter
+from ravatar_audio.emulator import EmulatorSettings
+from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
+from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
+from ravatar_audio.session import LinkLost, LinkUp, LiveStatistics, SessionRenewed
+from ravatar_audio.session.sound_file import read_recording
+from ravatar_audio.settings import Settings
+from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
+
+__all__ = [
+    "FRAME_BYTES",
+    "FRAME_SAMPLES",
+    "HOP_SAMPLES",
+    "RATE_HZ",
+    "CaptureEvent",
+    "CaptureStatistics",
+    "ChatSession",
+    "ConnectionMessage",
+    "Converter",
+    "Device",
+    "Emulator",
+    "EmulatorSettings",
+    "EventKind",
+    "EventMessage",
+    "FileSource",
+    "Frame",
+    "Gate",
+    "Hop",
+    "LinkLost",
+    "LinkUp",
+    "LiveSession",
+    "LiveStatistics",
+    "MediaError",
+    "Microphone",
+    "Mode",
+    "NetworkError",
+    "PipeSource",
+    "PlatformError",
+    "RavatarError",
+    "Recording",
+    "Recordings",
+    "Reply",
+    "ServerMessage",
+    "SessionRenewed",
+    "Settings",
+    "SettingsError",
+    "Source",
+    "StreamFault",
+    "SyntheticSource",
+    "SystemMessage",
+    "TurnEvent",
+    "TurnRules",
+    "TurnSource",
+    "UnknownMessage",
+    "__version__",
+    "list_devices",
+    "read_recording",
+]

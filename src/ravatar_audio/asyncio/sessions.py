@@ -1,0 +1,135 @@
+"""Conversations with the platform, and a platform of one's own, for asyncio."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from ravatar_audio import emulator
+from ravatar_audio.api.results import ChatItem
+from ravatar_audio.asyncio.sources import Source, TurnSource
+from ravatar_audio.asyncio.waiting import Stream, call, enter, leave
+from ravatar_audio.embedding.faces import EmulatorFace, LiveSessionFace, SessionFace
+from ravatar_audio.emulator import EmulatorSettings
+from ravatar_audio.emulator.faults import Fault
+from ravatar_audio.frames import Frame
+from ravatar_audio.session import chat, live
+from ravatar_audio.session.events import LiveEvent
+from ravatar_audio.settings import Settings
+from ravatar_audio.turns import Recording
+
+Session = TypeVar("Session", bound=live.LiveSession | chat.ChatSession)
+
+
+class _Conversation(SessionFace[Session], Generic[Session]):
+    """What both modes share."""
+
+    def __init__(self, inner: Session) -> None:
+        super().__init__(inner)
+        self._events = Stream(self._resident, inner.events().__anext__)
+
+    async def __aenter__(self) -> Self:
+        await enter(self._resident)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await leave(self._resident, is_failed=error is not None)
+
+    def events(self) -> AsyncIterator[LiveEvent]:
+        """The server's messages and what happens to the link, until the session is over. A cancellation loses none."""
+        return self._events
+
+    async def send_text(self, text: str) -> None:
+        """Say something in writing; returns when the socket has it, and waits for a link where there is none."""
+        await call(self._resident, self._inner.send_text, text)
+
+    async def send_voice(
+        self, recording: Recording | bytes, *, push_to_talk: bool | None = None, format: str = "wav"
+    ) -> None:
+        """Send a whole utterance: a Recording, or a file's bytes; returns when the socket has it."""
+        await call(self._resident, lambda: self._inner.send_voice(recording, push_to_talk=push_to_talk, format=format))
+
+
+class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
+    """`ravatar_audio.LiveSession` for asyncio:
+
+        async with Microphone() as microphone, LiveSession(settings, microphone) as live:
+            async for event in live.events():
+                ...
+
+    The same arguments, events and errors; `on_sent` is called in the loop. Sound goes on being captured and sent while
+    the loop is blocked.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        source: Source[Any] | TurnSource,
+        *,
+        slot_wait_s: float | None = None,
+        renew: bool | None = None,
+        reconnect_limit_s: float | None = 120.0,
+        lossless: bool | None = None,
+        declare_gaps: bool = True,
+        on_sent: Callable[[Frame], None] | None = None,
+    ) -> None:
+        _Conversation.__init__(
+            self,
+            live.LiveSession(
+                settings,
+                source._inner,
+                slot_wait_s=slot_wait_s,
+                renew=renew,
+                reconnect_limit_s=reconnect_limit_s,
+                lossless=lossless,
+                declare_gaps=declare_gaps,
+                on_sent=None if on_sent is None else self._note_sent,
+            ),
+        )
+        self._on_sent = on_sent
+
+    def _note_sent(self, frame: Frame) -> None:
+        if self._on_sent is not None:
+            self._loop.call_soon_threadsafe(self._on_sent, frame)
+
+    async def __aenter__(self) -> Self:
+        self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        return await super().__aenter__()
+
+    async def wait_finished(self) -> None:
+        """Wait until the source has ended and everything was sent and acknowledged. Raises the session's error."""
+        await call(self._resident, self._inner.wait_finished)
+
+
+class ChatSession(_Conversation[chat.ChatSession]):
+    """`ravatar_audio.ChatSession` for asyncio: the same arguments, events and errors."""
+
+    def __init__(self, settings: Settings, *, reconnect_limit_s: float | None = 120.0) -> None:
+        super().__init__(chat.ChatSession(settings, reconnect_limit_s=reconnect_limit_s))
+
+    def history(self, *, per_page: int = 20) -> AsyncIterator[ChatItem]:
+        """What was said before, page after page, in the platform's order; only while the session lasts."""
+        items = self._ask(lambda: self._inner.history(per_page=per_page))
+        return Stream(self._resident, items.__anext__)
+
+
+class Emulator(EmulatorFace):
+    """`ravatar_audio.Emulator` for asyncio: a platform on this machine, for a product's own tests."""
+
+    def __init__(self, settings: EmulatorSettings | None = None) -> None:
+        super().__init__(emulator.Emulator(settings))
+
+    async def __aenter__(self) -> Self:
+        await enter(self._resident)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await leave(self._resident, is_failed=error is not None)
+
+    async def strike(self, fault: Fault) -> None:
+        """Let something go wrong now."""
+        await call(self._resident, self._inner.strike, fault)

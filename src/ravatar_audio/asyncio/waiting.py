@@ -1,0 +1,93 @@
+"""Calls into the thread, awaited by an asyncio task."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Self, TypeVar
+
+from ravatar_audio.embedding.resident import Resident
+from ravatar_audio.embedding.thread import Call, CallCancelledError, TrioThread, leave_thread, shared_thread
+from ravatar_audio.worlds import check_world
+
+T = TypeVar("T")
+
+
+async def wait(call: Call[T], keep: Callable[[T], object] | None = None) -> T:
+    """The call's result. Cancelled, it ends the call first; `keep` then gets a result that came all the same."""
+    future = asyncio.wrap_future(call.future)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        call.cancel()
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:  # once more: it is being cancelled already
+                continue
+        if future.exception() is None and keep is not None:
+            keep(future.result())
+        raise
+    except CallCancelledError:
+        raise asyncio.CancelledError from None
+
+
+async def enter(resident: Resident[T]) -> T:
+    """Enter it."""
+    check_world("asyncio", resident.name)
+    try:
+        return await wait(resident.open())
+    except BaseException:
+        await _move_out(resident)
+        raise
+
+
+async def leave(resident: Resident[Any], *, is_failed: bool) -> None:
+    """Leave it; raises its error if the block had none."""
+    try:
+        await wait(resident.close(is_failed=is_failed))
+    finally:
+        await _move_out(resident)
+
+
+async def call(
+    resident: Resident[Any],
+    function: Callable[..., Awaitable[T]],
+    *args: Any,
+    keep: Callable[[T], object] | None = None,
+) -> T:
+    """Run an async function in the thread; before and after the resident's time too, where it says what is wrong."""
+    check_world("asyncio", resident.name)
+    if (thread := resident.thread) is not None:
+        return await wait(thread.submit(function, *args), keep)
+    try:
+        return await wait(shared_thread().submit(function, *args), keep)
+    finally:
+        await _see_off(leave_thread())
+
+
+async def _move_out(resident: Resident[Any]) -> None:
+    await _see_off(resident.move_out())
+
+
+async def _see_off(thread: TrioThread | None) -> None:
+    if thread is not None:
+        await asyncio.shield(asyncio.wrap_future(thread.done))
+        thread.join()
+
+
+class Stream(Generic[T]):
+    """An async iterator over one in the thread, which loses nothing to a cancellation."""
+
+    def __init__(self, resident: Resident[Any], take: Callable[[], Awaitable[T]]) -> None:
+        """`take` runs in the thread, and raises StopAsyncIteration at the end."""
+        self._resident, self._take = resident, take
+        self._late: deque[T] = deque()
+        """What came for a task that had been cancelled."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        if self._late:
+            return self._late.popleft()
+        return await call(self._resident, self._take, keep=self._late.append)

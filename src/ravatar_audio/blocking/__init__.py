@@ -1,0 +1,91 @@
+"""The names of `ravatar_audio` for programs of threads, without an event loop:
+
+    from ravatar_audio.blocking import LiveSession, Microphone, Reply, Settings
+
+    with Microphone() as microphone, LiveSession(Settings.load(), microphone) as live:
+        for event in live.events():
+            ...
+
+Everything is captured and sent in a thread of its own, which starts with the first `with` and ends with the last. Any
+thread may call; one at a time iterates. Ctrl-C ends what is waited for, and the blocks are left as they should be.
+"""
+
+from ravatar_audio._version import __version__
+from ravatar_audio.api.messages import (
+    ConnectionMessage,
+    EventMessage,
+    Reply,
+    ServerMessage,
+    StreamFault,
+    SystemMessage,
+    UnknownMessage,
+)
+from ravatar_audio.blocking.sessions import ChatSession, Emulator, LiveSession
+from ravatar_audio.blocking.sources import (
+    FileSource,
+    Microphone,
+    PipeSource,
+    Recordings,
+    Source,
+    SyntheticSource,
+    TurnSource,
+)
+from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
+from ravatar_audio.converter import Converter
+from ravatar_audio.emulator import EmulatorSettings
+from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
+from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
+from ravatar_audio.session import LinkLost, LinkUp, LiveStatistics, SessionRenewed
+from ravatar_audio.session.sound_file import read_recording
+from ravatar_audio.settings import Settings
+from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
+
+__all__ = [
+    "FRAME_BYTES",
+    "FRAME_SAMPLES",
+    "HOP_SAMPLES",
+    "RATE_HZ",
+    "CaptureEvent",
+    "CaptureStatistics",
+    "ChatSession",
+    "ConnectionMessage",
+    "Converter",
+    "Device",
+    "Emulator",
+    "EmulatorSettings",
+    "EventKind",
+    "EventMessage",
+    "FileSource",
+    "Frame",
+    "Gate",
+    "Hop",
+    "LinkLost",
+    "LinkUp",
+    "LiveSession",
+    "LiveStatistics",
+    "MediaError",
+    "Microphone",
+    "Mode",
+    "NetworkError",
+    "PipeSource",
+    "PlatformError",
+    "RavatarError",
+    "Recording",
+    "Recordings",
+    "Reply",
+    "ServerMessage",
+    "SessionRenewed",
+    "Settings",
+    "SettingsError",
+    "Source",
+    "StreamFault",
+    "SyntheticSource",
+    "SystemMessage",
+    "TurnEvent",
+    "TurnRules",
+    "TurnSource",
+    "UnknownMessage",
+    "__version__",
+    "list_devices",
+    "read_recording",
+]

@@ -1,0 +1,175 @@
+"""Sources of frames for programs of threads."""
+
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from ravatar_audio import capture
+from ravatar_audio.blocking.waiting import Stream, call, enter, leave
+from ravatar_audio.capture import CaptureEvent
+from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TurnSourceFace, takes_arguments_of
+from ravatar_audio.frames import Frame
+from ravatar_audio.session import recordings, turn_source
+from ravatar_audio.settings import Settings
+from ravatar_audio.turns import Gate, Outcome, Recording, TurnEvent
+
+Heard = TypeVar("Heard", bound=capture.Source)
+
+
+class Source(SourceFace[Heard]):
+    """Base of the sources: a context manager, and an iterator of frames for one thread at a time."""
+
+    def __init__(self, inner: Heard) -> None:
+        super().__init__(inner)
+        self._frames = Stream(self._resident, inner.__anext__)
+        self._events: Stream[CaptureEvent] | None = None
+
+    def __enter__(self) -> Self:
+        enter(self._resident)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        leave(self._resident, is_failed=error is not None)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Frame:
+        """The next frame. An interrupt loses none."""
+        return next(self._frames)
+
+    def events(self) -> Iterator[CaptureEvent]:
+        """What happened besides frames; ends when the source is closed. Each event has one reader."""
+        if self._events is None:
+            channel = self._inner.events()
+            self._events = Stream(self._resident, channel.__anext__)
+        return self._events
+
+    def stop(self) -> None:
+        """Capture no more: iteration ends after the frames there are, the last one flushed. May be called again."""
+        call(self._resident, self._inner.stop)
+
+    def close(self) -> None:
+        """Stop and free everything; frames not taken yet are gone. May be called again."""
+        call(self._resident, self._inner.aclose)
+
+
+class Microphone(MicrophoneFace, Source[capture.Microphone]):
+    """`ravatar_audio.Microphone` for programs of threads: the same arguments, events and errors."""
+
+    @takes_arguments_of(capture.Microphone)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        Source.__init__(self, capture.Microphone(*args, **options))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """As the settings say."""
+        made = cls.__new__(cls)
+        Source.__init__(made, capture.Microphone.from_settings(settings))
+        return made
+
+
+class FileSource(Source[capture.FileSource]):
+    """`ravatar_audio.FileSource` for programs of threads: the same arguments and errors."""
+
+    @takes_arguments_of(capture.FileSource)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(capture.FileSource(*args, **options))
+
+
+class PipeSource(Source[capture.PipeSource]):
+    """`ravatar_audio.PipeSource` for programs of threads: the same arguments, events and errors."""
+
+    @takes_arguments_of(capture.PipeSource)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(capture.PipeSource(*args, **options))
+
+
+class SyntheticSource(Source[capture.SyntheticSource]):
+    """`ravatar_audio.SyntheticSource` for programs of threads: the same arguments."""
+
+    @takes_arguments_of(capture.SyntheticSource)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(capture.SyntheticSource(*args, **options))
+
+
+class TurnSource(TurnSourceFace):
+    """`ravatar_audio.TurnSource` for programs of threads. `on_event` and `on_frame` are called in the
+    library's thread, in their order, and must return at once."""
+
+    def __init__(
+        self,
+        source: Source[Any],
+        gate: Gate,
+        *,
+        follows_platform: bool = False,
+        half_duplex: bool = False,
+        on_event: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> None:
+        self._set(
+            turn_source.TurnSource(
+                source._inner,
+                gate,
+                follows_platform=follows_platform,
+                half_duplex=half_duplex,
+                on_event=on_event,
+                on_frame=on_frame,
+            )
+        )
+
+    @classmethod
+    def from_settings(
+        cls,
+        settings: Settings,
+        source: Source[Any],
+        *,
+        on_event: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> Self:
+        """As the settings say; with the mode "auto" it is push-to-talk until the platform has been asked."""
+        made = cls.__new__(cls)
+        made._set(turn_source.TurnSource.from_settings(settings, source._inner, on_event=on_event, on_frame=on_frame))
+        return made
+
+    def _set(self, inner: turn_source.TurnSource) -> None:
+        super().__init__(inner)
+        self._frames = Stream(self._resident, inner.__anext__)
+        self._outcomes: Stream[Outcome | None] = Stream(self._resident, inner.next_outcome)
+
+    def __enter__(self) -> Self:
+        enter(self._resident)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        leave(self._resident, is_failed=error is not None)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Frame:
+        """The next frame of a turn. An interrupt loses none."""
+        return next(self._frames)
+
+    def next_outcome(self) -> Outcome | None:
+        """The next frame or event, in order; None at the end. An interrupt loses none."""
+        return next(self._outcomes)
+
+
+class Recordings:
+    """`ravatar_audio.Recordings` for programs of threads: the turns of a TurnSource, each when it has ended."""
+
+    def __init__(self, turns: TurnSource, *, limit_s: float = 120.0) -> None:
+        inner = recordings.Recordings(turns._inner, limit_s=limit_s)
+        self._recordings = Stream(turns._resident, inner.__anext__)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Recording:
+        """The next turn that has ended. An interrupt loses none."""
+        return next(self._recordings)
