@@ -36,6 +36,7 @@ FLAGS = [
     "-Wall",
     "-Wextra",
     "-DPy_LIMITED_API=0x030b0000",  # cffi's own choice of it has no buffer protocol yet
+    f"-ffile-prefix-map={HERE.parent}=.",  # the same file wherever it is built
 ]
 ARMV6K = "-march=armv6k+fp"
 INSTALL_HINT = """\
@@ -104,7 +105,8 @@ def make() -> FFI:
     # setuptools wants paths relative to the project's root, where it runs us.
     builder.set_source(
         "ravatar_audio._core",
-        "".join(f'#include "{name}"\n' for name in [*PUBLIC, "rva_python.h"]),
+        "#include <stdlib.h>\n"  # for alloca(), which cffi's code uses and with its 1.17 nothing declares
+        + "".join(f'#include "{name}"\n' for name in [*PUBLIC, "rva_python.h"]),
         sources=[f"csrc/{name}" for name in UNITS],
         depends=[f"csrc/{path.name}" for path in sorted(HERE.glob("*.h"))],
         include_dirs=include_directories(),

@@ -8,6 +8,7 @@ do not: `scripts/setup test` installs build, run and test.
     python scripts/locked.py renew UV          locked/ anew, by the uv at this path (scripts/lock)
     python scripts/locked.py only NAME...      the entries of these packages, to be installed alone
     python scripts/locked.py versions LAYER... the same layers without hashes, for machines with builds of their own
+    python scripts/locked.py asked LAYER...    what pyproject.toml asks for
 """
 
 import datetime
@@ -171,6 +172,8 @@ if __name__ == "__main__":
             renew(uv)
         case ["only", *names]:
             only(names)
+        case ["asked", *layers]:
+            print("\n".join(requirement for layer in layers for requirement in wanted()[layer]))
         case ["versions", *layers]:
             versions(layers)
         case _:

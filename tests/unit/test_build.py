@@ -114,17 +114,62 @@ def test_on_a_mac_the_cores_clock_is_pythons(tmp_path: Path) -> None:
     subprocess.run([tmp_path / "clock"], check=True, timeout=HANG_LIMIT_S)
 
 
+RELEASED = {"SOURCE_DATE_EPOCH": "1700000000"}
+
+
+def copied(target: Path, source: Path = ROOT) -> Path:
+    """The sources as a fresh clone has them."""
+    made = shutil.ignore_patterns(".*", "build", "dist", "*.so", "*.o", "*.egg-info", "__pycache__", "_core.c")
+    shutil.copytree(source, target, ignore=made)
+    return target
+
+
+def built(source: Path, target: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(target), "."]
+    subprocess.run(command, cwd=source, env=os.environ | RELEASED, check=True)
+    (wheel,) = target.glob("*.whl")
+    return wheel
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A wheel, built from what a checkout has."""
     folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    made = shutil.ignore_patterns(".*", "build", "*.so", "*.o", "*.egg-info", "__pycache__", "_core.c")
-    shutil.copytree(ROOT, source, ignore=made)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(folder), "."]
-    subprocess.run(command, cwd=source, check=True)
-    (built,) = folder.glob("*.whl")
-    return built
+    return built(copied(folder / "source"), folder)
+
+
+@pytest.fixture(scope="session")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source archive of the same, unpacked."""
+    folder = tmp_path_factory.mktemp("sdist")
+    make = "import setuptools.build_meta as backend; backend.build_sdist('..')"
+    source = copied(folder / "source")
+    subprocess.run([sys.executable, "-c", make], cwd=source, check=True, stdout=subprocess.DEVNULL)
+    (archive,) = folder.glob("*.tar.gz")
+    shutil.unpack_archive(archive, folder / "unpacked", filter="data")
+    (unpacked,) = (folder / "unpacked").iterdir()
+    return unpacked
+
+
+def test_a_wheel_from_the_source_archive_is_that_from_the_tree_to_the_bit(
+    wheel: Path, sdist: Path, tmp_path: Path
+) -> None:
+    """It was built in another folder, at another time: so this is also that a build can be repeated."""
+    other = built(copied(tmp_path / "unpacked", sdist), tmp_path)
+    assert other.name == wheel.name
+    with zipfile.ZipFile(wheel) as ours, zipfile.ZipFile(other) as theirs:
+        assert theirs.namelist() == ours.namelist()
+        different = [name for name in ours.namelist() if ours.read(name) != theirs.read(name)]
+        assert not different
+    assert other.read_bytes() == wheel.read_bytes()
+
+
+def test_the_source_archive_can_be_tested_and_holds_nothing_that_was_made(sdist: Path) -> None:
+    names = {str(path.relative_to(sdist)) for path in sdist.rglob("*") if path.is_file()}
+    tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
+    units = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.[ch]") if path.name != "_core.c"}
+    assert names >= tests | units | {"csrc/build_ffi.py", "scripts/test", "locked/run.txt", "CHANGELOG.md", "LICENSE"}
+    assert not {name for name in names if name.endswith((".so", ".o", ".pyc", "_core.c"))}
 
 
 def test_one_wheel_serves_every_python_and_links_to_nothing_but_the_c_library(wheel: Path, tmp_path: Path) -> None:

@@ -206,8 +206,8 @@ async def test_what_a_stream_that_hangs_feeds_is_there_and_not_counted_until_tha
         assert after.device_lost_samples == before.device_lost_samples
         assert after.ring_dropped_samples == before.ring_dropped_samples
         del chain
-        # trio keeps until then what it resumed this task with: a cancellation, which has the frames that it went through,
-        # and those, from Python 3.12 on, their variables.
+        # trio keeps until then what it resumed this task with: a cancellation, which has the frames that it went
+        # through, and those, from Python 3.12 on, their variables.
         await trio.lowlevel.checkpoint()
         gc.collect()
         assert is_gone() is not None
