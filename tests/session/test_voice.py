@@ -230,7 +230,7 @@ def test_resampling_is_clean(tmp_path: Path) -> None:
         (lambda path: None, "cannot be read: No such file"),
         (lambda path: path.mkdir(), "cannot be read"),
         (lambda path: path.write_bytes(b""), "cannot be read: it is empty$"),
-        (lambda path: path.write_bytes(b"RIFFnonsense" * 10), r"cannot be read: it does not begin like a WAV [^;]*$"),
+        (lambda path: path.write_bytes(b"RIFFnonsense" * 10), "cannot be read: it is in no format that is known$"),
         (lambda path: path.write_bytes(b"\0\1garbage" * 500), "cannot be read: it is in no format that is known$"),
         (lambda path: soundfile.write(path, np.zeros(0), 16_000, format="WAV"), "no sound in it"),
         (lambda path: soundfile.write(path, np.zeros(40_000), 16_000, format="WAV"), "longer than 2 s"),
@@ -248,12 +248,11 @@ def test_without_the_packages_wav_works_and_the_rest_says_what_to_install(
 ) -> None:
     soundfile.write(tmp_path / "said.wav", voice(8_000), 8_000)
     soundfile.write(tmp_path / "said.flac", voice(8_000), 8_000)
-    monkeypatch.setitem(sys.modules, "soundfile", None)
     monkeypatch.setitem(sys.modules, "av", None)
     assert read_recording(tmp_path / "said.wav").duration_s == 1.0
-    with pytest.raises(SettingsError, match="soundfile") as caught:
+    with pytest.raises(SettingsError, match=r"not installed \(av") as caught:
         read_recording(tmp_path / "said.flac")
-    assert "ravatar-audio[files,webm]" in caught.value.advice
+    assert "ravatar-audio[files]" in caught.value.advice
 
 
 def test_a_recording_of_frames_knows_their_true_length() -> None:

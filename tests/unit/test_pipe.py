@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from ravatar_audio.capture import PipeSource
-from ravatar_audio.capture.wav import native_samples
+from ravatar_audio.capture.sources.wav import native_samples
 from ravatar_audio.errors import MediaAbortedError, RecorderError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES
 from tests.unit.test_sources import assert_conserved, frames_of, joined, noise, wav
@@ -167,7 +167,10 @@ async def test_bytes_that_are_no_whole_sample_are_told_at_the_end(caplog: pytest
         (b"ID3\x03", "MP3"),
         (b"\x1a\x45\xdf\xa3\x01", "WebM"),
         (b".snd\0\0\0\x18", "AU"),
-        (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x06\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0", "encoding 6"),
+        (
+            b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0\x11\0\x01\0\x40\x1f\0\0\x40\x1f\0\0\x01\0\x08\0data\0\0\0\0",
+            "encoding 17",
+        ),
     ],
 )
 async def test_a_pipe_of_something_else_is_refused_and_not_played_as_noise(begin: bytes, kind: str) -> None:

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravatar_audio.capture import FileSource, PipeSource, Source, SyntheticSource, open_source
-from ravatar_audio.capture.signals import KINDS, generate
-from ravatar_audio.capture.wav import UnsupportedWavError, native_samples, parse_wav_header
+from ravatar_audio.capture.sources.signals import KINDS, generate
+from ravatar_audio.capture.sources.wav import UnsupportedWavError, native_samples, parse_wav_header
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.settings import Settings
@@ -102,8 +102,8 @@ async def test_a_stereo_file_at_another_rate_has_its_length_and_its_channel(tmp_
         (None, "No such file"),
         (b"", "empty"),
         (b"RIFF", "header"),
-        (b"OggS" + bytes(60), "RIFF"),
-        (header(7, 8) + b"data\x04\x00\x00\x00abcd", "encoding 7"),
+        (b"OggS" + bytes(60), "no WAV file, and what reads others is not installed"),
+        (header(0x31, 8) + b"data\x04\x00\x00\x00abcd", r"encoding 49 \(GSM 6.10\)"),
         (header(1, 16, channels=0) + b"data\x04\x00\x00\x00abcd", "0 channels"),
         (header(1, 16, rate_hz=0) + b"data\x04\x00\x00\x00abcd", "0 Hz"),
     ],
@@ -111,7 +111,7 @@ async def test_a_stereo_file_at_another_rate_has_its_length_and_its_channel(tmp_
 async def test_what_is_no_readable_sound_file_is_refused_with_the_reason(
     tmp_path: Path, content: bytes | None, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "soundfile", None)  # as where it is not installed
+    monkeypatch.setitem(__import__("sys").modules, "av", None)  # as where it is not installed
     if content is not None:
         (tmp_path / "a.wav").write_bytes(content)
     with pytest.raises(SettingsError, match=words):
@@ -140,8 +140,8 @@ def test_an_extensible_header_is_read_and_an_unknown_encoding_named() -> None:
     found = parse_wav_header(extensible + b"data\0\0\0\0")
     assert found is not None
     assert (found.format, found.channels, found.data_bytes) == ("int24", 4, None)
-    with pytest.raises(UnsupportedWavError, match="64 bits"):
-        parse_wav_header(header(3, 64) + b"data\0\0\0\0")
+    with pytest.raises(UnsupportedWavError, match="16 bits"):
+        parse_wav_header(header(3, 16) + b"data\0\0\0\0")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -11,8 +11,7 @@ chains          what is left of devices that were used before
 arrivals        devices and sound servers that come
 newcomers       a sound server's sources that come, or are resumed
 moves, pactl    a stream that a sound server moves; what its own programs tell
-sources, pipe   files and synthetic sound; raw PCM or WAV from another program
-opening         which source the user means by "mic", "-", a path, "synthetic:speech"
+sources         what stands in for a microphone: files, pipes, generated sound; which of them the user means
 devices         devices as data, and how one is chosen (pure)
 finding, cards  the devices of this system, and the true reason when one is not found
 line            a device that has been found and its stream, whichever backend it is
@@ -21,16 +20,13 @@ portaudio       the only module that knows PortAudio and PyAudio
 stream          what a device backend gives to the microphone
 wake, worker    the audio thread's wake-up of trio; blocking calls with a deadline
 memory          locking it
-signals, wav    test signals; the header of a WAV file (pure)
 """
 
 from ravatar_audio.capture.devices import Device, choose_device
 from ravatar_audio.capture.finding import list_devices
 from ravatar_audio.capture.microphone import Microphone
-from ravatar_audio.capture.opening import open_source
-from ravatar_audio.capture.pipe import PipeSource
 from ravatar_audio.capture.source import CaptureStatistics, Source
-from ravatar_audio.capture.sources import FileSource, PacedSource, SyntheticSource
+from ravatar_audio.capture.sources import FileSource, PacedSource, PipeSource, SyntheticSource, open_source
 from ravatar_audio.capture.watchdog import CaptureEvent
 
 __all__ = [

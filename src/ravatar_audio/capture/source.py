@@ -77,7 +77,7 @@ class Source(ABC):
     channels: int
     format: str
     is_real_time: bool = True
-    """Sound comes whether it is taken or not; a source at full pace waits instead."""
+    """Sound comes whether it is taken or not, as a microphone's; any other source waits until it is taken."""
 
     def __init__(self) -> None:
         self._chain: Chain | None = None

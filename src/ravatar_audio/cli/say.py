@@ -8,6 +8,8 @@ import click
 import trio
 
 from ravatar_audio.api.messages import Reply
+from ravatar_audio.capture import PipeSource
+from ravatar_audio.capture.sources.pipe import is_pipe
 from ravatar_audio.cli.live import PLATFORM, REST, as_plain, as_text
 from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import (
@@ -20,7 +22,7 @@ from ravatar_audio.cli.run import (
 )
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import ChatSession, LiveSession
-from ravatar_audio.session.sound_file import read_recording
+from ravatar_audio.session.sound_file import PROFILE, read_recording, record_all
 from ravatar_audio.turns.recording import FORMATS
 
 
@@ -46,14 +48,18 @@ def command(
 ) -> None:
     """Send a sound FILE as a recorded voice message, and print the avatar's answer.
 
-    WAV files need nothing; other formats need the extras "files" (FLAC, Ogg, MP3) or "webm" (M4A, WebM). Whatever is in
-    it becomes 16 kHz mono. Nothing happens to the file: when sending fails, say it again.
+    WAV files need nothing, other formats (MP3, FLAC, Ogg, M4A, WebM, ...) the extra "files". A pipe gives WAV, or PCM
+    of 16 bits, 16 kHz mono. Whatever is in it becomes 16 kHz mono. Nothing happens to the file: when sending fails, say
+    it again.
     """
     settings = load_settings(settings_file, given)
     tell = json_lines(as_json)
 
     async def work() -> None:
-        recording = await trio.to_thread.run_sync(partial(read_recording, file, limit_s=limit))
+        if is_pipe(file):
+            recording = await record_all(PipeSource(file, profile=PROFILE), limit_s=limit)
+        else:
+            recording = await trio.to_thread.run_sync(partial(read_recording, file, limit_s=limit))
         recording.is_push_to_talk = push_to_talk
         session = LiveSession(settings, _nothing()) if is_live else ChatSession(settings)
         async with session:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ravatar_audio.capture import signals
-from ravatar_audio.capture.wav import native_samples, parse_wav_header
+from ravatar_audio.capture.sources import signals
+from ravatar_audio.capture.sources.wav import native_samples, parse_wav_header
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import SAMPLE_BYTES, format_code
 

@@ -1,0 +1,125 @@
+"""Sources that make their own sound: files, synthetic sound. They go through the microphone's chain.
+
+They have no thread: blocks are pushed when the program asks for the next frame. At real pace what imitates a microphone
+pushes all blocks that have fallen due by then, from its opening on and on a schedule that does not drift, so a slow
+program overruns the ring. What can wait, as a file can, is pushed block by block, when the ring is empty, so nothing is
+ever lost: its clock begins when its first frame is asked for, and where it was kept waiting the clock has waited too.
+"""
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any
+
+import trio
+
+from ravatar_audio.capture.source import Source, ring_capacity
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.frames import Frame
+from ravatar_audio.native import Chain
+
+PACES = ("real", "full")
+_OLD_NAMES = {"real_time": "real"}
+_BLOCK_S = 0.010
+"""So short that a block ends at most one frame: with an empty ring, nothing can be dropped."""
+_LATE_S = 1.0
+"""What a source that can wait catches up with; when it was kept waiting for longer, its clock stood meanwhile."""
+
+
+def is_paced(pace: str) -> bool:
+    """Whether a pace is "real", else it is "full"; raises SettingsError for another word."""
+    pace = _OLD_NAMES.get(pace, pace)
+    if pace not in PACES:
+        raise SettingsError(f"pace {pace!r} is unknown; it is one of {', '.join(PACES)}")
+    return pace == "real"
+
+
+class PacedSource(Source):
+    """Base of the sources that make their own sound. `_read` gives the next samples.
+
+    `pace` is "real" (as a microphone would give them) or "full" (as fast as the program takes the frames).
+    `can_wait`: nothing is lost for a program that is slow. `heard`, `profile`, `gain_db`, `dc_block` and `ring_s` are
+    the microphone's.
+    """
+
+    def __init__(
+        self,
+        *,
+        pace: str = "real",
+        can_wait: bool = False,
+        heard: Iterable[int] | None = None,
+        profile: str = "balanced",
+        gain_db: float = 0.0,
+        dc_block: bool = False,
+        ring_s: float = 2.048,
+    ) -> None:
+        super().__init__()
+        self._is_paced = is_paced(pace)
+        self.is_real_time = self._is_paced and not can_wait
+        self._chain_options: dict[str, Any] = {
+            "heard": None if heard is None else tuple(heard),
+            "profile": profile,
+            "gain_db": gain_db,
+            "dc_block": dc_block,
+            "capacity_frames": max(2, ring_capacity(ring_s)),  # two: the end may finish a frame and flush another
+        }
+        self._start_s: float | None = None
+        self._pushed_samples = 0
+        self._is_at_end = self._is_finished = False
+
+    @abstractmethod
+    def _read(self, samples: int) -> bytes:
+        """The next `samples` per channel, fewer at the end, none after it."""
+
+    async def _open(self) -> None:
+        self._open_chain()
+        if self.is_real_time:
+            self._start_s = trio.current_time()
+
+    def _open_chain(self) -> None:
+        self._chain = Chain(rate_hz=self.rate_hz, channels=self.channels, format=self.format, **self._chain_options)
+
+    async def _next(self) -> Frame | None:
+        block_samples = max(1, int(_BLOCK_S * self.rate_hz))
+        while (chain := self._chain) is not None:  # closed meanwhile, perhaps
+            while self.is_real_time and not self._is_at_end and (ahead_s := self._ahead_s(block_samples)) <= 0:
+                self._push(chain, block_samples, time.monotonic() + ahead_s)
+            frame = chain.take()
+            if frame is not None or self._is_finished:
+                return frame
+            if self._is_at_end:
+                self._is_finished = True
+                chain.finish()
+            elif not self._is_paced:
+                self._push(chain, block_samples, None)
+            elif (ahead_s := self._ahead_s(block_samples)) > 0:
+                await trio.sleep(ahead_s)
+            else:
+                self._push(chain, block_samples, time.monotonic() + ahead_s)
+        return None
+
+    def _ahead_s(self, block_samples: int) -> float:
+        """How long until the next block is due."""
+        now_s = trio.current_time()
+        if self._start_s is None:
+            self._start_s = now_s
+        ahead_s = self._start_s + (self._pushed_samples + block_samples) / self.rate_hz - now_s
+        if ahead_s < -_LATE_S and not self.is_real_time:
+            self._start_s -= ahead_s
+            return 0.0
+        return ahead_s
+
+    def _push(self, chain: Chain, samples: int, end_s: float | None) -> None:
+        block = self._read(samples)
+        if block:
+            chain.push(block, end_s)
+        self._pushed_samples += len(block) // chain.stride_bytes
+        self._is_at_end = self._is_at_end or len(block) < samples * chain.stride_bytes
+
+    async def stop(self) -> None:
+        self._is_at_end = True
+
+    async def aclose(self) -> None:
+        await self.stop()
+        self._close_chain()
+        self._events.close()
