@@ -165,6 +165,48 @@ def test_every_host_that_can_be_looked_up_is_taken(host: str) -> None:
     assert Settings(api_url=f"https://{host}").api_url == f"https://{host}"
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("HTTPS://CHAT.rvtr.AI", "https://chat.rvtr.ai"),
+        ("Https://host:8443/Base", "https://host:8443/Base"),
+        ("https://host/a b", "https://host/a%20b"),
+        ("https://host/\xfc", "https://host/%C3%BC"),
+        ("https://host/%C3%BC%zz", "https://host/%C3%BC%25zz"),
+        ("https://[2001:DB8::1]:8443", "https://[2001:db8::1]:8443"),
+    ],
+)
+def test_an_address_is_kept_as_every_library_reads_it(given: str, meant: str) -> None:
+    settings = Settings(api_url=given)
+    assert settings.api_url == meant
+    assert settings.websocket_url == meant.replace("https", "wss") + "/ws/chat"
+    assert Settings(api_url=meant).api_url == meant
+    assert Settings(ws_url=given.lower().replace("https", "WSS")).websocket_url.startswith("wss://")
+
+
+@pytest.mark.parametrize("bad", ["\r", "\n", "\t", "\x1b", "\0", "\x7f", "\u2028"])
+@pytest.mark.parametrize("where", ["https://chat.rvtr.ai{}", "https://chat{}.rvtr.ai", "https://h/a{}b", "{}https://h"])
+def test_control_characters_in_an_address_are_refused(where: str, bad: str) -> None:
+    with pytest.raises(SettingsError, match="api_url has a space at an end, or a line end, tab or other control"):
+        Settings(api_url=where.format(bad))
+    with pytest.raises(SettingsError, match="ws_url"):
+        Settings(ws_url=where.format(bad).replace("https", "wss"))
+
+
+@pytest.mark.parametrize("url", ["https://host/?", "https://host/#", "https://@host", "https://:@host", "https://h:0"])
+def test_an_empty_query_user_or_fragment_is_one_too(url: str) -> None:
+    with pytest.raises(SettingsError, match="no address of the form"):
+        Settings(api_url=url)
+
+
+def test_a_proxys_password_is_not_in_what_settings_show() -> None:
+    settings = Settings(proxy="http://user:geheim@p:3128")
+    assert "geheim" not in repr(settings)
+    with pytest.raises(SettingsError) as caught:
+        Settings(proxy=b"http://user:geheim@p:3128")  # type: ignore[arg-type]
+    assert "geheim" not in f"{caught.value} {caught.value.details}"
+
+
 def test_heard_channels() -> None:
     assert Settings().heard_channels is None
     assert Settings(heard="0,2").heard_channels == (0, 2)

@@ -239,7 +239,8 @@ def why_unreachable(error: BaseException, address: str) -> NetworkError | Protoc
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
             return why_tls_failed(cause, address)
     for cause in causes:
-        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
-            reason = os.strerror(cause.errno)
-            return UnreachableError(f"no connection to {address}: {reason}", errno=cause.errno)
+        # Errors of TLS have numbers of their own there.
+        number = cause.errno if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) else None
+        if number is not None and number in errno.errorcode:
+            return UnreachableError(f"no connection to {address}: {os.strerror(number)}", errno=number)
     return UnreachableError(f"no connection to {address}: it was closed before an answer")

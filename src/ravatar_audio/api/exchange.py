@@ -30,7 +30,8 @@ _KEEP_ALIVE_S = 5.0
 _CONNECTIONS_MAX = 100
 _KNOWN = (httpcore2.NetworkError, httpx2.TransportError, httpx2.InvalidURL, OSError, UnicodeError, ExceptionGroup)
 
-logging.getLogger("httpx2").addFilter(HidingFilter())
+for _name in ("httpx2", "httpcore2.connection", "httpcore2.http11"):
+    logging.getLogger(_name).addFilter(HidingFilter())
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ _PATTERNS = [
     re.compile(r"(?<=Bearer )[^\s\"']+"),
     re.compile(r"(?<![\w-])eyJ[\w-]+\.[\w-]+\.[\w-]*"),  # any JWT: base64url of '{"' begins so
     re.compile(r"(?<=\"LicenseId\": \")[^\"]+"),
+    re.compile(r"(?<=[cC]ookie', b')[^']+"),  # as the HTTP library's own log has an answer's headers
 ]
 
 
@@ -26,7 +27,7 @@ def hide_patterns(text: str) -> str:
 
 
 class HidingFilter(logging.Filter):
-    """For the loggers of libraries that log addresses, which may have a token in their query."""
+    """For the loggers of libraries that log addresses, which may have a token in their query, and headers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Every record passes, with its secrets hidden."""
