@@ -170,6 +170,15 @@ void rva_chain_statistics(const rva_chain *chain, rva_statistics *statistics);
 /* Any thread; real-time safe. What the resampler delays live sound by, in seconds: its group delay at 1 kHz. */
 double rva_chain_group_delay_s(const rva_chain *chain);
 
+/* Any thread, once for a chain. From the next block on the device's own samples are kept, all channels, until there are
+ * `samples` per channel: for looking at channels that are not heard. RVA_OK, RVA_ERROR_MEMORY, or RVA_ERROR_CAPACITY when that
+ * has been asked for before. */
+int rva_chain_tap(rva_chain *chain, size_t samples);
+
+/* Any thread; real-time safe. How many samples per channel have been kept by now; *sound is where, interleaved, in the device's
+ * format, and lives as long as the chain. 0, and NULL, when none were asked for. */
+size_t rva_chain_tapped(const rva_chain *chain, const void **sound);
+
 /* Any thread. Name of the kernel that the chain's resampler runs: "portable", "avx2", "neon", ... */
 const char *rva_chain_kernel(const rva_chain *chain);
 

@@ -12,6 +12,7 @@
 #include "rva_resample.h"
 #include "rva_ring.h"
 #include "rva_rt.h"
+#include "rva_tap.h"
 
 typedef struct {
     _Atomic uint64_t blocks, device_samples, converted_samples, finished_frames;
@@ -24,6 +25,7 @@ struct rva_chain {
     rva_ring ring;
     /* written by any thread */
     _Alignas(RVA_CACHE_LINE) _Atomic uint64_t flush_at; /* position, or NO_FLUSH */
+    _Atomic(rva_tap *) tap;
     /* the producer's alone from here on */
     _Alignas(RVA_CACHE_LINE) rva_counters counters; /* stored by the producer, read by anybody */
     rva_converter converter;
@@ -59,6 +61,7 @@ int rva_chain_open(const rva_config *config, rva_chain **out) {
     rva_highpass_open(&chain->highpass);
     chain->wake_fd = config->wake_fd;
     atomic_init(&chain->flush_at, NO_FLUSH);
+    atomic_init(&chain->tap, NULL);
     int code = rva_convert_open(&chain->converter, config);
     if (code == RVA_OK) code = rva_resample_open(config, &chain->resampler);
     if (code == RVA_OK) code = rva_ring_open(&chain->ring, config->capacity_frames);
@@ -74,6 +77,7 @@ void rva_chain_close(rva_chain *chain) {
     if (!chain) return;
     rva_resample_close(chain->resampler);
     rva_ring_close(&chain->ring);
+    free(atomic_load_explicit(&chain->tap, memory_order_relaxed));
     free(chain);
 }
 
@@ -181,6 +185,8 @@ RVA_CALLBACK void rva_chain_push(rva_chain *chain, const void *block, size_t sam
     chain->end_ns = end_ns;
     uint64_t flush_at = atomic_load_explicit(&chain->flush_at, memory_order_relaxed);
     if (flush_at <= chain->position + chain->filled) flush(chain, flush_at, 0, samples);
+    rva_tap *tap = atomic_load_explicit(&chain->tap, memory_order_acquire);
+    if (tap) rva_tap_take(tap, block, samples);
     const unsigned char *at = block;
     for (size_t left = samples; left;) {
         size_t step = left < RVA_RESAMPLE_CHUNK ? left : RVA_RESAMPLE_CHUNK;
@@ -270,6 +276,20 @@ void rva_chain_statistics(const rva_chain *chain, rva_statistics *statistics) {
 }
 
 double rva_chain_group_delay_s(const rva_chain *chain) { return rva_resample_group_delay_s(chain->resampler); }
+
+int rva_chain_tap(rva_chain *chain, size_t samples) {
+    rva_tap *tap = rva_tap_make(chain->converter.stride_bytes, samples), *none = NULL;
+    if (!tap) return RVA_ERROR_MEMORY;
+    if (atomic_compare_exchange_strong_explicit(&chain->tap, &none, tap, memory_order_acq_rel, memory_order_relaxed)) return RVA_OK;
+    free(tap);
+    return RVA_ERROR_CAPACITY;
+}
+
+size_t rva_chain_tapped(const rva_chain *chain, const void **sound) {
+    const rva_tap *tap = atomic_load_explicit(&chain->tap, memory_order_acquire);
+    *sound = tap ? tap->sound : NULL;
+    return tap ? atomic_load_explicit(&tap->filled, memory_order_acquire) : 0;
+}
 
 const char *rva_chain_kernel(const rva_chain *chain) { return rva_resample_kernel(chain->resampler); }
 

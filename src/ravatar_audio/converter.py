@@ -1,12 +1,11 @@
 """The core's conversion alone: arrays or bytes of device samples in, frames of 16 kHz int16 out."""
 
 import sys
-from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.native import SAMPLE_BYTES, Chain, ChainStatistics
+from ravatar_audio.native import SAMPLE_BYTES, Chain, ChainStatistics, ChannelsHeard, channels_asked
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -26,7 +25,8 @@ class Converter:
 
     `rate_hz` is 8,000 to 192,000, `channels` 1 to 32, `format` one of int16, int24 (packed in three bytes), int32,
     float32 (full scale is 1.0) and uint8 (zero is 128), in the machine's byte order.
-    `heard` chooses the channels that are averaged (numbers from 0; None: all). `profile` is balanced, low_latency or
+    `channels_heard` are the channels that are averaged: numbers from 0, or "all"; by default both of two, and the first
+    of more. `profile` is balanced, low_latency or
     high, `phase` linear or minimum, `gain_db` -60 to 60. `dc_block` removes a constant offset, `dither` adds triangular
     noise of one step before quantisation. Raises SettingsError for values outside of these.
     Frames' `captured_s` counts from the first sample given. One thread at a time may use a converter.
@@ -38,18 +38,19 @@ class Converter:
         channels: int = 1,
         format: str = "int16",
         *,
-        heard: Iterable[int] | None = None,
+        channels_heard: ChannelsHeard = None,
         profile: str = "balanced",
         phase: str = "linear",
         gain_db: float = 0.0,
         dc_block: bool = False,
         dither: bool = False,
+        heard: ChannelsHeard = None,
     ) -> None:
         self._chain = Chain(
             rate_hz=rate_hz,
             channels=channels,
             format=format,
-            heard=heard,
+            channels_heard=channels_asked(channels_heard, heard),
             capacity_frames=_CAPACITY_FRAMES,
             profile=profile,
             phase=phase,

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -73,23 +74,50 @@ def _choice(what: str, value: str, allowed: tuple[str, ...]) -> int:
     return allowed.index(value)
 
 
-def _channel_mask(heard: Iterable[int] | None, channels: int) -> int:
+ChannelsHeard = Iterable[int] | str | None
+"""Which channels are averaged: numbers from 0, "all", or None: both of two, and the first of more."""
+
+
+def channels_asked(channels_heard: ChannelsHeard, heard: ChannelsHeard = None) -> tuple[int, ...] | str | None:
+    """What was asked for, to be kept; `heard` is its old name. Raises SettingsError for a word other than "all"."""
+    if heard is not None:
+        warnings.warn("the argument 'heard' is now 'channels_heard'", DeprecationWarning, stacklevel=3)
+        channels_heard = heard if channels_heard is None else channels_heard
+    if channels_heard is None:
+        return None
+    if isinstance(channels_heard, str):
+        if channels_heard != "all":
+            raise SettingsError(f"channels_heard is {channels_heard!r}; it is 'all' or channel numbers from 0")
+        return channels_heard
+    return tuple(channels_heard)
+
+
+def channels_averaged(channels_heard: ChannelsHeard, channels: int) -> tuple[int, ...]:
+    """The channels that are averaged of so many. Averaging an array's would mix its loudspeaker's signal in."""
+    if channels_heard is None and channels > 2:
+        return (0,)
+    if channels_heard is None or isinstance(channels_heard, str):
+        return tuple(range(channels))
+    return tuple(channels_heard)
+
+
+def _channel_mask(channels_averaged: tuple[int, ...], channels: int) -> int:
     mask = 0
-    for channel in heard if heard is not None else ():
+    for channel in channels_averaged:
         if not 0 <= channel < channels:
             raise SettingsError(f"channel {channel} is not one of the device's {channels}; they count from 0")
         mask |= 1 << channel
     return mask
 
 
-def layout_refusal(rate_hz: int, channels: int, heard: Iterable[int] | None = None) -> str:
+def layout_refusal(rate_hz: int, channels: int, channels_heard: ChannelsHeard = None) -> str:
     """Why a chain cannot take what a device gives; empty when it can."""
     if not lib.RVA_RATE_MIN_HZ <= rate_hz <= lib.RVA_RATE_MAX_HZ:
         has = f"{rate_hz} Hz is not" if rate_hz else "it has no rate"
         return f"{has} between {lib.RVA_RATE_MIN_HZ} and {lib.RVA_RATE_MAX_HZ} Hz"
     if not 1 <= channels <= lib.RVA_CHANNELS_MAX:
         return f"{channels} channels are not 1 to {lib.RVA_CHANNELS_MAX}"
-    missing = [channel for channel in heard or () if not 0 <= channel < channels]
+    missing = [channel for channel in channels_averaged(channels_heard, channels) if not 0 <= channel < channels]
     if missing:
         return f"channel {missing[0]} is to be heard, and it has {channels}, which count from 0"
     return ""
@@ -99,10 +127,10 @@ class Chain:
     """Device blocks in, frames out; the C chain with its ring.
 
     One thread pushes and one takes; they may be two. `rate_hz` is the device's rate (8,000 to 192,000), `channels` its
-    channels (1 to 32), `format` a key of SAMPLE_BYTES, `heard` the channels to average (None: all), `capacity_frames`
-    what the ring holds (8 are 2 s), `gain_db` -60 to 60, `wake_fd` a non-blocking eventfd or pipe that is written for
-    each frame (-1: none). `after` is what earlier chains gave: frame numbers and positions go on from there. Raises
-    SettingsError for values that the core refuses.
+    channels (1 to 32), `format` a key of SAMPLE_BYTES, `channels_heard` which of them are averaged (see ChannelsHeard),
+    `capacity_frames` what the ring holds (8 are 2 s), `gain_db` -60 to 60, `wake_fd` a non-blocking eventfd or pipe
+    that is written for each frame (-1: none). `after` is what earlier chains gave: frame numbers and positions go on
+    from there. Raises SettingsError for values that the core refuses.
     """
 
     def __init__(
@@ -111,7 +139,7 @@ class Chain:
         rate_hz: int,
         channels: int = 1,
         format: str = "int16",
-        heard: Iterable[int] | None = None,
+        channels_heard: ChannelsHeard = None,
         capacity_frames: int = 8,
         profile: str = "balanced",
         phase: str = "linear",
@@ -126,12 +154,14 @@ class Chain:
         self._first_seq = after.finished_frames if after else 0
         self._first_position = after.converted_samples if after else 0
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
+        most = min(channels, lib.RVA_CHANNELS_MAX) if isinstance(channels, int) else 0
+        self.channels_heard = channels_averaged(channels_asked(channels_heard), most)
         self.sample_format = format_code(format)
         values = {
             "rate_hz": rate_hz,
             "channels": channels,
             "format": self.sample_format,
-            "channel_mask": _channel_mask(heard, channels),
+            "channel_mask": _channel_mask(self.channels_heard, channels),
             "capacity_frames": capacity_frames,
             "profile": _choice("profile", profile, PROFILES),
             "phase": _choice("phase", phase, PHASES),
@@ -209,6 +239,22 @@ class Chain:
             self._address, Frame, most_bytes, self.channels, items
         )
         return process
+
+    def tap(self, samples: int) -> None:
+        """From now on keep the device's own samples, all channels, until there are so many per channel. Once.
+
+        For looking at channels that are not heard; see tapped(). Any thread may ask. Raises SettingsError without
+        memory, or when it has been asked for before.
+        """
+        if code := lib.rva_chain_tap(self.handle, samples):
+            text = "the channels are being looked at" if code == lib.RVA_ERROR_CAPACITY else "out of memory"
+            raise SettingsError(f"{samples} samples of {self.channels} channels cannot be kept: {text}")
+
+    def tapped(self) -> bytes:
+        """What tap() has kept by now: interleaved, in the device's format. Any thread may ask."""
+        sound = ffi.new("void const **")
+        samples = lib.rva_chain_tapped(self.handle, sound)
+        return bytes(ffi.buffer(sound[0], samples * self.stride_bytes)) if samples else b""
 
     def note_loss(self, samples: int = 0) -> None:
         """The source lost `samples` per channel, in its own rate, before the next block; 0: it did not say how many."""

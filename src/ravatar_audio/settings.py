@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from ravatar_audio.errors import SettingsError
 
+log = logging.getLogger("ravatar_audio")
+
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 PROJECT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _DEBUG_VARIABLES = ("RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS")  # the platform's own names for it
@@ -26,8 +28,11 @@ def _setting(
     high: int | None = None,
     one_of: Any = (),
     is_secret: bool = False,
+    replaced_by: str = "",
 ) -> Any:
-    metadata = {"help": text, "low": low, "high": high, "one_of": tuple(one_of), "is_secret": is_secret}
+    """A setting; one that is `replaced_by` another still works for one release, and is not shown."""
+    metadata = {"help": text, "low": low, "high": high, "one_of": tuple(one_of)}
+    metadata |= {"is_secret": is_secret, "replaced_by": replaced_by}
     return field(default=default, metadata=metadata, repr=not is_secret)
 
 
@@ -84,7 +89,12 @@ class Settings:
         10_000, "How long nothing may come from a pipe before that is an error; 0: any time.", low=0, high=86_400_000
     )
     endless: bool = _setting(False, "The end of a pipe is an error, as with a microphone behind it.")
-    heard: str = _setting("all", "Channels to average: 'all', or numbers from 0 with commas, as '0' or '0,2'.")
+    channels_heard: str = _setting(
+        "auto",
+        "Channels to average: 'auto' (a known array's processed one; else both of two, the first of more), 'all', or "
+        "numbers from 0 with commas, as '0' or '0,2'.",
+    )
+    heard: str | None = _setting(None, "Old name of channels_heard.", replaced_by="channels_heard")
     profile: str = _setting("balanced", "Resampling profile.", one_of=("balanced", "low_latency", "high"))
     gain_db: float = _setting(0.0, "Gain before quantisation, in dB.", low=-60, high=60)
     dc_block: bool = _setting(False, "Take out a constant offset, as cheap USB microphones have one.")
@@ -154,7 +164,7 @@ class Settings:
         for name in ("api_url", "ws_url"):
             object.__setattr__(self, name, _normal_url(name, getattr(self, name)))
         if self.api_url.startswith("https:") and self.websocket_url.startswith("ws:"):
-            logging.getLogger("ravatar_audio").warning(
+            log.warning(
                 "ws_url is not encrypted (ws://), although api_url is (https://): token and sound go in the clear; "
                 "write wss:// unless that is meant"
             )
@@ -162,7 +172,16 @@ class Settings:
         _check_pattern("project_id", self.project_id, PROJECT_ID, "1 to 64 letters, digits or '-'")
         if self.ca_file is not None and not Path(self.ca_file).is_file():
             raise SettingsError(f"ca_file {self.ca_file!r} is not a file; name a PEM file of certificates")
+        self._take_old_names()
         self.heard_channels  # noqa: B018 - raises for what cannot be read
+
+    def _take_old_names(self) -> None:
+        for item in fields(self):
+            name, value = item.metadata["replaced_by"], getattr(self, item.name)
+            if name and value is not None:
+                log.warning("the setting '%s' is now '%s'; the old name goes with the next release", item.name, name)
+                object.__setattr__(self, name, value)
+                object.__setattr__(self, item.name, None)
 
     @classmethod
     def load(
@@ -210,15 +229,15 @@ class Settings:
         return None
 
     @property
-    def heard_channels(self) -> tuple[int, ...] | None:
-        """The channels to average, or None for all."""
-        if self.heard == "all":
-            return None
+    def heard_channels(self) -> tuple[int, ...] | str | None:
+        """The channels to average, "all", or None for what the device suggests."""
+        if self.channels_heard in ("all", "auto"):
+            return "all" if self.channels_heard == "all" else None
         try:
-            return tuple(int(part) for part in self.heard.split(","))
+            return tuple(int(part) for part in self.channels_heard.split(","))
         except ValueError:
             raise SettingsError(
-                f"heard is {self.heard!r}; it is 'all' or channel numbers from 0, as '0' or '0,2'"
+                f"channels_heard is {self.channels_heard!r}; it is 'auto', 'all' or channel numbers from 0, as '0,2'"
             ) from None
 
     @property
@@ -264,9 +283,7 @@ def _warn_of_misspelt(environ: Mapping[str, str], names: set[str]) -> None:
     for key in environ:
         name = key.removeprefix("RAVATAR_").lower()
         if name != key.lower() and name not in known and (near := _meant(name, known)):
-            logging.getLogger("ravatar_audio").warning(
-                "%s in the environment is no setting; did you mean RAVATAR_%s?", key, near.upper()
-            )
+            log.warning("%s in the environment is no setting; did you mean RAVATAR_%s?", key, near.upper())
 
 
 def _checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:

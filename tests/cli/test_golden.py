@@ -215,7 +215,7 @@ def test_errors_of_the_microphone_as_a_user_sees_them(usb_microphone: MakeMicrop
         f"{demo} usbmic --channels 3 --strict",
         f"{demo} alsa:usbmic --format int32 --strict",
         f"{demo} usbmic --rate 96000 --json",
-        f"{demo} usbmic --heard 5",
+        f"{demo} usbmic --channels-heard 5",
         f"{demo} usbmic --backend nonsense",
     ]
     assert_golden("errors-microphone", session(environment, commands, tmp_path))

@@ -53,7 +53,7 @@ def test_the_platform_hears_a_tone_as_loud_and_as_pure_as_it_was(
     for rate_hz in (44_100, 48_000):
         write_tone(tmp_path / f"{rate_hz}.wav", rate_hz, 1_000, 0.5)
         pcms.append(Pcm(f"tone_{rate_hz}", (rate_hz,), (2, 2), source=str(tmp_path / f"{rate_hz}.wav")))
-    streams = [{"name": pcm.name, "device": pcm.name, "heard": [0]} for pcm in pcms]
+    streams = [{"name": pcm.name, "device": pcm.name, "channels_heard": [0]} for pcm in pcms]
     request = {"folder": str(tmp_path), "seconds": 4.0, "streams": streams}
     answer = run_child(usb_microphone(*pcms), CHILD, request, limit_s=60)
     for name, heard in answer["streams"].items():

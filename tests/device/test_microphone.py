@@ -167,7 +167,7 @@ def test_a_tone_keeps_its_level_and_gains_no_other(usb_microphone: MakeMicrophon
     for rate_hz in (44_100, 48_000):
         write_tone(tmp_path / f"{rate_hz}.wav", rate_hz, 1_000, amplitude)
         pcms.append(Pcm(f"tone_{rate_hz}", (rate_hz,), (2, 2), source=str(tmp_path / f"{rate_hz}.wav")))
-    streams = [{"name": pcm.name, "device": pcm.name, "heard": [0]} for pcm in pcms]
+    streams = [{"name": pcm.name, "device": pcm.name, "channels_heard": [0]} for pcm in pcms]
     answer = run_child(
         usb_microphone(*pcms), CHILD, {"folder": str(tmp_path), "seconds": 4.0, "streams": streams}, limit_s=60
     )["streams"]

@@ -26,7 +26,7 @@ def test_a_tone_comes_through_a_sound_server(pulse_server: SoundServer, tmp_path
     # Made within the server, at half of full scale: a player is a process of its own, and stumbles under load.
     assert pulse_server.command("load-module", "module-sine", "frequency=1000", "sink=speaker").returncode == 0
     streams = [
-        {"name": "server", "device": "usbmic", "rate_hz": 48_000, "channels": 2, "heard": [0]},
+        {"name": "server", "device": "usbmic", "rate_hz": 48_000, "channels": 2, "channels_heard": [0]},
         {"name": "default", "rate_hz": 44_100, "channels": 1, "format": "float32"},
         {"name": "its own rate", "channels": 1},
     ]

@@ -227,16 +227,17 @@ def test_levels_of_each_hop() -> None:
     assert frame.peak_dbfs == 0.0
 
 
-@pytest.mark.parametrize("heard", [(0,), (2,), (0, 3), None])
-def test_channels_are_picked_or_averaged(heard: tuple[int, ...] | None) -> None:
+@pytest.mark.parametrize("heard", [(0,), (2,), (0, 3), "all", None])
+def test_channels_are_picked_or_averaged(heard: tuple[int, ...] | str | None) -> None:
     rng = np.random.default_rng(1)
     samples = rng.integers(-30_000, 30_000, (FRAME_SAMPLES, 4)).astype(np.int16)
-    with Chain(rate_hz=16_000, channels=4, heard=heard) as chain:
+    with Chain(rate_hz=16_000, channels=4, channels_heard=heard) as chain:
         chain.push(samples.tobytes())
         chain.finish()
         frame = chain.take()
     assert frame is not None
-    expected = samples[:, heard or (0, 1, 2, 3)].astype(float).mean(axis=1)
+    picked = (0, 1, 2, 3) if heard == "all" else heard or (0,)
+    expected = samples[:, picked].astype(float).mean(axis=1)
     got = np.frombuffer(frame.pcm, "<i2")
     assert np.abs(got - expected).max() <= 0.5
 
@@ -284,7 +285,8 @@ def test_hostile_floats_leave_no_trace() -> None:
         ({"channels": 0}, "channels"),
         ({"channels": 33}, "channels"),
         ({"format": "int8"}, "int8"),
-        ({"heard": (2,), "channels": 2}, "channel 2"),
+        ({"channels_heard": (2,), "channels": 2}, "channel 2"),
+        ({"channels_heard": "left"}, "'all' or channel numbers"),
         ({"capacity_frames": 0}, "capacity"),
         ({"profile": "best"}, "best"),
         ({"phase": "zero"}, "zero"),
@@ -344,3 +346,21 @@ def test_the_chain_knows_how_much_sound_completes_the_open_frame(
         assert chain.statistics().finished_frames == finished + 1
         chain.request_flush()
         assert lib.rva_chain_due_samples(chain.handle) == 1
+
+
+@pytest.mark.parametrize("format_", sorted(SAMPLE_BYTES))
+def test_the_devices_own_samples_can_be_looked_at_and_no_more_than_was_asked_for(format_: str) -> None:
+    stride = 6 * SAMPLE_BYTES[format_]
+    blocks = [bytes((31 * k + i) % 251 for i in range(stride * 100)) for k in range(4)]
+    if format_ == "float32":
+        blocks = [np.full(600, k / 8, np.float32).tobytes() for k in range(4)]
+    with Chain(rate_hz=16_000, channels=6, format=format_) as chain:
+        assert chain.tapped() == b""
+        chain.push(blocks[0])
+        chain.tap(250)
+        assert chain.tapped() == b"", "from the next block on"
+        for block in blocks[1:]:
+            chain.push(block)
+        assert chain.tapped() == b"".join(blocks[1:])[: 250 * stride]
+        with pytest.raises(SettingsError, match="being looked at"):
+            chain.tap(1)

@@ -462,7 +462,7 @@ STEREO, MONO = {"channels": 2, "name": "Stereo"}, {"channels": 1, "name": "Mono"
 async def test_a_device_without_the_channel_that_is_heard_is_waited_out(autojump_clock: Clock, has_other: bool) -> None:
     stereo = FakeDevice("noise", script={48_000: "unplug", 480_000: "ok"}, **STEREO)  # type: ignore[arg-type]
     others = [FakeDevice("noise", **MONO)] if has_other else []  # type: ignore[arg-type]
-    microphone = FakeMicrophone(stereo, *others, heard=(1,), duration_s=20)
+    microphone = FakeMicrophone(stereo, *others, channels_heard=(1,), duration_s=20)
     frames, events = await hear(microphone)
     assert microphone.reopenings == 1
     assert all("Mono" not in event.message for event in events)
@@ -477,7 +477,7 @@ REFUSED = {"rate": {"rate_hz": 4_000}, "channels": {"channels": 40}, "heard": {"
 async def test_what_the_core_refuses_of_a_device_is_a_media_error(autojump_clock: Clock, what: str) -> None:
     device = FakeDevice("silence", **{"channels": 2, **REFUSED[what]})  # type: ignore[arg-type]
     with pytest.raises(ConstraintsError, match="cannot be used"):
-        async with FakeMicrophone(device, heard=(1,)):
+        async with FakeMicrophone(device, channels_heard=(1,)):
             pass
 
 
@@ -485,7 +485,7 @@ async def test_what_the_core_refuses_of_a_device_is_a_media_error(autojump_clock
 async def test_for_a_device_that_the_core_refuses_the_stand_in_is_taken(autojump_clock: Clock, what: str) -> None:
     odd = FakeDevice("silence", name="Odd", **{"channels": 2, **REFUSED[what]})  # type: ignore[arg-type]
     spare = FakeDevice("tone", channels=2, name="Spare", usb_id="1234:0002")
-    microphone = FakeMicrophone(odd, spare, device="Odd", heard=(1,), stand_in="Spare", duration_s=300)
+    microphone = FakeMicrophone(odd, spare, device="Odd", channels_heard=(1,), stand_in="Spare", duration_s=300)
     frames, events = await hear(microphone)
     assert microphone.name == "Spare"
     assert max(frame.peak for frame in frames) > 1_000
@@ -500,7 +500,7 @@ async def test_a_microphone_that_is_another_when_it_is_back_lets_the_stand_in_ta
     other = FakeDevice("silence", name="Desk", usb_id="1234:0003", **{"channels": 2, **REFUSED[what]})  # type: ignore[arg-type]
     other.do("unplug")
     spare = FakeDevice("tone", channels=2, name="Spare", usb_id="1234:0002")
-    microphone = FakeMicrophone(desk, other, spare, device="Desk", heard=(1,), stand_in="Spare", duration_s=20)
+    microphone = FakeMicrophone(desk, other, spare, device="Desk", channels_heard=(1,), stand_in="Spare", duration_s=20)
     async with microphone:
         events = microphone.events()
         count = 0

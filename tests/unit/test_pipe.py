@@ -31,7 +31,7 @@ async def test_a_pipe_loses_nothing_however_it_is_cut(as_wav: bool, piece: int) 
     read_fd, write_fd = os.pipe()
     try:
         # A WAV stream says itself what it is, against what was declared.
-        source = PipeSource(read_fd, channels=1 if as_wav else 2, heard=[0])
+        source = PipeSource(read_fd, channels=1 if as_wav else 2, channels_heard=[0])
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(pour, write_fd, wav(data, channels=2) if as_wav else native_samples(data, 2), piece)

@@ -27,7 +27,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "ws_url": "ws://localhost:1",
         "backend": "alsa",
         "format": "int24",
-        "heard": "0",
+        "channels_heard": "0",
         "profile": "high",
         "ca_file": __file__,
         "width": "800",
@@ -47,7 +47,9 @@ def test_every_setting_can_come_from_the_environment() -> None:
     for item in dataclasses.fields(Settings):
         kind = next(name for name in texts if name in str(item.type))
         text = special.get(item.name, texts[kind])
-        loaded = getattr(Settings.load(environ={f"RAVATAR_{item.name.upper()}": text}), item.name)
+        name = item.metadata["replaced_by"] or item.name
+        loaded = getattr(Settings.load(environ={f"RAVATAR_{item.name.upper()}": special.get(name, text)}), name)
+        text = special.get(name, text)
         assert str(loaded) == {"yes": "True"}.get(text, text)
 
 
@@ -87,7 +89,7 @@ def test_the_platforms_own_debug_switches_work(name: str) -> None:
         ({"project_id": "under_score"}, "project_id"),
         ({"project_id": ""}, "1 to 64"),
         ({"format": "int8"}, "int16, int24"),
-        ({"heard": "left"}, "heard is 'left'"),
+        ({"channels_heard": "left"}, "channels_heard is 'left'"),
         ({"api_url": "chat.rvtr.ai"}, "https://chat.rvtr.ai"),
         ({"api_url": "https://"}, "api_url"),
         ({"api_url": "https://chat..rvtr.ai"}, "api_url"),
@@ -209,4 +211,21 @@ def test_a_proxys_password_is_not_in_what_settings_show() -> None:
 
 def test_heard_channels() -> None:
     assert Settings().heard_channels is None
-    assert Settings(heard="0,2").heard_channels == (0, 2)
+    assert Settings(channels_heard="0,2").heard_channels == (0, 2)
+    assert Settings(channels_heard="all").heard_channels == "all"
+    assert Settings().heard_channels is None
+
+
+@pytest.mark.parametrize("where", ["argument", "environment", "file"])
+def test_the_old_name_of_a_setting_still_works_and_says_the_new_one(
+    where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "settings.toml").write_text('heard = "0,2"\n')
+    settings = {
+        "argument": lambda: Settings.load(environ={}, heard="0,2"),
+        "environment": lambda: Settings.load(environ={"RAVATAR_HEARD": "0,2"}),
+        "file": lambda: Settings.load(tmp_path / "settings.toml", environ={}),
+    }[where]()
+    assert settings.channels_heard == "0,2"
+    assert settings.heard is None, "so that it can be given on"
+    assert "'heard' is now 'channels_heard'" in caplog.text

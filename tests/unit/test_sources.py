@@ -89,11 +89,14 @@ async def test_a_stereo_file_at_another_rate_has_its_length_and_its_channel(tmp_
     left = np.round(8_000 * np.sin(2 * np.pi * 440 / 44_100 * np.arange(44_100))).astype("<i2")
     stereo = np.stack([left, np.zeros_like(left)], axis=1)
     (tmp_path / "a.wav").write_bytes(wav(stereo.astype("<i2").tobytes(), 44_100, 2))
-    source = FileSource(tmp_path / "a.wav", pace="full", heard=[0])
+    source = FileSource(tmp_path / "a.wav", pace="full", channels_heard=[0])
     frames = await frames_of(source)
     assert sum(frame.length_samples for frame in frames) == 16_000
     assert abs(frames[1].rms_dbfs - 20 * np.log10(8_000 / 32_768 / np.sqrt(2))) < 0.05
-    assert max(frame.peak for frame in await frames_of(FileSource(tmp_path / "a.wav", pace="full", heard=[1]))) == 0
+    assert (
+        max(frame.peak for frame in await frames_of(FileSource(tmp_path / "a.wav", pace="full", channels_heard=[1])))
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,7 +224,7 @@ async def test_a_cancelled_wait_loses_no_frame(autojump_clock: trio.testing.Mock
 
 
 async def test_a_spec_names_its_source(tmp_path: Path) -> None:
-    settings = Settings(rate_hz=44_100, channels=2, format="int24", heard="1")
+    settings = Settings(rate_hz=44_100, channels=2, format="int24", channels_heard="1")
     synthetic = open_source(settings, "synthetic:sweep", pace="full", duration_s=1.0)
     assert isinstance(synthetic, SyntheticSource)
     assert synthetic.rate_hz == 44_100

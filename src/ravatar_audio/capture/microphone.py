@@ -4,7 +4,6 @@ import logging
 import math
 import sys
 import warnings
-from collections.abc import Iterable
 from typing import Any, Self
 
 import trio
@@ -26,7 +25,7 @@ from ravatar_audio.capture.watchdog import CaptureEvent
 from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain, ChainStatistics
+from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_asked
 from ravatar_audio.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -47,9 +46,11 @@ class Microphone(Source):
     `device` is a selector (see choose_device): a name or part of one, "usb:VID:PID", "card:ID", ..., or None for the
     system's default. `rate_hz` (8,000 to 192,000), `channels` (1 to 32) and `format` ("int16", "int24", "int32",
     "float32", "uint8") are the device's own unless given. Where it does not have one of them its own are taken for all
-    three, and the event "invalid_media_constraints" says so; with `strict` that is a ConstraintsError. `heard` are the
-    channels to average (None: all), counted from 0. `profile`, `gain_db` and `dc_block` are the core's (see Chain). The
-    ring holds `ring_s` seconds for a busy program.
+    three, and the event "invalid_media_constraints" says so; with `strict` that is a ConstraintsError.
+    `channels_heard` are the channels that are averaged: numbers from 0, or "all". By default these are a known array's
+    processed one (capture/arrays.toml), else both of two, and the first of more: an array's other channels may be raw,
+    dead, or what the loudspeaker plays. `profile`, `gain_db` and `dc_block` are the core's (see Chain). The ring holds
+    `ring_s` seconds for a busy program.
 
     The device delivers a block every `block_s` seconds (0.001 to 0.1; None: 0.010), or as nearly so as it can: the
     statistics tell. Where its latency, the sound that it gathers before it gives any, is more than twice or less than
@@ -96,7 +97,7 @@ class Microphone(Source):
         channels: int | None = None,
         format: str | None = None,
         strict: bool = False,
-        heard: Iterable[int] | None = None,
+        channels_heard: ChannelsHeard = None,
         profile: str = "balanced",
         gain_db: float = 0.0,
         dc_block: bool = False,
@@ -110,6 +111,7 @@ class Microphone(Source):
         stand_in: str | int | None = None,
         stand_in_after_s: float = 3.0,
         lock_memory: bool = False,
+        heard: ChannelsHeard = None,
     ) -> None:
         super().__init__()
         latency_s, block_s = block_s, DEFAULT_BLOCK_S if block_s is None else block_s
@@ -126,7 +128,7 @@ class Microphone(Source):
             if not low <= value <= high:
                 raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
         chain_options: dict[str, Any] = {
-            "heard": None if heard is None else tuple(heard),
+            "channels_heard": channels_asked(channels_heard, heard),
             "profile": profile,
             "gain_db": gain_db,
             "dc_block": dc_block,
@@ -162,7 +164,7 @@ class Microphone(Source):
             channels=settings.channels,
             format=settings.format,
             strict=settings.strict,
-            heard=settings.heard_channels,
+            channels_heard=settings.heard_channels,
             profile=settings.profile,
             gain_db=settings.gain_db,
             dc_block=settings.dc_block,

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import trio
 
 from ravatar_audio.capture import alsa
+from ravatar_audio.capture.arrays import known_layout
 from ravatar_audio.capture.causes import is_bug
 from ravatar_audio.capture.line import Line, Wanted
 from ravatar_audio.capture.moves import MoveWatch
@@ -16,7 +17,7 @@ from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, RecorderError
-from ravatar_audio.native import Chain, ChainStatistics, layout_refusal
+from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_averaged, layout_refusal
 
 log = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class Opener:
         """Whether the device is there, and fit for use, to whoever uses the stand-in. Raises the media error if not."""
         line = self._system.find(self._wanted)
         try:
-            _check_layout(line.request, self._chain_options["heard"])
+            _check_layout(line.request, self._chain_options["channels_heard"])
             if line.device.pcm and line.device.index is not None:  # listed, which says nothing about being there
                 alsa.probe(line.device.pcm)
         finally:
@@ -191,12 +192,16 @@ class Opener:
 
     def _chain_for(self, request: StreamRequest, feed: Feed, is_stand_in: bool) -> Chain:
         chain, after = feed.chain, feed.after
-        options, heard = self._chain_options, self._chain_options["heard"]
-        if is_stand_in and heard and max(heard) >= request.channels:
-            options, heard = options | {"heard": None}, None  # channels that only the other device has
+        heard = self._chain_options["channels_heard"]
+        if is_stand_in and layout_refusal(request.rate_hz, request.channels, heard):
+            heard = None  # channels that only the other device has
+        if heard is None and (known := known_layout(request.device.usb_id, request.channels)):
+            heard = known.heard
         _check_layout(request, heard)
+        options = self._chain_options | {"channels_heard": heard}
         if chain is not None:
-            if (chain.rate_hz, chain.channels, chain.format) == request.sample_layout:
+            asked = channels_averaged(heard, request.channels)
+            if (chain.rate_hz, chain.channels, chain.format) == request.sample_layout and chain.channels_heard == asked:
                 return chain
             chain.finish()  # its thread has ended, so it is ours to push to
             after = chain.statistics() + after if after else chain.statistics()
@@ -210,7 +215,10 @@ class Opener:
         )
 
 
-def _check_layout(request: StreamRequest, heard: tuple[int, ...] | None) -> None:
+def _check_layout(request: StreamRequest, heard: ChannelsHeard) -> None:
     """Raise ConstraintsError for a device that the core refuses: no fault of the settings, as it may be another one."""
     if refusal := layout_refusal(request.rate_hz, request.channels, heard):
-        raise ConstraintsError(f"the device {request.device.name!r} cannot be used: {refusal}")
+        advice = (
+            "Leave channels_heard out, or choose among those that 'ravatar-audio devices' shows; or use another device."
+        )
+        raise ConstraintsError(f"the device {request.device.name!r} cannot be used: {refusal}", advice=advice)

@@ -26,7 +26,7 @@ from ravatar_audio.turns import TurnEvent
 PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
 SOUND = (
     *("device", "stand_in", "stand_in_after_ms", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
-    *("heard", "profile", "gain_db", "dc_block", "ring_ms", "lock_memory", "outbox_ms"),
+    *("channels_heard", "heard", "profile", "gain_db", "dc_block", "ring_ms", "lock_memory", "outbox_ms"),
 )
 SESSION = ("slot_wait_s", "renew", "linger_s")
 PIPE = ("pipe_timeout_ms", "endless")

@@ -150,6 +150,7 @@ def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]]
             shown = f"  [default: {item.default}]" if item.default is not None and item.type is not bool else ""
             options: dict[str, Any] = {"is_flag": True} if item.type is bool else {"type": kind}
             options |= {"cls": SettingOption, "section": section.capitalize(), "help": item.metadata["help"] + shown}
+            options["hidden"] = bool(item.metadata["replaced_by"])
             function = click.option(flag, name, default=None, **options)(function)
         return click.option(
             "--settings", "settings_file", type=click.Path(), help="TOML file of settings; default: RAVATAR_SETTINGS."

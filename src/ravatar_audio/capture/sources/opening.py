@@ -22,7 +22,7 @@ def open_source(
     `duration_s` is for generated sound.
     """
     options: dict[str, Any] = {
-        "heard": settings.heard_channels,
+        "channels_heard": settings.heard_channels,
         "profile": settings.profile,
         "gain_db": settings.gain_db,
         "dc_block": settings.dc_block,

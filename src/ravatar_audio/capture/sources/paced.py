@@ -8,7 +8,6 @@ ever lost: its clock begins when its first frame is asked for, and where it was 
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import Any
 
 import trio
@@ -16,7 +15,7 @@ import trio
 from ravatar_audio.capture.source import Source, ring_capacity
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain
+from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
 
 PACES = ("real", "full")
 _OLD_NAMES = {"real_time": "real"}
@@ -38,8 +37,8 @@ class PacedSource(Source):
     """Base of the sources that make their own sound. `_read` gives the next samples.
 
     `pace` is "real" (as a microphone would give them) or "full" (as fast as the program takes the frames).
-    `can_wait`: nothing is lost for a program that is slow. `heard`, `profile`, `gain_db`, `dc_block` and `ring_s` are
-    the microphone's.
+    `can_wait`: nothing is lost for a program that is slow. `channels_heard`, `profile`, `gain_db`, `dc_block` and
+    `ring_s` are the microphone's.
     """
 
     def __init__(
@@ -47,17 +46,18 @@ class PacedSource(Source):
         *,
         pace: str = "real",
         can_wait: bool = False,
-        heard: Iterable[int] | None = None,
+        channels_heard: ChannelsHeard = None,
         profile: str = "balanced",
         gain_db: float = 0.0,
         dc_block: bool = False,
         ring_s: float = 2.048,
+        heard: ChannelsHeard = None,
     ) -> None:
         super().__init__()
         self._is_paced = is_paced(pace)
         self.is_real_time = self._is_paced and not can_wait
         self._chain_options: dict[str, Any] = {
-            "heard": None if heard is None else tuple(heard),
+            "channels_heard": channels_asked(channels_heard, heard),
             "profile": profile,
             "gain_db": gain_db,
             "dc_block": dc_block,

@@ -6,7 +6,6 @@ import math
 import os
 import socket
 import stat
-from collections.abc import Iterable
 from pathlib import Path
 
 import trio
@@ -19,7 +18,7 @@ from ravatar_audio.capture.sources.wav import HEADER_BYTES_MAX, SampleCutter, Wa
 from ravatar_audio.capture.watchdog import Watchdog
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain
+from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,7 @@ class PipeSource(Source):
     a FIFO, a device, a socket that somebody listens at. A stream that begins as a WAV (as arecord's does) says rate,
     channels and format itself. It is read when the program asks for a frame, so nothing is lost here: a slow program
     makes the writer wait. At `pace` "real" a writer that is faster than the sound is made to wait as well; at "full" it
-    is not. `heard`, `profile`, `gain_db`, `dc_block` and `ring_s` are the microphone's.
+    is not. `channels_heard`, `profile`, `gain_db`, `dc_block` and `ring_s` are the microphone's.
 
     When nothing has come for `stall_s` the event "stalled" says so, and "recovered" when it goes on; after `give_up_s`
     (None: never) MediaAbortedError is raised, by iterating after the last frame, or by opening. The end of the pipe
@@ -62,11 +61,12 @@ class PipeSource(Source):
         stall_s: float = 0.5,
         give_up_s: float | None = None,
         is_endless: bool = False,
-        heard: Iterable[int] | None = None,
+        channels_heard: ChannelsHeard = None,
         profile: str = "balanced",
         gain_db: float = 0.0,
         dc_block: bool = False,
         ring_s: float = 2.048,
+        heard: ChannelsHeard = None,
     ) -> None:
         super().__init__()
         self._path = None if isinstance(origin, int) else Path(origin)
@@ -75,7 +75,7 @@ class PipeSource(Source):
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
         self._stall_s, self._give_up_s, self._is_endless = stall_s, give_up_s, is_endless
         self.is_real_time, self._is_paced = is_endless, is_paced(pace) and not is_endless
-        self._heard = None if heard is None else tuple(heard)
+        self._channels_heard = channels_asked(channels_heard, heard)
         self._profile, self._gain_db, self._dc_block, self._ring_s = profile, gain_db, dc_block, ring_s
         self._is_pollable = True
         self._begin = b""  # what was read to see what it is
@@ -111,7 +111,7 @@ class PipeSource(Source):
             rate_hz=self.rate_hz,
             channels=self.channels,
             format=self.format,
-            heard=self._heard,
+            channels_heard=self._channels_heard,
             profile=self._profile,
             gain_db=self._gain_db,
             dc_block=self._dc_block,
