@@ -112,7 +112,7 @@ def test_the_old_name_of_an_argument_works_for_one_release_and_says_the_new_one(
     ):
         with pytest.warns(DeprecationWarning, match="'heard' is now 'channels_heard'"):
             make()
-    with pytest.warns(DeprecationWarning), Converter(RATE_HZ, 6, heard=(5,)) as converter:
+    with pytest.warns(DeprecationWarning, match="channels_heard"), Converter(RATE_HZ, 6, heard=(5,)) as converter:
         frames = converter.process(tones([0.1] * 6)) + converter.flush()
     assert heard_channels(frames, 6) == [5]
     assert len(frames) == -(-RATE_HZ // FRAME_SAMPLES)
