@@ -5,7 +5,7 @@ import pytest
 import trio.testing
 
 from ravatar_audio.capture import FileSource, PipeSource
-from ravatar_audio.capture.arrays import known_arrays, known_layout
+from ravatar_audio.capture.arrays import ArrayLayout, known_arrays, known_layout
 from ravatar_audio.converter import Converter
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import channels_averaged
@@ -16,9 +16,9 @@ RATE_HZ = 16_000
 
 
 @pytest.mark.parametrize("array", known_arrays(), ids=lambda array: f"{array.usb_id} {array.channels}")
-def test_each_row_of_the_table_is_whole_and_names_its_source(array: object) -> None:
-    layout = known_layout(array.usb_id.upper(), array.channels)  # type: ignore[attr-defined]
-    assert layout is array, "there is one row for each firmware"
+def test_each_row_of_the_table_is_whole_and_names_its_source(array: ArrayLayout) -> None:
+    layout = array
+    assert known_layout(array.usb_id.upper(), array.channels) is array, "there is one row for each firmware"
     channels = [*layout.processed, *layout.raw, *layout.playback]
     assert sorted(channels) == list(range(layout.channels)), "each channel has one role"
     assert layout.heard == layout.processed[:1] != ()
