@@ -29,6 +29,9 @@ RavatarError                    every error of this package
 Each carries `code` (a stable word), `message` (what happened, with the value), `advice` (what to do, in a sentence that
 a kiosk can show) and `retryable` (whether the same call may succeed later, as it is). `exit_code` is what the command
 line ends with. Causes are chained (`__cause__`), and codes of libraries and hosts are kept in `details`.
+
+Where Python has a word of its own for it, an error is that too: SettingsError is a ValueError, NetworkError a
+ConnectionError, GatewayTimeoutError a TimeoutError, PermissionDeniedError and AuthenticationError a PermissionError.
 """
 
 import sys
@@ -70,7 +73,7 @@ class RavatarError(Exception):
         return other
 
 
-class SettingsError(RavatarError):
+class SettingsError(RavatarError, ValueError):
     """A setting, an option or an argument has a value that cannot be used."""
 
     code = "invalid_settings"
@@ -106,7 +109,7 @@ class MediaError(RavatarError):
         return cls.advice_by_system.get(system, cls.default_advice)
 
 
-class PermissionDeniedError(MediaError):
+class PermissionDeniedError(MediaError, PermissionError):
     """The user or the system refused the microphone."""
 
     code = "permission_denied"
@@ -215,7 +218,7 @@ class BadRequestError(PlatformError):
     default_advice = "Correct the value that the message names."
 
 
-class AuthenticationError(PlatformError):
+class AuthenticationError(PlatformError, PermissionError):
     """401 or 403: unknown project, or a token that is refused although it is fresh."""
 
     code = "authentication_failed"
@@ -268,7 +271,7 @@ class ProtocolError(PlatformError):
     default_advice = "Check that the address is that of a RAVATAR platform."
 
 
-class NetworkError(RavatarError):
+class NetworkError(RavatarError, ConnectionError):
     """No answer: address, TLS, time-out, a connection that broke."""
 
     code = "network_error"
@@ -302,7 +305,7 @@ class ProxyError(NetworkError):
     retryable = False
 
 
-class GatewayTimeoutError(NetworkError):
+class GatewayTimeoutError(NetworkError, TimeoutError):
     """504, or no answer in time."""
 
     code = "gateway_timeout"

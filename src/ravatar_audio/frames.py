@@ -2,7 +2,13 @@
 
 import math
 import struct
-from typing import NamedTuple
+import time
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 RATE_HZ = 16_000
 FRAME_SAMPLES = 4_096
@@ -78,6 +84,23 @@ class Frame(NamedTuple):
             f"<Frame {self.seq}: {self.length_samples} samples from {self.position_samples}{lost}, peak {self.peak}, "
             f"captured {self.captured_s:.3f} s>"
         )
+
+    @property
+    def samples(self) -> "NDArray[np.int16]":
+        """The sound as an array of `length_samples` int16 values: a view of `pcm`, which cannot be written to."""
+        import numpy as np  # only for those who want it: it takes longer to load than the rest
+
+        return np.frombuffer(self.pcm, "<i2", self.length_samples)
+
+    @property
+    def duration_s(self) -> float:
+        """True length in seconds: 0.256, or less in a frame that was flushed."""
+        return self.length_samples / RATE_HZ
+
+    @property
+    def captured_at(self) -> datetime:
+        """`captured_s` as a date and time (UTC), by the system's clock as it is set now."""
+        return datetime.now(UTC) - timedelta(seconds=time.monotonic() - self.captured_s)
 
     @property
     def hops(self) -> tuple[Hop, ...]:

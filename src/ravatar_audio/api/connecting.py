@@ -147,6 +147,8 @@ async def _ask_for_way(sock: socket.socket, proxy: Proxy, host: str, port: int) 
             if not (data := sock.recv(4_096)):
                 raise ProxyError(f"{proxy} hung up without an answer", retryable=True)
             answer += data
+    except ProxyError:  # an OSError too
+        raise
     except OSError as error:
         raise ProxyError(f"{proxy} broke the connection: {error.strerror or error}", retryable=True) from error
     head, _, rest = answer.partition(b"\r\n\r\n")

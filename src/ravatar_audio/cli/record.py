@@ -20,7 +20,7 @@ from ravatar_audio.cli.live import SOUND, TURNS
 from ravatar_audio.cli.meter import Meter, gate_state
 from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import INTERRUPTS, Seconds, SectionedCommand, load_settings, run, settings_options
-from ravatar_audio.errors import NothingHeardError, SettingsError
+from ravatar_audio.errors import NothingHeardError, RavatarError, SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.session import Recordings, TurnSource
 from ravatar_audio.settings import Settings
@@ -149,6 +149,8 @@ def writing(path: Path) -> Iterator[None]:
     """Raise SettingsError where a file cannot be written."""
     try:
         yield
+    except RavatarError:  # some are an OSError too
+        raise
     except OSError as error:
         raise SettingsError(
             f"{str(path)!r} cannot be written: {error.strerror}",
