@@ -9,10 +9,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .machine import Missing
 
@@ -81,6 +85,14 @@ class VirtualMicrophones:
             "JACK_NO_START_SERVER": "1",
             "PYTHONPATH": os.pathsep.join(filter(None, [_checkout(), os.environ.get("PYTHONPATH")])),
         }
+
+
+def write_wav(path: Path, rate_hz: int, sound: NDArray[np.float64]) -> Path:
+    """A file for a microphone's `source`: (samples, channels) of -1 to 1, each channel with a sound of its own."""
+    with wave.open(str(path), "wb") as file:
+        file.setparams((sound.shape[1], 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(np.round(np.clip(sound, -1, 1) * 32_767).astype("<i2").tobytes())
+    return path
 
 
 def build_shared(source: Path, target: Path, *libraries: str) -> Path:

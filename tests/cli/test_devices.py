@@ -1,15 +1,19 @@
 """The commands with microphones, and with what can be wrong about them."""
 
 import json
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from benches.virtual_microphone import write_wav
 from tests.cli.test_commands import emulator, run
 from tests.device.microphones import MakeMicrophones, Pcm
+from tests.unit.test_channels import RATE_HZ, xvf3000
 
 pytestmark = pytest.mark.device
 
@@ -112,3 +116,41 @@ def test_without_portaudio_and_hardware_the_command_says_what_to_install(
         assert result.returncode == 3
         assert "libportaudio2" in result.stderr
     assert run(shadowed, "demo", "--seconds", "0.5").returncode == 0, "without a microphone it is not needed"
+
+
+@pytest.fixture
+def array_environment(usb_microphone: MakeMicrophones, tmp_path: Path) -> dict[str, str]:
+    """A six-channel array with the loudspeaker in its last channel, and a microphone of one channel as the default."""
+    wav = write_wav(tmp_path / "array.wav", RATE_HZ, np.stack(xvf3000(), axis=1))
+    array = Pcm("array", (RATE_HZ,), (6, 6), source=str(wav))
+    microphones = usb_microphone(Pcm("mono", (RATE_HZ,), (1, 1)), array)
+    return microphones.environment | {"RAVATAR_STATE_DIR": str(tmp_path)}
+
+
+def test_devices_shows_each_channel_of_an_array_and_the_one_that_repeats_the_loudspeaker(
+    array_environment: dict[str, str],
+) -> None:
+    shown = run(array_environment, "devices")
+    assert shown.stderr == ""
+    assert re.search(r"heard +channel 0\n +sound +channel 0: -2\d dBFS", shown.stdout)
+    assert re.search(r"channel 5: -1\d dBFS, .*: playback\?\n", shown.stdout)
+    listed = {item["name"]: item for item in json.loads(run(array_environment, "devices", "--json").stdout)}
+    assert [channel["number"] for channel in listed["array"]["listened"]["channels"]] == list(range(6))
+    assert listed["array"]["listened"]["heard"] == listed["array"]["listened"]["advised"] == [0]
+    assert listed["mono"]["listened"] is None
+    assert "sound" not in run(array_environment, "devices", "--listen", "0").stdout.replace("sound servers", "")
+
+
+@pytest.mark.parametrize("backend", ["alsa", "portaudio"])
+@pytest.mark.parametrize(
+    ("heard", "state"), [("auto", "fine"), ("all", "warning"), ("5", "warning"), ("0,1", "warning")]
+)
+def test_the_doctor_says_which_channel_of_an_array_to_hear(
+    array_environment: dict[str, str], backend: str, heard: str, state: str
+) -> None:
+    device = "alsa:array" if backend == "alsa" else "array"
+    result = run(array_environment, "doctor", "--no-platform", "--json", "--device", device, "--channels-heard", heard)
+    found = {item["name"]: item for item in json.loads(result.stdout)["findings"]}
+    assert found["channels"]["state"] == state
+    assert found["channels"]["text"].count("dBFS") == 6
+    assert ("--channels-heard 0" in found["channels"]["advice"]) == (state == "warning")

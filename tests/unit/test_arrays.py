@@ -1,5 +1,7 @@
 """Microphone arrays: the table of known ones, and what is heard of a device by default."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import trio.testing
@@ -7,6 +9,7 @@ import trio.testing
 from ravatar_audio.capture import FileSource, PipeSource
 from ravatar_audio.capture.arrays import ArrayLayout, known_arrays, known_layout
 from ravatar_audio.converter import Converter
+from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import channels_averaged
 from ravatar_audio.testing import FakeDevice, FakeMicrophone
@@ -116,3 +119,16 @@ def test_the_old_name_of_an_argument_works_for_one_release_and_says_the_new_one(
         frames = converter.process(tones([0.1] * 6)) + converter.flush()
     assert heard_channels(frames, 6) == [5]
     assert len(frames) == -(-RATE_HZ // FRAME_SAMPLES)
+
+
+async def test_a_made_up_array_has_a_sound_of_its_own_on_each_channel(autojump_clock: Clock) -> None:
+    sounds: list[Any] = ["silence", "tone", "ramp", tones([0.5])[:, 0]]
+    for channel, sound in enumerate(sounds):
+        pcm = []
+        for device in (FakeDevice(sounds, rate_hz=RATE_HZ), FakeDevice(sound, rate_hz=RATE_HZ)):
+            heard = (channel,) if device.channels == 4 else None
+            async with FakeMicrophone(device, channels_heard=heard, duration_s=2) as microphone:
+                pcm.append([frame.pcm async for frame in microphone])
+        assert pcm[0] == pcm[1]
+    with pytest.raises(SettingsError, match=r"16000 Hz, 1 channel, int16, not .*2 channels"):
+        FakeDevice(["tone", tones([0.5, 0.5])], rate_hz=RATE_HZ)

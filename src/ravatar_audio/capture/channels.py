@@ -26,6 +26,8 @@ ECHO = 0.3
 """Part of a channel that must be another one's sound, later, for that to be the loudspeaker's."""
 FLOOR_DBFS = -100.0
 _WINDOW = 1_024
+_MOST_OTHERS, _LIKENESS_HZ = 4, 16_000
+"""Channels that one is compared with, and about the rate at which that is done: it takes a Raspberry Pi its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class ChannelsLook:
     def advice(self) -> str:
         """What to do; "" where nothing is."""
         return (
-            f"Hear {_numbers(self.advised)}: --channels-heard {','.join(map(str, self.advised))}"
+            f"Hear {numbers_text(self.advised)}: --channels-heard {','.join(map(str, self.advised))}"
             if self.reasons
             else ""
         )
@@ -148,7 +150,7 @@ def _roles(
 
 def _is_playback(sound: Samples, rate_hz: int, levels: Samples, channel: int, alive: Sequence[int]) -> bool:
     """Much louder than the others; or others have its sound, later and weaker."""
-    others = [other for other in alive if other != channel]
+    others = [other for other in alive if other != channel][:_MOST_OTHERS]
     if not others:
         return False
     if levels[channel] - np.median(levels[alive]) > LOUDER_DB:
@@ -158,6 +160,9 @@ def _is_playback(sound: Samples, rate_hz: int, levels: Samples, channel: int, al
 
 def _follows(later: Samples, earlier: Samples, rate_hz: int) -> bool:
     """Part of `later` is what `earlier` was, by a time that sound takes through a loudspeaker, and more than before."""
+    step = max(1, rate_hz // _LIKENESS_HZ)
+    later, earlier = (part[: len(part) // step * step].reshape(-1, step).mean(axis=1) for part in (later, earlier))
+    rate_hz //= step
     size = 1 << (len(later) * 2 - 1).bit_length()
     spectrum = np.fft.rfft(later, size) * np.conj(np.fft.rfft(earlier, size))
     scale = np.sqrt((later**2).sum() * (earlier**2).sum()) or 1.0
@@ -194,10 +199,11 @@ def _reasons(looks: Sequence[ChannelLook], heard: Sequence[int], advised: Sequen
         "raw": "is a raw microphone, with the loudspeaker in it",
     }
     found = tuple(f"channel {n} {said[looks[n].role]}" for n in heard if looks[n].role in said)
-    return found or (f"{_numbers(heard)} of an array are averaged, which are apart",)
+    return found or (f"{numbers_text(heard)} of an array are averaged, which are apart",)
 
 
-def _numbers(channels: Sequence[int]) -> str:
+def numbers_text(channels: Sequence[int]) -> str:
+    """ "channel 0", "channels 0, 1"."""
     return f"channel{'s' if len(channels) > 1 else ''} {', '.join(map(str, channels))}"
 
 

@@ -60,10 +60,15 @@ class Device:
         return self.index is None
 
     @property
+    def is_converter(self) -> bool:
+        """It has any rate: a sound server or a plugin, not a microphone."""
+        return len(self.rates_hz) > _MANY_RATES
+
+    @property
     def offers(self) -> str:
         """What it can do by itself, for people."""
         rates = ", ".join(map(str, self.rates_hz or (self.rate_hz,)))
-        if len(self.rates_hz) > _MANY_RATES:  # a converter, not a microphone
+        if self.is_converter:
             rates = f"any rate from {min(self.rates_hz)} to {max(self.rates_hz)}"
         formats = f"; {', '.join(self.formats)}" if self.formats else ""
         return f"{rates} Hz; up to {channels_text(self.channels)}{formats}"

@@ -162,6 +162,18 @@ class Source(ABC):
         if self._chain:
             self._chain.flush_at(position_samples)
 
+    def tap(self, seconds: float) -> None:
+        """From now on keep the sound of all channels, also of those that are not heard, for so long; see tapped().
+
+        Of an open source, once.
+        """
+        if self._chain:
+            self._chain.tap(round(seconds * self.rate_hz))
+
+    def tapped(self) -> tuple[bytes, tuple[int, ...]]:
+        """What tap() has kept by now, interleaved, in the device's format; and which channels are heard."""
+        return (self._chain.tapped(), self._chain.channels_heard) if self._chain else (b"", ())
+
     def statistics(self) -> CaptureStatistics:
         """Counters as of now; once closed, as of then."""
         if self._chain:

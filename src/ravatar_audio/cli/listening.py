@@ -11,6 +11,8 @@ import trio
 
 from ravatar_audio.capture import Microphone
 from ravatar_audio.capture.alsa import PRIORITY
+from ravatar_audio.capture.arrays import known_layout
+from ravatar_audio.capture.channels import ChannelsLook, decode, look_at_channels, numbers_text
 from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.errors import ConstraintsError
@@ -42,6 +44,8 @@ SUSPENDED = {
     "('pactl list short sources' has names and states)."
 }
 
+LOOK_S = 4.0
+"""So much sound of all channels is looked at."""
 STAMP_ERROR_S = 0.005
 """So far may time stamps wander that are not the device's own: behind a sound server they are estimates."""
 
@@ -72,6 +76,8 @@ class Heard:
     """Its audio thread has a real-time priority that we gave it."""
     drift_error_ppm: float
     """Twice the standard error of the drift, and what the stamps add; infinity when it cannot be told."""
+    channels: ChannelsLook | None = None
+    """Each channel by itself; None of a device that has one, or gave nothing."""
 
     @property
     def offset(self) -> float:
@@ -82,13 +88,14 @@ async def listen(settings: Settings, seconds: float) -> Heard:
     """Open the settings' microphone and listen. Raises its MediaError or SettingsError."""
     frames: list[Frame] = []
     async with Microphone.from_settings(settings) as microphone:
+        microphone.tap(min(seconds, LOOK_S))
         with trio.move_on_after(seconds + 0.256):  # the last frame takes a moment to fill
             async for frame in microphone:
                 frames.append(frame)
                 if sum(item.length_samples for item in frames) >= seconds * RATE_HZ:
                     break
         counts = microphone.statistics()
-        refusal = refusal_of(microphone)
+        refusal, channels = refusal_of(microphone), look_at(microphone)
         device = layout_text(microphone.rate_hz, microphone.channels, microphone.format)
         name, backend = microphone.name, microphone.backend
     drift_ppm, drift_error_ppm = clock_drift_ppm(frames, 0.0 if backend == "alsa" else STAMP_ERROR_S)
@@ -110,7 +117,20 @@ async def listen(settings: Settings, seconds: float) -> Heard:
         drift_ppm=drift_ppm,
         is_real_time=counts.is_real_time,
         drift_error_ppm=drift_error_ppm,
+        channels=channels,
     )
+
+
+def look_at(microphone: Microphone, usb_id: str = "") -> ChannelsLook | None:
+    """What its tap has of each channel; `usb_id` is the device's where that does not tell."""
+    sound, heard = microphone.tapped()
+    if not sound or microphone.channels < 2:
+        return None
+    known = known_layout(usb_id or (microphone.device.usb_id if microphone.device else ""), microphone.channels)
+    if usb_id and known:
+        heard = known.heard
+    samples = decode(sound, microphone.channels, microphone.format)
+    return look_at_channels(samples, microphone.rate_hz, heard, known)
 
 
 def refusal_of(microphone: Microphone) -> str:
@@ -163,11 +183,22 @@ def judge(heard: Heard) -> Iterator[Finding]:
     if heard.refusal:
         advice = ConstraintsError.default_advice
         yield Finding("constraints", "warning", f"{ConstraintsError.code}: {heard.refusal}", advice)
+    if heard.channels is not None:
+        yield judge_channels(heard.channels)
     yield judge_level(heard)
     yield judge_clipping(heard)
     yield judge_offset(heard)
     yield judge_losses(heard)
     yield judge_drift(heard)
+
+
+def judge_channels(look: ChannelsLook) -> Finding:
+    """Each channel in a line, and which to hear."""
+    heard = f"{numbers_text(look.heard)} {'are averaged' if len(look.heard) > 1 else 'is heard'}"
+    said = "\n".join(["; ".join([heard, *look.reasons]), *map(str, look.channels)])
+    return (
+        Finding("channels", "warning", said, f"{look.advice}.") if look.reasons else Finding("channels", "fine", said)
+    )
 
 
 def judge_thread(heard: Heard) -> Finding:

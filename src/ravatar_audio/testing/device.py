@@ -3,11 +3,7 @@
 import errno
 import math
 import random
-from collections.abc import Callable, Mapping
-from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Callable, Mapping, Sequence
 
 from ravatar_audio.capture.alsa import error_for
 from ravatar_audio.capture.blocks import Blocks
@@ -16,7 +12,7 @@ from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.native import Chain
-from ravatar_audio.testing.sound import make_sound
+from ravatar_audio.testing.sound import OneSound, make_sound
 
 WORDS = ("ok", "unplug", "eio", "stall", "lose", "mute", "hang", "move", "eacces", "ebusy", "enodev", "enospc", "end")
 
@@ -31,7 +27,8 @@ class FakeDevice:
 
     `sound` is what it hears, again and again: "speech" (speech-like), "tone" (1 kHz), "sweep", "noise", "silence"
     (exact zeros), "ramp" (each sample tells its position: n modulo 32,768), the path of a WAV file, or an array of
-    int16 or float32 samples, (samples,) or (samples, channels). The file has its own rate, channels and format.
+    int16 or float32 samples, (samples,) or (samples, channels). The file has its own rate, channels and format. A list
+    of such sounds, of one channel each, makes a microphone array: channel 0 hears the first, and so on.
 
     Its clock is fast by `drift_ppm`, and blocks come up to `jitter_s` late, by chance but the same for the same `seed`;
     their capture times are right, as with good hardware. `script` says what happens at which sample of its clock, which
@@ -54,7 +51,7 @@ class FakeDevice:
 
     def __init__(
         self,
-        sound: str | Path | NDArray[np.int16] | NDArray[np.float32] = "speech",
+        sound: OneSound | Sequence[OneSound] = "speech",
         *,
         rate_hz: int = 48_000,
         channels: int = 1,

@@ -1,10 +1,7 @@
 """The real microphone around devices that are made up."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ravatar_audio.capture import Microphone
 from ravatar_audio.capture.system import System
@@ -12,6 +9,7 @@ from ravatar_audio.capture.wake import Wake
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.testing.device import FakeDevice
+from ravatar_audio.testing.sound import OneSound
 from ravatar_audio.testing.system import FakeSystem
 
 
@@ -33,7 +31,7 @@ class FakeMicrophone(Microphone):
 
     def __init__(
         self,
-        *devices: FakeDevice | str | Path | NDArray[np.int16] | NDArray[np.float32],
+        *devices: FakeDevice | OneSound | Sequence[OneSound],
         device: str | None = None,
         duration_s: float | None = None,
         **options: Any,

@@ -1,12 +1,14 @@
 """What a made-up device hears: endless sound, a function of the device's position. Pure."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ravatar_audio.capture.devices import layout_text
 from ravatar_audio.capture.sources import signals
 from ravatar_audio.capture.sources.wav import native_samples, parse_wav_header
 from ravatar_audio.errors import SettingsError
@@ -50,10 +52,14 @@ class Ramp(Sound):
         return memoryview((np.stack(columns, axis=1) & 0x7FFF).astype(np.int16).tobytes())
 
 
-def make_sound(
-    what: str | Path | NDArray[np.int16] | NDArray[np.float32], rate_hz: int, channels: int, format: str
-) -> Sound:
+OneSound = str | Path | NDArray[np.int16] | NDArray[np.float32]
+
+
+def make_sound(what: OneSound | Sequence[OneSound], rate_hz: int, channels: int, format: str) -> Sound:
     """See FakeDevice. A file has its own rate, channels and format, an array its channels and format."""
+    if isinstance(what, (list, tuple)):
+        return _side_by_side([make_sound(one, rate_hz, 1, format) for one in what], rate_hz, format)
+    assert isinstance(what, (str, Path, np.ndarray))
     if isinstance(what, np.ndarray):
         array: NDArray[Any] = what.reshape(len(what), -1)
         return Sound(array.tobytes(), rate_hz, array.shape[1], "int16" if array.dtype == np.int16 else "float32")
@@ -79,6 +85,21 @@ def make_sound(
     while len(mono) < wanted:
         mono = np.concatenate([mono, next(sound)])
     return Sound(_encoded(np.repeat(mono[:wanted, None], channels, axis=1), format), rate_hz, channels, format)
+
+
+def _side_by_side(sounds: list[Sound], rate_hz: int, format: str) -> Sound:
+    """A channel of each."""
+    layouts = {(sound.rate_hz, sound.channels, sound.format) for sound in sounds}
+    if layouts != {(rate_hz, 1, format)}:
+        given = "; ".join(layout_text(*layout) for layout in sorted(layouts))
+        raise SettingsError(f"each channel's sound must be {layout_text(rate_hz, 1, format)}, not {given or 'none'}")
+    samples, size = _LOOP_S * rate_hz, SAMPLE_BYTES[format]
+    beyond = round(_BLOCK_MAX_S * rate_hz)
+    columns = []
+    for sound in sounds:
+        parts = [bytes(sound.read(at, min(beyond, samples - at))) for at in range(0, samples, beyond)]
+        columns.append(np.frombuffer(b"".join(parts), np.uint8).reshape(samples, size))
+    return Sound(np.stack(columns, axis=1).tobytes(), rate_hz, len(sounds), format)
 
 
 def _encoded(samples: NDArray[np.float32], format: str) -> bytes:
