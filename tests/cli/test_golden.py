@@ -34,6 +34,7 @@ from ravatar_audio.cli.doctor import shown
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError
 from tests.cli.test_commands import LIMIT_S, emulator
 from tests.device.microphones import MakeMicrophones, Pcm
+from tests.unit.test_channels import look as channels_look
 from tests.unit.test_doctor_parts import GOOD
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -185,6 +186,7 @@ def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
         sound.failed("capture", with_holders(busy, [Holder(810, "pipewire")])),
         sound.check_holders([Holder(4711, "arecord")]),
         *listening.judge(replace(GOOD, samples=0)),
+        *(listening.judge_channels(channels_look(name)) for name in ("known array, all of it", "inverted")),
         listening.judge_level(replace(GOOD, peak=0)),
         listening.judge_level(replace(GOOD, peak=4, energy=32_000)),
         listening.judge_clipping(replace(GOOD, clipped=312)),

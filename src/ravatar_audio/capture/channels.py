@@ -191,14 +191,15 @@ def _reasons(looks: Sequence[ChannelLook], heard: Sequence[int], advised: Sequen
     if set(heard) == set(advised):
         return ()
     said = {
-        "dead": "is dead",
-        "playback": "is what the loudspeaker plays",
+        "dead": "dead",
+        "playback": "what the loudspeaker plays",
         "playback?": "repeats the loudspeaker, as it seems",
-        "noise": "is much noisier than the other",
-        "inverted": "is another one's negative: their average cancels the voice",
-        "raw": "is a raw microphone, with the loudspeaker in it",
+        "noise": "much noisier than the other",
+        "inverted": "another one's negative, so that the average cancels the voice",
+        "raw": "raw, with the loudspeaker's sound in it",
     }
-    found = tuple(f"channel {n} {said[looks[n].role]}" for n in heard if looks[n].role in said)
+    by_role = {role: [number for number in heard if looks[number].role == role] for role in said}
+    found = tuple(f"{numbers_text(numbers)}: {said[role]}" for role, numbers in by_role.items() if numbers)
     return found or (f"{numbers_text(heard)} of an array are averaged, which are apart",)
 
 

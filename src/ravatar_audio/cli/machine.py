@@ -81,7 +81,7 @@ def why_no_priority() -> str | None:
 
     def attempt() -> None:
         try:
-            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY + 1))
             results.append(None)
         except OSError as error:
             results.append(error.strerror or "refused")
@@ -107,7 +107,7 @@ def check_priority(refusal: str | None, limit: int | None) -> Finding:
         "warning",
         f"no real-time priority for the audio thread: {refusal}; RLIMIT_RTPRIO is {limit}",
         f"Allow it: LimitRTPRIO=20 in a systemd service, or '@audio - rtprio 20' in /etc/security/limits.d/audio.conf "
-        f"and a new login; at least {PRIORITY} is needed. Without it a busy machine may lose sound.",
+        f"and a new login; at least {PRIORITY + 1} is needed, for the thread that keeps watch over PortAudio's. Without it a busy machine may lose sound.",
     )
 
 
