@@ -71,7 +71,9 @@ def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding 
 
 
 def why_no_priority() -> str | None:
-    """Why a thread of this process may not have the audio thread's real-time priority; None when it may, or need not.
+    """Why a thread of this process may not have a real-time priority; None when it may, or need not.
+
+    One more than the audio thread's is for the thread that keeps watch over PortAudio's (csrc/rva_watch.h).
 
     It is tried, in a thread that ends with it, as limits, capabilities and control groups all have a say.
     """
@@ -107,7 +109,7 @@ def check_priority(refusal: str | None, limit: int | None) -> Finding:
         "warning",
         f"no real-time priority for the audio thread: {refusal}; RLIMIT_RTPRIO is {limit}",
         f"Allow it: LimitRTPRIO=20 in a systemd service, or '@audio - rtprio 20' in /etc/security/limits.d/audio.conf "
-        f"and a new login; at least {PRIORITY + 1} is needed, for the thread that keeps watch over PortAudio's. Without it a busy machine may lose sound.",
+        f"and a new login; at least {PRIORITY + 1} is needed. Without it a busy machine may lose sound.",
     )
 
 
