@@ -68,18 +68,18 @@ class _TimedEncoder(AudioEncoder):
     written_s = 0.0
     """When the call that wrote it had returned."""
 
-    def frame(self, pcm: bytes, lost_samples: int = 0) -> memoryview:
-        made = super().frame(pcm, lost_samples)
+    def frame(self, pcm: bytes, *declared: int) -> memoryview:
+        made = super().frame(pcm, *declared)
         type(self).encoded_s = time.monotonic()
         return made
 
-    def send_now(self, link: Link, pcm: bytes, lost_samples: int = 0) -> bool:
-        is_sent = super().send_now(link, pcm, lost_samples)
+    def send_now(self, link: Link, pcm: bytes, *declared: int) -> bool:
+        is_sent = super().send_now(link, pcm, *declared)
         type(self).written_s = time.monotonic()
         return is_sent
 
-    async def send(self, link: Link, pcm: bytes, lost_samples: int = 0) -> None:
-        await super().send(link, pcm, lost_samples)
+    async def send(self, link: Link, pcm: bytes, *declared: int) -> None:
+        await super().send(link, pcm, *declared)
         type(self).written_s = time.monotonic()
 
 

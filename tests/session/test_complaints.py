@@ -16,7 +16,8 @@ from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import AuthenticationError, LinkError, PaymentRequiredError
 from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.session import LinkLost, LinkUp, LiveSession, LiveStatistics
-from ravatar_audio.session.outbox import MakeText, Outbox, Parcel
+from ravatar_audio.session.in_flight import QueuedFrame
+from ravatar_audio.session.outbox import MakeText, Outbox
 
 from ..frames import make_frame
 from .conftest import Frames, MakeSettings, until
@@ -82,6 +83,9 @@ DETECTORS = {
         user_timeout_s=NEVER_S, ping_interval_s=0.5, silence_s=0.5, deaf_ping_s=0.5, deaf_s=0.5, stuck_send_s=NEVER_S
     ),
     "a send": LinkLimits(user_timeout_s=NEVER_S, ping_interval_s=NEVER_S, deaf_ping_s=NEVER_S, stuck_send_s=0.7),
+    "acknowledgements": LinkLimits(
+        user_timeout_s=1.0, ping_interval_s=NEVER_S, deaf_ping_s=NEVER_S, stuck_send_s=NEVER_S, leave_s=0.1
+    ),
 }
 
 
@@ -96,6 +100,7 @@ DETECTORS = {
         ),
         ("a ping", "no answer to a ping"),
         ("a send", "could not be written"),
+        ("acknowledgements", "nothing was acknowledged in 1.0 s"),
     ],
 )
 async def test_each_detector_by_itself_notices_a_black_hole(
@@ -109,8 +114,15 @@ async def test_each_detector_by_itself_notices_a_black_hole(
         ):
             await until(lambda: live.statistics().sent_frames >= 2, "sound")
             began_s = trio.current_time()
+            if detector == "acknowledgements":
+                assert live._link is not None
+                live._link.wire.set_user_timeout(0)  # the system's own limit says nothing
             await emulator.strike(Fault(at="message", do="black_hole"))
-            lost = (await events_until(live, LinkLost))[-1]
+            async with trio.open_nursery() as nursery:
+                if detector == "a send":  # sound waits while it queues up; a text goes until the socket is full
+                    nursery.start_soon(live.send_text, 60_000 * "x")
+                lost = (await events_until(live, LinkLost))[-1]
+                nursery.cancel_scope.cancel()
             assert isinstance(lost, LinkLost)
             assert why in lost.why
             assert trio.current_time() - began_s < 6
@@ -305,7 +317,9 @@ async def test_complaints_12_13_14_a_peer_that_stops_reading_costs_neither_memor
                 assert sorted(ages)[10] < 0.05, "the backlog has become latency"
             held_up = sorted(source.lateness_s)
             assert held_up[int(0.9 * len(held_up))] < 0.03  # 1-2 ms on an idle machine; a wait for the network is 3 s
-            assert emulator.statistics().live[0].declared_lost_samples == live.statistics().dropped_samples["outbox"]
+            assert emulator.statistics().live[0].declared_lost_samples == sum(
+                live.statistics().dropped_samples.values()
+            )
 
 
 @pytest.mark.row("complaint 15: reconnecting blocks everything else")
@@ -329,7 +343,19 @@ def test_complaint_16_a_frame_costs_the_same_after_an_hour() -> None:
         frame = make_frame(0)
         costs = []
 
-        async def send(parcel: Parcel) -> None:
+        class Wire:
+            """Everything is acknowledged at once."""
+
+            sent_bytes = 0
+            acknowledged_bytes: int | None = 0
+            last_acknowledged_s = round_trip_s = 0.0
+
+            def look(self) -> None:
+                pass
+
+        outbox.begin_link(Wire())
+
+        async def send(queued: QueuedFrame) -> None:
             pass
 
         async def send_text(make: MakeText) -> None:

@@ -21,31 +21,33 @@ class AudioEncoder:
         self._encode = message_encoder(*self._affixes)
         self._rest = memoryview(b"")
 
-    def text(self, pcm: bytes, lost_samples: int = 0) -> str:
-        """The message as text; `lost_samples` are missing before it (0: no mark)."""
-        prefix, suffix = self._envelope.audio_affixes(lost_samples) if lost_samples else self._affixes
+    def text(self, pcm: bytes, lost_samples: int = 0, repeated_samples: int = 0) -> str:
+        """The message as text; so many are missing before it, and so many may have come before (0: no mark)."""
+        is_marked = lost_samples or repeated_samples
+        prefix, suffix = self._envelope.audio_affixes(lost_samples, repeated_samples) if is_marked else self._affixes
         return prefix + base64.b64encode(pcm).decode("ascii") + suffix
 
-    def frame(self, pcm: bytes, lost_samples: int = 0) -> memoryview:
+    def frame(self, pcm: bytes, lost_samples: int = 0, repeated_samples: int = 0) -> memoryview:
         """The whole WebSocket frame, masked; valid until the next call. `pcm` has 8,192 bytes."""
-        encode = message_encoder(*self._envelope.audio_affixes(lost_samples)) if lost_samples else self._encode
-        return encode(pcm)
+        if lost_samples or repeated_samples:
+            return message_encoder(*self._envelope.audio_affixes(lost_samples, repeated_samples))(pcm)
+        return self._encode(pcm)
 
-    def send_now(self, link: Link, pcm: bytes, lost_samples: int = 0) -> bool:
+    def send_now(self, link: Link, pcm: bytes, lost_samples: int = 0, repeated_samples: int = 0) -> bool:
         """Send one frame without waiting. False: `send` has to be called for it. Raises LinkDown."""
         if self._is_plain or link.wire.is_busy:
             return False
-        rest = link.start_frame(self.frame(pcm, lost_samples))
+        rest = link.start_frame(self.frame(pcm, lost_samples, repeated_samples))
         if rest:
             self._rest = rest
         return rest is not None and not rest
 
-    async def send(self, link: Link, pcm: bytes, lost_samples: int = 0) -> None:
+    async def send(self, link: Link, pcm: bytes, lost_samples: int = 0, repeated_samples: int = 0) -> None:
         """Send one frame; when `send_now` has begun to, its rest. Raises LinkDown."""
         if self._is_plain:
-            await link.send_text(self.text(pcm, lost_samples))
+            await link.send_text(self.text(pcm, lost_samples, repeated_samples))
         elif self._rest:
             rest, self._rest = self._rest, memoryview(b"")
             await link.finish_frame(rest)
         else:
-            await link.send_frame(self.frame(pcm, lost_samples))
+            await link.send_frame(self.frame(pcm, lost_samples, repeated_samples))

@@ -90,7 +90,8 @@ class Heartbeat:
             due_s = verdict_due_s
             if self._ping_sent_s is None:  # one that is due and found no room is tried again a little later
                 due_s = min(due_s, ping_due_s if ping_due_s > now_s else now_s + self._limits.ping_interval_s / 4)
-            await trio.sleep(min(due_s - now_s, self._limits.stuck_send_s))  # a send may begin at any time
+            # A send may begin at any time.
+            await trio.sleep(min(due_s - now_s, self._limits.stuck_send_s, self._limits.user_timeout_s))
 
     def _note_answers(self) -> None:
         if self._wire.last_pong_s is not None:

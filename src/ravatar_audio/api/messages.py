@@ -13,6 +13,7 @@ from ravatar_audio.errors import BusyError, PlatformError, SessionExpiredError, 
 
 _PCM_FIELD = "audio_base64_pcm"
 _LOST_FIELD = "lost_samples"
+_REPEATED_FIELD = "repeated_samples"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,13 +48,15 @@ class Envelope:
         message = self._voice() | {"file_base64_data": base64.b64encode(recording).decode("ascii")}
         return json.dumps(message | {"isPushToTalk": True} if push_to_talk else message)
 
-    def audio_affixes(self, lost_samples: int = 0) -> tuple[str, str]:
+    def audio_affixes(self, lost_samples: int = 0, repeated_samples: int = 0) -> tuple[str, str]:
         """What stands before and behind the base64 text of a live voice message; the same for a whole session.
 
-        `lost_samples` are those missing before this message. The guide has no field for that; it is added only where
-        something is missing, for platforms that want to know.
+        `lost_samples` are those missing before this message, `repeated_samples` those of it that an earlier connection
+        may have brought already. The guide has no fields for that; they are added only where there is something to say,
+        for platforms that want to know.
         """
-        text = json.dumps(self._voice() | {_PCM_FIELD: ""} | ({_LOST_FIELD: lost_samples} if lost_samples else {}))
+        marks = {_LOST_FIELD: lost_samples, _REPEATED_FIELD: repeated_samples}
+        text = json.dumps(self._voice() | {_PCM_FIELD: ""} | {name: count for name, count in marks.items() if count})
         mark = text.index(f'"{_PCM_FIELD}": "') + len(_PCM_FIELD) + 5
         return text[:mark], text[mark:]
 

@@ -279,6 +279,12 @@ class WireStream(trio.abc.Stream):
             return 0
         return int(struct.unpack_from(field, data, offset)[0]) if len(data) >= offset + struct.calcsize(field) else 0
 
+    def tear(self) -> None:
+        """Send and receive nothing more: what is half written stays half a message."""
+        self.is_torn = True
+        if not self._is_closed:
+            trio.lowlevel.notify_closing(self._sock)  # whoever waits for the socket hears of it
+
     def close(self) -> None:
         """Close at once. May be called again."""
         self.ended.set()

@@ -17,6 +17,7 @@ FRAME_CHARACTERS: Final = 4 * ((FRAME_BYTES + 2) // 3)
 """Base64 characters of one live PCM message: 10,924."""
 
 GAP_FIELD: Final = "lost_samples"
+REPEATED_FIELD: Final = "repeated_samples"
 """The one field beyond the platform's guide: a client may say how many samples it dropped before this message."""
 
 LOST_SAMPLES_MAX: Final = 2**53 - 1
@@ -31,7 +32,7 @@ _COMMON = frozenset({"avatar_id", "user_id", "language", "source", "isLive", "se
 _FURTHER = {
     "text": frozenset({"request"}),
     "voice": frozenset({"file_base64_data", "isPushToTalk"}),
-    "pcm": frozenset({"audio_base64_pcm", GAP_FIELD}),
+    "pcm": frozenset({"audio_base64_pcm", GAP_FIELD, REPEATED_FIELD}),
 }
 
 
@@ -68,6 +69,7 @@ class ClientMessage:
     data: bytes = field(default=b"", repr=False)
     is_push_to_talk: bool = False
     lost_samples: int = 0
+    repeated_samples: int = 0
 
 
 def check_message(raw: str | bytes, speaker: Speaker) -> ClientMessage:
@@ -106,7 +108,10 @@ def check_message(raw: str | bytes, speaker: Speaker) -> ClientMessage:
     lost = _take(message, GAP_FIELD, int) if GAP_FIELD in message else 0
     if not 0 <= lost <= LOST_SAMPLES_MAX:
         raise Violation(GAP_FIELD, f"it must be 0 to {LOST_SAMPLES_MAX}")
-    return replace(checked, data=_decode_frame(message), lost_samples=lost)
+    repeated = _take(message, REPEATED_FIELD, int) if REPEATED_FIELD in message else 0
+    if not 0 <= repeated <= FRAME_SAMPLES:
+        raise Violation(REPEATED_FIELD, f"it must be 0 to {FRAME_SAMPLES}")
+    return replace(checked, data=_decode_frame(message), lost_samples=lost, repeated_samples=repeated)
 
 
 def _kind(message: Mapping[str, Any], is_live: bool) -> Literal["text", "voice", "pcm"]:

@@ -44,7 +44,7 @@ class Live:
         self._carrier = 0
         self.open_connections = 0
         self.frames = self.turns = self.texts = self.voice_messages = self.end_calls = 0
-        self.declared_gaps = self.declared_lost_samples = 0
+        self.declared_gaps = self.declared_lost_samples = self.declared_repeated_samples = 0
         self.pace = Pace()
         self.has_warned = False
         self.said: deque[tuple[str, str]] = deque(maxlen=8)
@@ -81,6 +81,7 @@ class Live:
             self.declared_gaps += 1
             self.declared_lost_samples += message.lost_samples
             self.recording.mark("declared", connection, message.lost_samples)
+        self.declared_repeated_samples += message.repeated_samples
         self.recording.write(message.data)
         self.frames += 1
         turns = self.hearing.hear(message.data, message.lost_samples)
@@ -113,6 +114,7 @@ class Live:
             connections=tuple(self.connections),
             declared_gaps=self.declared_gaps,
             declared_lost_samples=self.declared_lost_samples,
+            declared_repeated_samples=self.declared_repeated_samples,
             turns=self.turns,
             texts=self.texts,
             voice_messages=self.voice_messages,

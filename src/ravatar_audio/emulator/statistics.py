@@ -68,6 +68,8 @@ class LiveStatistics:
     """Numbers of the connections that carried it, in order."""
     declared_gaps: int
     declared_lost_samples: int
+    declared_repeated_samples: int
+    """Sound that the client said may have come before, on a connection that broke; it is in `samples` each time."""
     turns: int
     texts: int
     voice_messages: int

@@ -123,6 +123,8 @@ class Conversation(ABC):
     async def send_text(self, text: str) -> None:
         """Say something in writing; returns when the socket has it, and waits for a link where there is none.
 
+        Cancelled before, it is not sent.
+
         Raises SettingsError for what the platform would refuse: no text, an empty one, one of more than 65,536
         characters, and half a character (a lone surrogate). Raises trio.ClosedResourceError after the session's end.
         """
@@ -135,9 +137,10 @@ class Conversation(ABC):
         """Send a whole utterance: a Recording, as "wav" or (extra "webm") "webm", or a file's bytes, 16 kHz mono.
 
         `push_to_talk`: whether the user held a button for it; default: what the recording says. Returns when the socket
-        has it, and waits for a link where there is none; cancelled before, it is not sent. The recording stays as it
-        is: when this raises, it can be sent again. Raises SettingsError for more than 8 MiB, for a recording without
-        sound, and for bytes that are neither WAV nor WebM; trio.ClosedResourceError after the session's end.
+        has it, and waits for a link where there is none. Cancelled before, it is not sent, also when a part of it has
+        been written: the connection is made again then. The recording stays as it is: when this raises, it can be sent
+        again. Raises SettingsError for more than 8 MiB, for a recording without sound, and for bytes that are neither
+        WAV nor WebM; trio.ClosedResourceError after the session's end.
         """
         self._check_entered()
         if isinstance(recording, Recording):
@@ -176,8 +179,12 @@ class Conversation(ABC):
 
     async def _send(self, link: Link) -> None:
         """Send what waits in the outbox, for ever."""
-        while True:
-            await self._outbox.send_next(partial(self._send_made, link), self._send_no_frame)
+        self._outbox.begin_link(link.wire, tear=link.wire.tear)
+        try:
+            while True:
+                await self._outbox.send_next(partial(self._send_made, link), self._send_no_frame)
+        finally:
+            self._outbox.end_link()
 
     async def _send_made(self, link: Link, make: MakeText) -> None:
         text = make(self._envelope())

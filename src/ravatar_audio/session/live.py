@@ -21,7 +21,7 @@ from ravatar_audio.observe.histogram import Distribution, Histogram
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import LiveEvent, SessionRenewed
-from ravatar_audio.session.outbox import Parcel
+from ravatar_audio.session.in_flight import QueuedFrame
 from ravatar_audio.session.state import KeptLicense
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
@@ -39,7 +39,8 @@ SLOT_GRACE_S = 0.06
 
 @dataclass(frozen=True, slots=True)
 class LiveStatistics:
-    """Counters of a live session. taken = sent + dropped + pending, in frames and in samples, at every moment.
+    """Counters of a live session. taken = sent + dropped + pending, and sent = acknowledged + in flight, in frames and
+    in samples, at every moment.
 
     Samples are at 16 kHz and count a frame's true length.
     """
@@ -49,10 +50,23 @@ class LiveStatistics:
     """Taken from the source."""
     sent_frames: int
     sent_samples: int
-    """Written to a socket as a whole."""
+    """Written to a socket as a whole, and not known to be lost."""
+    acknowledged_frames: int
+    acknowledged_samples: int
+    """Of these, what the peer's system has acknowledged: it is there, whatever becomes of the connection."""
+    in_flight_frames: int
+    in_flight_samples: int
+    """Of these, what is under way. When the connection is lost it goes again where it is no older than `outbox_ms`."""
+    acknowledgements_known: bool
+    """This system tells what is acknowledged (Linux). Elsewhere that is what was written 8 s ago, and what a lost
+    connection took in its last 8 s counts as lost, "in_flight"."""
+    repeated_frames: int
+    repeated_samples: int
+    """Written again on another connection, as it was not acknowledged on the first: it may have come twice."""
     dropped_frames: int
     dropped_samples: Mapping[str, int]
-    """By cause: "outbox" - waited too long for the network."""
+    """By cause: "outbox" - waited too long for the network; "in_flight" - written to a connection that was lost before
+    it was acknowledged, and too old to be sent again. Of the latter some may have been heard all the same."""
     pending_frames: int
     pending_samples: int
     source_lost_samples: int
@@ -86,7 +100,8 @@ class LiveSession(Conversation):
     Both default to the settings', which are not at all, and no. `reconnect_limit_s`: how long the link may be down
     before giving up; None: never.
     `lossless`: the source can wait (a file, not a microphone), so nothing is dropped for a slow network; default: what
-    the source says (`is_real_time`). `declare_gaps`: a message behind a gap says how many samples are missing.
+    the source says (`is_real_time`). `declare_gaps`: a message behind a gap says how many samples are missing, and
+    one that may come a second time says so.
     `plain`: leave audio messages to the WebSocket library; the same arrives, at several times the cost.
     `on_sent` is called with each frame that was written, and must return at once. `platform`: share one between
     sessions; default: one of its own.
@@ -112,6 +127,7 @@ class LiveSession(Conversation):
         self._slot_wait_s = settings.slot_wait_s if slot_wait_s is None else slot_wait_s
         self._renews = settings.renew if renew is None else renew
         self._is_lossless = not getattr(source, "is_real_time", True) if lossless is None else lossless
+        self._outbox.is_lossless = self._is_lossless
         self._declares_gaps = declare_gaps
         self._is_plain = plain
         self._on_sent = on_sent
@@ -141,7 +157,7 @@ class LiveSession(Conversation):
         while not self._is_source_over:
             self._check_usable()
             await self._changed.park()
-        await self._guard(self._outbox.wait_empty())
+        await self._guard(self._outbox.wait_acknowledged())
         while (link := self._link) is not None:
             link.wire.look()
             if not link.wire.is_waiting:
@@ -151,13 +167,21 @@ class LiveSession(Conversation):
     def statistics(self) -> LiveStatistics:
         """Counters as of now; may be asked at any time, also afterwards."""
         outbox, age_newest = self._outbox, self._age_newest.distribution()
+        outbox.in_flight.settle()
         return LiveStatistics(
             taken_frames=outbox.taken_frames,
             taken_samples=outbox.taken_samples,
             sent_frames=outbox.sent_frames,
             sent_samples=outbox.sent_samples,
             dropped_frames=outbox.dropped_frames,
-            dropped_samples={"outbox": outbox.dropped_samples},
+            acknowledged_frames=outbox.in_flight.acknowledged_frames,
+            acknowledged_samples=outbox.in_flight.acknowledged_samples,
+            in_flight_frames=outbox.in_flight.frames,
+            in_flight_samples=outbox.in_flight.samples,
+            acknowledgements_known=outbox.in_flight.is_told,
+            repeated_frames=outbox.repeated_frames,
+            repeated_samples=outbox.repeated_samples,
+            dropped_samples=dict(outbox.dropped_samples),
             pending_frames=outbox.pending_frames,
             pending_samples=outbox.pending_samples,
             source_lost_samples=self._source_lost_samples,
@@ -255,31 +279,38 @@ class LiveSession(Conversation):
         encoder = AudioEncoder(self._envelope(), plain=self._is_plain)
         send_text = partial(self._send_made, link)
 
-        def send_now(parcel: Parcel) -> bool:
+        def send_now(queued: QueuedFrame) -> bool:
             try:
-                is_sent = encoder.send_now(link, parcel.frame.pcm, self._gap_before(parcel))
+                is_sent = encoder.send_now(link, queued.frame.pcm, *self._declared(queued))
             except LinkDown:
                 return False  # `send` comes upon it as well, in the task that may end the link
             if is_sent:
-                self._note_sent(parcel.frame)
+                self._note_sent(queued)
             return is_sent
 
-        async def send(parcel: Parcel) -> None:
-            await encoder.send(link, parcel.frame.pcm, self._gap_before(parcel))
+        async def send(queued: QueuedFrame) -> None:
+            await encoder.send(link, queued.frame.pcm, *self._declared(queued))
 
-        self._outbox.send_now = send_now  # so that by this task goes only what has to wait for the socket
+        # `send_now`: so that by this task goes only what has to wait for the socket.
+        self._outbox.begin_link(link.wire, send_now, link.wire.tear)
         try:
             while True:
-                frame = await self._outbox.send_next(send_text, send)
-                if frame is not None:
-                    self._note_sent(frame)
+                queued = await self._outbox.send_next(send_text, send)
+                if queued is not None:
+                    self._note_sent(queued)
         finally:
-            self._outbox.send_now = None
+            self._outbox.end_link()
 
-    def _gap_before(self, parcel: Parcel) -> int:
-        return parcel.lost_samples if self._declares_gaps else 0
+    def _declared(self, queued: QueuedFrame) -> tuple[int, int]:
+        """How many samples are missing before the frame, and how many of its own may have come before."""
+        if not self._declares_gaps:
+            return 0, 0
+        return queued.lost_samples, queued.frame.length_samples if queued.is_repeated else 0
 
-    def _note_sent(self, frame: Frame) -> None:
+    def _note_sent(self, queued: QueuedFrame) -> None:
+        if queued.is_repeated:
+            return
+        frame = queued.frame
         age_s = max(0.0, time.monotonic() - frame.captured_s)
         self._age_newest.record(age_s)
         if (log := self.platform.log).is_debugging:
