@@ -50,12 +50,16 @@ if TYPE_CHECKING:
     from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
     from ravatar_audio.session import (
         ChatSession,
+        ConversationRenewed,
         LinkLost,
         LinkUp,
         LiveSession,
         LiveStatistics,
         Recordings,
+        SendingAccepted,
+        SendingRefused,
         SessionRenewed,
+        StreamingUrlChanged,
         TurnSource,
     )
     from ravatar_audio.session.sound_file import read_recording
@@ -71,7 +75,10 @@ _HOMES = {
     "emulator": "Emulator EmulatorSettings",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
-    "session": ("ChatSession LinkLost LinkUp LiveSession LiveStatistics SessionRenewed Recordings TurnSource"),
+    "session": (
+        "ChatSession ConversationRenewed LinkLost LinkUp LiveSession LiveStatistics Recordings SendingAccepted "
+        "SendingRefused SessionRenewed StreamingUrlChanged TurnSource"
+    ),
     "session.sound_file": "read_recording",
     "settings": "Settings",
     "turns": "EventKind Gate Mode Recording TurnEvent TurnRules",
@@ -86,6 +93,7 @@ __all__ = [
     "CaptureStatistics",
     "ChatSession",
     "ConnectionMessage",
+    "ConversationRenewed",
     "Converter",
     "Device",
     "Emulator",
@@ -110,12 +118,15 @@ __all__ = [
     "Recording",
     "Recordings",
     "Reply",
+    "SendingAccepted",
+    "SendingRefused",
     "ServerMessage",
     "SessionRenewed",
     "Settings",
     "SettingsError",
     "Source",
     "StreamFault",
+    "StreamingUrlChanged",
     "SyntheticSource",
     "SystemMessage",
     "TurnEvent",

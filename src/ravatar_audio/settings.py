@@ -242,11 +242,18 @@ class Settings:
 
     @property
     def state_path(self) -> Path:
-        """The folder for what must outlive the program; it may not exist yet."""
+        """The folder for what must outlive the program; it may not exist yet. Raises SettingsError without a home."""
         if self.state_dir is not None:
             return Path(self.state_dir)
-        base = os.environ.get("XDG_STATE_HOME")
-        return (Path(base) if base else Path.home() / ".local" / "state") / "ravatar-audio"
+        if base := os.environ.get("XDG_STATE_HOME"):
+            return Path(base) / "ravatar-audio"
+        try:
+            return Path.home() / ".local" / "state" / "ravatar-audio"
+        except RuntimeError:
+            raise SettingsError(
+                "this user has no home folder (no HOME, and no entry in passwd), so nothing can be kept",
+                advice="Set state_dir (RAVATAR_STATE_DIR) to a folder, or HOME.",
+            ) from None
 
 
 def _read_file(path: Path, names: set[str]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator
 from itertools import count
 
+import httpx2  # noqa: F401 - else it is loaded, in a tenth of a second, by the first session that is cancelled
 import pytest
 import trio
 

@@ -15,7 +15,7 @@ from ravatar_audio.api.link import LinkLimits
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import AuthenticationError, LinkError, PaymentRequiredError
 from ravatar_audio.frames import FRAME_SAMPLES
-from ravatar_audio.session import LinkLost, LinkUp, LiveSession, LiveStatistics
+from ravatar_audio.session import LinkLost, LinkUp, LiveSession, LiveStatistics, retries
 from ravatar_audio.session.in_flight import QueuedFrame
 from ravatar_audio.session.outbox import MakeText, Outbox
 
@@ -148,13 +148,17 @@ async def test_complaint_3_an_unanswered_ping_is_a_new_connection_and_nothing_is
 
 
 @pytest.mark.row("meet messages not sent")
-async def test_a_message_waits_for_the_link_and_fails_with_the_sessions_error(settings_for: MakeSettings) -> None:
+async def test_a_message_waits_for_the_link_and_fails_with_the_sessions_error(
+    settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_refusals_final(monkeypatch)
     with trio.fail_after(20):
         async with Emulator() as emulator:
             with pytest.raises(PaymentRequiredError):  # noqa: PT012 - the block is what is tested
                 async with LiveSession(settings_for(emulator), Frames()) as live:
                     emulator.faults.add(
-                        Fault(at="socket", do="status", status=503), Fault(at="socket", do="status", status=402)
+                        Fault(at="socket", do="status", status=503),
+                        Fault(at="socket", do="status", status=402, times=0),
                     )
                     await emulator.strike(Fault(at="message", do="reset"))
                     await events_until(live, LinkLost)
@@ -201,15 +205,11 @@ async def test_complaint_5_a_reset_during_a_blocked_send_is_only_a_reconnect(set
             assert conserved(live.statistics())
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [Fault(at="socket", do="status", status=403, times=0), Fault(at="message", do="close", code=1008, times=0)],
-    ids=["handshake 403", "close 1008"],
-)
 @pytest.mark.row("complaint 6: an old token is presented for ever", "reconnect with a new token after a refusal")
-async def test_complaint_6_a_refused_token_is_refreshed_once_then_the_session_stops(
-    settings_for: MakeSettings, fault: Fault
+async def test_complaint_6_a_refused_token_is_refreshed_once_then_the_session_does_not_begin(
+    settings_for: MakeSettings,
 ) -> None:
+    fault = Fault(at="socket", do="status", status=403, times=0)
     with trio.fail_after(20):
         async with Emulator(EmulatorSettings(faults=(fault,))) as emulator:
             with pytest.raises(AuthenticationError):  # noqa: PT012 - the block is what is tested
@@ -220,6 +220,31 @@ async def test_complaint_6_a_refused_token_is_refreshed_once_then_the_session_st
             assert told.requests["jwt"] == {200: 2}
             assert sum(told.requests["socket"].values()) == 2
             assert told.live[0].state == "ended"
+
+
+@pytest.mark.parametrize("do", ["status=403", "close=1008"])
+@pytest.mark.row("complaint 6: an old token is presented for ever")
+async def test_a_fresh_token_that_is_refused_in_mid_session_is_final_only_again_and_again(
+    settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch, do: str
+) -> None:
+    make_refusals_final(monkeypatch)
+    with trio.fail_after(20):
+        async with Emulator() as emulator:
+            with pytest.raises(AuthenticationError):  # noqa: PT012 - the block is what is tested
+                async with LiveSession(settings_for(emulator), Frames(every_s=0.01)) as live:
+                    await until(lambda: live.statistics().sent_frames > 3, "sound")
+                    emulator.faults.add(Fault.parse(f"socket {do} times=0"))
+                    await emulator.strike(Fault(at="message", do="close", code=1008))
+                    await live.wait_finished()
+            told = emulator.statistics()
+            assert told.requests["jwt"] == {200: 3}, "each is presented once"
+            assert told.live[0].state == "ended"
+
+
+def make_refusals_final(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two in a row are final, at once."""
+    monkeypatch.setattr(retries, "FINAL_REFUSALS", 2)
+    monkeypatch.setattr(retries, "FINAL_AFTER_S", 0.0)
 
 
 @pytest.mark.row("reconnect with a valid token")
@@ -387,14 +412,14 @@ async def test_complaint_17_a_platform_that_was_killed_and_restarted(settings_fo
                     await end.wait()
 
             first: Emulator = await nursery.start(run, 0, kill)
-            async with LiveSession(settings_for(first), Frames(every_s=0.02), limits=QUICK) as live:
+            async with LiveSession(settings_for(first), Frames(every_s=0.02), renew=True, limits=QUICK) as live:
                 await events_until(live, LinkUp)
                 kill.set()
                 await events_until(live, LinkLost)
                 second: Emulator = await nursery.start(run, first.port, stop)
                 await events_until(live, LinkUp)
-                # It knows neither the conversation nor the slot, and says so; but it hears.
-                await until(lambda: second.statistics().connections[-1].messages > 5, "messages at the new platform")
+                # It knows neither the conversation nor the slot, and says so: both are renewed.
+                await until(lambda: second.statistics().frames > 5, "sound at the new platform")
                 assert conserved(live.statistics())
             stop.set()
 

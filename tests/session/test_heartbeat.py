@@ -193,7 +193,7 @@ async def test_push_to_talk_that_idles_keeps_one_connection_to_a_server_without_
         async with LiveSession(settings, Frames(every_s=600), limits=LIMITS) as live:
             await trio.sleep(4.0)  # of what would be more than six connections
         assert connections == MISSES_OF_A_STRANGER
-        lost = [event for event, _ in live._events if isinstance(event, LinkLost)]
+        lost = [event for event, _ in live._events._waiting if isinstance(event, LinkLost)]
         assert len(lost) == MISSES_OF_A_STRANGER - 1
 
 

@@ -12,7 +12,7 @@ from ravatar_audio.capture import PipeSource, SyntheticSource
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import MediaAbortedError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
-from ravatar_audio.session import ChatSession, LiveSession, conversation
+from ravatar_audio.session import ChatSession, LiveSession, event_queue
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Recording
@@ -190,15 +190,15 @@ async def test_what_came_before_the_sources_error_is_sent(settings_for: MakeSett
 async def test_events_that_nobody_takes_are_bounded_in_size_too(
     settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(conversation, "_QUEUED_CHARACTERS", 100_000)
+    monkeypatch.setattr(event_queue, "QUEUED_CHARACTERS", 100_000)
     with trio.fail_after(20):
         async with Emulator() as emulator, ChatSession(settings_for(emulator)) as chat:
             await until(lambda: emulator.statistics().connections, "the link")
             for number in range(50):
                 emulator.send({"type": "incoming", "answer": str(number) * 10_000})
             await until(lambda: chat._received > 50, "all messages")
-            assert sum(len(getattr(event, "text", None) or "") for event, _ in chat._events) <= 100_000
-            assert chat._events_dropped > 40
+            assert sum(len(getattr(event, "text", None) or "") for event, _ in chat._events._waiting) <= 100_000
+            assert chat._events.dropped > 40
             kept = [await anext(chat.events()) for _ in range(len(chat._events))]
             assert isinstance(kept[-1], Reply)
             assert (kept[-1].text or "").startswith("49"), "the oldest are dropped"

@@ -11,7 +11,8 @@ from ravatar_audio.api.messages import ConnectionMessage, Reply, StreamFault
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import BusyError, RavatarError, SessionExpiredError, SettingsError, StreamError
 from ravatar_audio.session import ChatSession, LinkLost, LinkUp, LiveSession, SessionRenewed
-from ravatar_audio.session.state import KeptLicense, stable_user_id
+from ravatar_audio.session.machine import stable_user_id
+from ravatar_audio.session.state_files import SavedLicense
 from ravatar_audio.settings import Settings
 
 from .conftest import Frames, MakeSettings, until
@@ -87,12 +88,12 @@ async def test_a_slot_that_could_not_be_given_back_is_ended_at_the_next_start(se
             async with LiveSession(settings, Frames()):
                 pass
             assert emulator.statistics().slots_free == 0
-            kept = list(KeptLicense.orphans(settings))
+            kept = list(SavedLicense.orphans(settings))
             assert len(kept) == 1
             kept[0].leave()
             async with LiveSession(settings, Frames()):
                 assert emulator.statistics().live[0].state == "ended"
-            assert list(KeptLicense.orphans(settings)) == []
+            assert list(SavedLicense.orphans(settings)) == []
             assert emulator.statistics().slots_free == 1
 
 
@@ -106,7 +107,8 @@ async def test_a_slot_in_use_is_nobodys_orphan(settings_for: MakeSettings) -> No
 
 def test_the_state_files_are_for_this_user_alone(tmp_path: Path) -> None:
     settings = Settings(state_dir=str(tmp_path / "state"))
-    kept = KeptLicense.keep(settings, "license-1")
+    kept = SavedLicense.begin(settings)
+    kept.note("license-1")
     files = list((tmp_path / "state" / "unended").iterdir())
     assert [path.stat().st_mode & 0o777 for path in files] == [0o600]
     assert "license-1" not in files[0].name
@@ -125,7 +127,7 @@ def test_a_damaged_user_id_is_made_anew_and_kept(tmp_path: Path, kept: bytes) ->
 def test_a_damaged_state_folder_is_a_clear_error_or_nothing(tmp_path: Path) -> None:
     (tmp_path / "unended").mkdir()
     (tmp_path / "unended" / "x.json").write_text("not JSON")
-    assert list(KeptLicense.orphans(Settings(state_dir=str(tmp_path)))) == []
+    assert list(SavedLicense.orphans(Settings(state_dir=str(tmp_path)))) == []
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError):
         stable_user_id(Settings(state_dir=str(tmp_path / "file")))

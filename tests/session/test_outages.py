@@ -7,7 +7,7 @@ from ravatar_audio.api.messages import Reply
 from ravatar_audio.emulator import Emulator, Fault
 from ravatar_audio.errors import BusyError, PaymentRequiredError, RavatarError, ServerError
 from ravatar_audio.session import LinkLost, LinkUp, LiveSession, SessionRenewed
-from ravatar_audio.session.conversation import ASKED_WAIT_MAX_S
+from ravatar_audio.session.retries import ASKED_WAIT_MAX_S
 
 from .conftest import Frames, MakeSettings, until
 

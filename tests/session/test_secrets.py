@@ -12,7 +12,7 @@ from ravatar_audio.api.http import Platform
 from ravatar_audio.api.results import LiveStart
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import RavatarError, StreamError
-from ravatar_audio.session import LinkLost, LiveSession
+from ravatar_audio.session import LinkLost, LiveSession, retries
 
 from .conftest import Frames, MakeSettings, until
 
@@ -46,6 +46,8 @@ async def test_a_full_faulty_run_shows_no_secret(
         Fault(at="endLiveSession", do="status", status=402),
     )
     caplog.set_level(logging.DEBUG)  # the libraries' logs too, as an application may have it
+    monkeypatch.setattr(retries, "FINAL_REFUSALS", 2)
+    monkeypatch.setattr(retries, "FINAL_AFTER_S", 0.0)
     with trio.fail_after(30):
         async with Emulator(EmulatorSettings(faults=faults)) as emulator:
             try:

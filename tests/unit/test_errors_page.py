@@ -69,7 +69,7 @@ def written(page: str) -> str:
     for name, rows in TABLES.items():
         head, *body = rows()
         lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *body)]
-        table = "\n".join(lines).replace("final*", r"final\*")
+        table = "\n".join(lines).replace("final**", r"final\*\*").replace("final* ", r"final\* ")
         before, mark, rest = page.partition(f"<!-- table: {name} -->\n")
         _, end, after = rest.partition("<!-- end -->")
         assert mark, name
@@ -98,6 +98,8 @@ IN_WORDS = {
     'a stream error of Live Mode that only concerns the connection ("Connection timeout")': LinkDown(
         Cause.STREAM_ERROR
     ),
+    "messages that refuse what is sent": LinkDown(Cause.NOT_ACCEPTED),
+    "again and again": LinkDown(Cause.NOT_ACCEPTED),
     "no connection": LinkDown(Cause.UNREACHABLE),
     "time-out": LinkDown(Cause.TIMEOUT),
     "handshake cut off": LinkDown(Cause.UNREACHABLE),

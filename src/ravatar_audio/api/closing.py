@@ -3,12 +3,13 @@
 | how it ended | verdict | why |
 | --- | --- | --- |
 | handshake 401, 403; close 1008, 4401, 4403 | refresh | the token is refused: a new one, then one more try |
-| handshake 402; close 4402 | final | subscription or balance: more tries cannot help |
+| handshake 402; close 4402 | final** | subscription or balance |
 | handshake 408, 425, 429, 5xx | retry | the server is busy or restarts; Retry-After is honoured |
 | any other handshake status | final* | the address is no WebSocket of this platform |
 | close 1003, 1009, 1010 | final | the server wants no such message: it would happen again |
 | close 1002, 1007; a message that is too large | retry | mostly our library's own verdict: a damaged line |
 | any other close code, and none at all | retry | restart, overload, idle limit, broken network |
+| messages that refuse what is sent, again and again | retry | it may have forgotten the session, which is renewed |
 | a stream error of Live Mode that only concerns the connection ("Connection timeout") | retry | what the guide says |
 | no connection, time-out, handshake cut off | retry | the network |
 | a call for a token or a new slot that fails once the session has begun | retry | an outage |
@@ -18,6 +19,9 @@
 
 final*: the address is wrong, unless it has worked before. Then something else answers in its place for a while (a
 deployment, a captive portal), and it is tried again.
+
+final**: before the session has begun. Afterwards it may pass, as may the refusal of a fresh token, until the platform
+has said it again and again in its own words: see session/retries.py.
 """
 
 from dataclasses import dataclass
@@ -27,10 +31,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ravatar_audio.errors import (
     AuthenticationError,
+    BadRequestError,
     CertificateError,
     LinkError,
     PaymentRequiredError,
     RavatarError,
+    SessionExpiredError,
     UnreachableError,
 )
 from ravatar_audio.printable import one_line
@@ -65,6 +71,7 @@ class Cause(Enum):
     CLOSED = "the connection was closed"
     SILENT = "the peer is silent"
     STREAM_ERROR = "the platform reports a stream error"
+    NOT_ACCEPTED = "the platform refuses what is sent"
     VIOLATION = "the peer has sent what the WebSocket protocol forbids"
 
 
@@ -77,6 +84,8 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
     close_code: int | None = None
     status: int | None = None
     retry_after_s: float = 0.0
+    is_own_word: bool = False
+    """The platform itself says so: in its own JSON, or by a Close frame; not a proxy, a firewall or a portal."""
 
     def __str__(self) -> str:
         number = self.close_code or self.status
@@ -111,12 +120,19 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
         """The platform asks for payment."""
         return self.status == 402 or self.close_code == 4402
 
+    @property
+    def is_platform_refusal(self) -> bool:
+        """A call to an endpoint was refused: 400, 401, 402 or 403, by whoever answered."""
+        return isinstance(self.__cause__, BadRequestError | AuthenticationError | PaymentRequiredError)
+
     def error(self) -> RavatarError:
         """What the user gets when there is no further try."""
         if isinstance(cause := self.__cause__, RavatarError):
             return cause.replaced()
         details: dict[str, Any] = {"close_code": self.close_code, "status": self.status}
         is_final = self.verdict is Verdict.FINAL
+        if self.cause is Cause.NOT_ACCEPTED:
+            return SessionExpiredError(f"{self}; a new session did not help")
         if self.verdict is Verdict.REFRESH:
             return AuthenticationError(f"the WebSocket refuses a fresh token: {self}", **details)
         if self.is_payment:

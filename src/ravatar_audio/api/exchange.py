@@ -73,7 +73,7 @@ class Exchange:
 
     async def aclose(self) -> None:
         """Close the connections. May be called again."""
-        with trio.move_on_after(0.1, shield=True):
+        with trio.move_on_after(1.0, shield=True):  # TLS has a farewell, which may wait for the line
             await self._client.aclose()
 
     def cookies_for(self, url: str) -> str:
@@ -127,14 +127,18 @@ class Exchange:
             raise self._why(error, f"GET {address}", address) from error
 
     def _why(self, error: Exception, call: str, address: str) -> Exception:
+        """The error to raise; `is_answer_lost` in its details: the call may have been carried out all the same."""
         if isinstance(error, trio.TooSlowError):
-            return GatewayTimeoutError(f"{call}: no answer from {address} in {self._request_s:g} s{self._via}")
+            text = f"{call}: no answer from {address} in {self._request_s:g} s{self._via}"
+            return GatewayTimeoutError(text, is_answer_lost=True)
         if isinstance(error, httpcore2.RemoteProtocolError):
             text = str(error)
             # Hung up on, perhaps on a kept connection that had gone stale; anything else is not HTTP.
             if "disconnected" in text or "closed connection" in text:
-                return UnreachableError(f"{call}: {address} closed the connection{self._via}")
+                return UnreachableError(f"{call}: {address} closed the connection{self._via}", is_answer_lost=True)
             return ProtocolError(f"{call}: {address} does not speak HTTP")
+        if isinstance(error, httpcore2.ReadError | httpcore2.WriteError):
+            return why_unreachable(error, address).replaced(details={"is_answer_lost": True})
         if isinstance(error, _KNOWN):
             return why_unreachable(error, address)
         return error

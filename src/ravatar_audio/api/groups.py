@@ -1,9 +1,12 @@
 """Exception groups, taken apart: a nursery of one's own should not show in what a caller catches."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TypeVar
 
 import trio
+
+T = TypeVar("T")
 
 
 def leaves(error: BaseException | None) -> Iterator[BaseException]:
@@ -55,3 +58,44 @@ async def beside() -> AsyncIterator[trio.Nursery]:
             raise
     if failure is not None:
         raise failure
+
+
+async def finish(
+    call: Callable[[], Awaitable[T]],
+    take: Callable[[T], None],
+    grace_s: float,
+    *,
+    on_wait: Callable[[], None],
+    on_lost: Callable[[], None],
+) -> T:
+    """Run `call`, give `take` its result, and return it. Cancelled, it may go on for `grace_s` before it is broken off.
+
+    `on_wait` is called when that time begins, `on_lost` when it has passed without a result; both must return at once.
+    """
+    await trio.lowlevel.checkpoint_if_cancelled()
+    scope = trio.CancelScope(shield=True)
+    results: list[T] = []
+    over = trio.Event()
+
+    async def run() -> None:
+        try:
+            with scope:
+                result = await call()
+                take(result)
+                results.append(result)
+        finally:
+            over.set()
+        if scope.cancelled_caught:
+            on_lost()
+
+    with alone():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(run)
+            try:
+                await over.wait()
+            except trio.Cancelled:
+                if not over.is_set():
+                    scope.deadline = trio.current_time() + grace_s
+                    on_wait()
+                raise
+    return results[0]

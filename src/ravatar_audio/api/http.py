@@ -7,6 +7,7 @@
 | 401, 403 | one new token for all callers in flight, the request once more, then AuthenticationError |
 | 402 | PaymentRequiredError |
 | 503 | BusyError; before that, as many tries as fit into the time that the caller waits for a slot |
+| 503 that is not JSON, from a gateway or a proxy | as 502: GatewayTimeoutError, not BusyError |
 | 408, 429, 502, 504, no answer in time | up to four tries, backed off, then GatewayTimeoutError |
 | no connection, or one that breaks | the same, then UnreachableError |
 | a certificate that is refused | CertificateError |
@@ -21,8 +22,8 @@ import json
 import math
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from functools import cached_property
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -31,6 +32,7 @@ import trio
 from ravatar_audio.api.backoff import Backoff, parse_retry_after
 from ravatar_audio.api.closing import redirect_target
 from ravatar_audio.api.connecting import NameLookups
+from ravatar_audio.api.groups import finish
 from ravatar_audio.api.proxy import Proxy, choose_proxy
 from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
 from ravatar_audio.api.tls import make_ssl_context
@@ -133,10 +135,19 @@ class Platform:
         return Connection.parse(await self._call("GET", "/connection"))
 
     async def start_live(
-        self, avatar_id: str, *, width: int = 1280, height: int = 720, slot_wait_s: float = 0.0
+        self,
+        avatar_id: str,
+        *,
+        width: int = 1280,
+        height: int = 720,
+        slot_wait_s: float = 0.0,
+        grace_s: float = 0.0,
+        on_start: Callable[[LiveStart], None] = lambda start: None,
     ) -> LiveStart:
         """`POST /startLiveSession`: take a slot, waiting up to `slot_wait_s` for a free one.
 
+        Cancelled while a request is under way, its answer is waited for `grace_s` longer; `on_start` gets what was
+        answered, then as well, so that the slot can be given back.
         Width is 1 to 1920 pixels, height 1 to 1080; raises SettingsError for others, BusyError when no slot is free.
         """
         if not avatar_id:
@@ -145,9 +156,35 @@ class Platform:
             if not 1 <= value <= limit:
                 raise SettingsError(f"{name} is {value}; it must be 1 to {limit}")
         body = {"avatar_id": avatar_id, "width": str(width), "height": str(height)}
-        start = LiveStart.parse(await self._call("POST", "/startLiveSession", body=body, slot_wait_s=slot_wait_s))
-        self.log.add_secret(start.license_id)
-        return start
+
+        def take(answer: Mapping[str, Any]) -> None:
+            start = LiveStart.parse(answer)
+            self.log.add_secret(start.license_id)
+            on_start(start)
+
+        def note_waiting() -> None:
+            self.log.warning(
+                "interrupted while the platform starts a live session: its answer is waited for, up to %g s, to end it",
+                grace_s,
+            )
+
+        def note_lost() -> None:
+            self.log.warning(
+                "the answer to POST /startLiveSession was lost: if the platform has started a live session, it holds "
+                "a slot until the platform ends it by itself"
+            )
+
+        async def once(*request: Any) -> Mapping[str, Any]:
+            call = partial(self._once, *request)
+            try:
+                return await finish(call, take, grace_s, on_wait=note_waiting, on_lost=note_lost)
+            except RavatarError as error:
+                if error.details.get("is_answer_lost"):
+                    note_lost()
+                raise
+
+        answer = await self._call("POST", "/startLiveSession", body=body, slot_wait_s=slot_wait_s, once=once)
+        return LiveStart.parse(answer)
 
     async def end_live(self, license_id: str) -> None:
         """`POST /endLiveSession`: give the slot back.
@@ -211,8 +248,10 @@ class Platform:
         authorised: bool = True,
         slot_wait_s: float = 0.0,
         backoff: Backoff | None = None,
+        once: Callable[..., Awaitable[Mapping[str, Any]]] | None = None,
     ) -> Mapping[str, Any]:
         """One call by the retry rules at the head of this module."""
+        once = once or self._once
         backoff = backoff or Backoff(first_s=1.0, base_s=2.0, cap_s=8.0)
         slot_deadline_s = trio.current_time() + slot_wait_s
         may_refresh = authorised
@@ -222,7 +261,7 @@ class Platform:
             token = await self.tokens.get() if authorised else None
             tries += 1
             try:
-                return await self._once(method, path, body, query, token)
+                return await once(method, path, body, query, token)
             except AuthenticationError:
                 if token is None or not may_refresh:
                     raise
@@ -237,7 +276,9 @@ class Platform:
             except (UnreachableError, GatewayTimeoutError, ProxyError) as error:
                 failure = error
                 delay_s = backoff.next_delay_s(_retry_after_s(error))
-                if not error.retryable or tries >= TRIES or delay_s > self.settings.request_timeout_ms / 1000:
+                is_waiting = trio.current_time() + delay_s < slot_deadline_s < math.inf
+                is_enough = tries >= TRIES or delay_s > self.settings.request_timeout_ms / 1000
+                if not error.retryable or (is_enough and not is_waiting):
                     raise
             # Said once for each reason: whoever waits for minutes must know for what.
             tell = self.log.debug if failure.message == said else self.log.warning
@@ -285,7 +326,8 @@ class Platform:
         retry_after = headers.get("Retry-After")
         if retry_after is not None:
             details["retry_after_s"] = parse_retry_after(retry_after, headers.get("Date", ""))
-        raise _error_type(status)(text, **details)
+        is_gateway = status == 503 and not isinstance(data, dict)  # the platform says in JSON that it is busy
+        raise (GatewayTimeoutError if is_gateway else _error_type(status))(text, **details)
 
 
 def _error_type(status: int) -> type[RavatarError]:

@@ -58,8 +58,8 @@ class LinkLimits:
     this and 1 s for each 4 KiB."""
     user_timeout_s: float = 5.0
     """Nothing of what is under way was acknowledged for so long, where the system tells: the line is cut."""
-    leave_s: float = 0.2
-    """Saying Close and hearing the peer's; then the connection is dropped."""
+    leave_s: float = 2.0
+    """Saying Close and hearing the peer's, which takes a round trip; then the connection is dropped."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -203,7 +203,7 @@ class Link:
             return LinkDown(Cause.VIOLATION)
         if reason.code == 1009 and (reason.reason or "").startswith("Exceeded maximum message size"):
             return LinkDown(Cause.VIOLATION, f"a message of more than {LARGEST_MESSAGE_CHARS >> 20} MiB")
-        return LinkDown(Cause.CLOSED, reason.reason or "", close_code=reason.code)
+        return LinkDown(Cause.CLOSED, reason.reason or "", close_code=reason.code, is_own_word=True)
 
     async def _leave(self) -> None:
         """Say Close 1000 where that can be, and be gone in `leave_s`, cancelled or not."""
@@ -288,6 +288,8 @@ def _refused(status: int, headers: dict[bytes, bytes], body: bytes) -> LinkDown:
         said = None
     asked, date = (headers.get(name, b"").decode("ascii", "replace") for name in (b"retry-after", b"date"))
     why = said[:200] if isinstance(said, str) else ""
+    is_own_word = bool(why)
     if 300 <= status < 400 and (target := redirect_target(headers.get(b"location", b"").decode("latin-1"))):
         why = f"a redirect to {target}"
-    return LinkDown(Cause.REFUSED, why, status=status, retry_after_s=parse_retry_after(asked, date))
+    retry_after_s = parse_retry_after(asked, date)
+    return LinkDown(Cause.REFUSED, why, status=status, retry_after_s=retry_after_s, is_own_word=is_own_word)

@@ -193,7 +193,7 @@ def _fault(fields: Mapping[str, Any], text: str | None) -> FaultKind | None:
     for name in (error, text):
         if isinstance(name, str) and (kind := _FAULT_NAMES.get(name.strip().rstrip(".").lower())):
             return kind
-    return "stream" if isinstance(error, str) and error and fields.get("type") == "error" else None
+    return None  # any other error refuses what was sent; whether that is the end shows when it comes again and again
 
 
 def _first_text(fields: Mapping[str, Any], *names: str) -> str | None:

@@ -8,6 +8,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+LIFETIME_MAX_S = 86_400.0
+"""A JWT of the platform is good for a day, also where it does not say so itself."""
+
 
 def token_lifetime_s(token: str, *, now_s: float | None = None) -> float:
     """Seconds that a JWT is good for when it is fresh; infinite when it does not say. The signature is not checked.
@@ -36,6 +39,7 @@ class Tokens:
         self._lock = trio.Lock()
         self._token: str | None = None
         self._renew_at_s = math.inf
+        self._fetched = trio.lowlevel.ParkingLot()
 
     @property
     def current(self) -> str | None:
@@ -48,11 +52,19 @@ class Tokens:
             async with self._lock:
                 if self._token is None or trio.current_time() >= self._renew_at_s:
                     token = await self._fetch()
-                    lifetime_s = token_lifetime_s(token)
+                    lifetime_s = min(token_lifetime_s(token), LIFETIME_MAX_S)
                     margin_s = min(self._margin_s, 0.1 * lifetime_s)
                     self._renew_at_s = trio.current_time() + lifetime_s - margin_s
                     self._token = token
+                    self._fetched.unpark_all()
         return self._token
+
+    async def wait_due(self) -> None:
+        """Wait until the token is to be renewed because of its age. Without one, the next is waited for first."""
+        await trio.lowlevel.checkpoint()
+        while self._token is None or trio.current_time() < self._renew_at_s:
+            with trio.move_on_at(math.inf if self._token is None else self._renew_at_s):
+                await self._fetched.park()
 
     def invalidate(self, token: str) -> None:
         """The platform has refused this token. A newer one, fetched by somebody else meanwhile, stays."""

@@ -18,7 +18,7 @@ from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import Seconds, SectionedCommand, load_settings, run, settings_options
 from ravatar_audio.cli.sound import microphone_checks
 from ravatar_audio.errors import RavatarError
-from ravatar_audio.session.state import stable_user_id
+from ravatar_audio.session.machine import stable_user_id
 from ravatar_audio.settings import Settings
 
 MARKS = {"fine": "ok  ", "warning": "warn", "problem": "FAIL", "skipped": "-   "}

@@ -59,6 +59,7 @@ SECONDS = Seconds(0.001)
 @click.option("--vad", is_flag=True, help="Say vadEnabled to clients.")
 @click.option("--ping-every", type=SECONDS, help="Seconds between the server's own pings; default: none.")
 @click.option("--observed-names", is_flag=True, help="Spell answers as deployments do: token, id, code, content, date.")
+@click.option("--refusal", metavar="JSON", help="What to answer to a message that is refused; default: what is wrong.")
 @click.option("--frame-ancestors", help="Who may frame the streaming page, as \"'none'\"; default: everybody.")
 @click.option("--receive-buffer", type=click.IntRange(1), help="Bytes that are taken while the server reads nothing.")
 @click.option("--fault", "faults", multiple=True, help="A fault, as 'startLiveSession status=503 times=2'. Repeatable.")
@@ -105,6 +106,7 @@ def settings_from(given: dict[str, Any]) -> EmulatorSettings:
         vad_enabled=given["vad"],
         ping_every_s=given["ping_every"],
         observed_names=given["observed_names"],
+        refusal=given["refusal"],
         frame_ancestors=given["frame_ancestors"],
         receive_buffer_bytes=given["receive_buffer"],
         faults=(*(read_faults(file) if file else ()), *map(Fault.parse, lines)),

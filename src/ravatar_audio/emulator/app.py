@@ -113,6 +113,8 @@ class App:
                 self._platform.tokens.expire_all()
             case "expire_session":
                 self._platform.expire_sessions()
+            case "forget":
+                self._platform.forget(*fault.memories)
             case _:
                 if (link := self._link(request)) is not None:
                     link.apply(fault)
@@ -282,6 +284,8 @@ class App:
                 self._platform.tokens.expire_all()
             case "expire_session":
                 self._platform.expire_sessions()
+            case "forget":
+                self._platform.forget(*fault.memories)
             case _ if link is not None:
                 link.apply(fault)
         return None

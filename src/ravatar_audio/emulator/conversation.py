@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -78,6 +79,7 @@ class Conversation:
 
     async def run(self, fault: Fault | None = None) -> None:
         """Until either side closes; a fault strikes at once."""
+        self._platform.open_connections.append(self)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
@@ -91,8 +93,15 @@ class Conversation:
             if self._close_code is None:
                 said = self._link.scan.close_code if self._link else None
                 self._close_code = 1006 if said is None else said
-            for live in self._lives:
-                live.detach()
+            now = time.monotonic()
+            for live in self._platform.active:
+                if self.may_carry(live):
+                    live.seen_s = now
+            self._platform.open_connections.remove(self)
+
+    def may_carry(self, live: Live) -> bool:
+        """Whether it is one of this live session: it has carried it, or has not carried any, being silent."""
+        return live in self._lives or (not self._lives and live.user_id == self.user_id)
 
     # -- to the client --
 
@@ -188,7 +197,14 @@ class Conversation:
                 self._take(check_message(event.get("bytes") or b"" if text is None else text, self._speaker))
             except Violation as violation:
                 self._platform.note_violation("message", violation)
-                self._tell("system", "message", str(violation), error="invalid_message", field=violation.field)
+                self._refuse(violation)
+
+    def _refuse(self, violation: Violation) -> None:
+        """Answer what breaks the contract. Nobody knows how the platform words that: this is one way, and a setting."""
+        if self._platform.settings.refusal is not None:
+            self.say(self._platform.settings.refusal)
+        else:
+            self._tell("system", "message", str(violation), error="invalid_message", field=violation.field)
 
     def _take(self, message: ClientMessage) -> None:
         live = None
@@ -281,6 +297,8 @@ class Conversation:
                 self.stream_error(fault.error)
             case "expire_session":
                 self._platform.expire_sessions()
+            case "forget":
+                self._platform.forget(*fault.memories)
             case "expire_token":
                 self._platform.tokens.expire_all()
                 await self.close(_POLICY_VIOLATION, "token expired")

@@ -116,6 +116,13 @@ class Emulator:
         """All live sessions count as expired; each hears "Session expired" when it sends something next."""
         self._platform.expire_sessions()
 
+    def forget(self, *memories: str) -> None:
+        """Know nothing any more of what was given out, as after a restart: "token", "conversation", "slot"; or all.
+
+        Open WebSockets stay. Raises SettingsError for anything else.
+        """
+        self._platform.forget(*memories)
+
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         settings = self.settings

@@ -17,7 +17,8 @@ an endpoint, or "http"  calls (of any endpoint)       status, delay, garbage, ov
 "message"               WebSocket messages received   close, garbage, oversized, binary, broken_text, stream_error,
                                                       delay, and everything of the link
 "accept"                TCP connections accepted      delay, and everything of the link
-Of the link: reset, hang_up, black_hole, stop_reading, slow. Everywhere but at "accept": expire_token, expire_session.
+Of the link: reset, hang_up, black_hole, stop_reading, slow. Everywhere but at "accept": expire_token, expire_session,
+and forget: as a platform that was started again and knows nothing any more of `what`, by default of everything.
 """
 
 import json
@@ -40,7 +41,9 @@ STREAM_ERRORS: Final = {
 """The platform's stream errors and their messages."""
 
 _LINK = {"reset", "hang_up", "black_hole", "stop_reading", "slow"}
-_EXPIRE = {"expire_token", "expire_session"}
+_EXPIRE = {"expire_token", "expire_session", "forget"}
+MEMORIES: Final = ("token", "conversation", "slot")
+"""What a platform may forget: the tokens that it has issued, the ids of GET /connection, the live sessions."""
 _HTTP = _LINK | _EXPIRE | {"status", "delay", "garbage", "oversized"}
 ACTIONS: Final = {
     **dict.fromkeys((*ENDPOINTS, "http"), _HTTP),
@@ -58,6 +61,7 @@ _MAIN: Final = {
     "hang_up": "after_bytes",
     "black_hole": "duration_s",
     "stop_reading": "duration_s",
+    "forget": "what",
 }
 
 
@@ -80,6 +84,8 @@ class Fault:
     reason: str = ""
     error: str = "Stream Error"
     """One of STREAM_ERRORS."""
+    what: str = ",".join(MEMORIES)
+    """What is forgotten: some of MEMORIES, with commas."""
     size_bytes: int = 2 * 1024 * 1024
     bytes_per_s: int = 4_096
     """How fast the link goes on, each way."""
@@ -97,6 +103,8 @@ class Fault:
             raise SettingsError(f"a fault at {self.at!r} cannot do {self.do!r}; it can do {allowed}")
         if self.error not in STREAM_ERRORS:
             raise SettingsError(f"stream error {self.error!r} is unknown; it is one of {', '.join(STREAM_ERRORS)}")
+        if unknown := sorted(set(self.memories) - set(MEMORIES)):
+            raise SettingsError(f"a platform cannot forget {unknown[0]!r}; it can forget {', '.join(MEMORIES)}")
         if not 200 <= self.status <= 599:
             raise SettingsError(f"a fault's status is {self.status}; it must be 200 to 599")
         if not 1000 <= self.code <= 4999:
@@ -107,6 +115,11 @@ class Fault:
         for name in ("bytes_per_s", "size_bytes"):
             if not getattr(self, name) > 0:
                 raise SettingsError(f"a fault's {name} is {getattr(self, name)}; it must be above 0")
+
+    @property
+    def memories(self) -> tuple[str, ...]:
+        """What is forgotten."""
+        return tuple(self.what.split(","))
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> "Fault":

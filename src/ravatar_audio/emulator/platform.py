@@ -8,9 +8,10 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from ravatar_audio.emulator.contract import ClientMessage, Speaker, Violation
+from ravatar_audio.emulator.faults import MEMORIES
 from ravatar_audio.emulator.hearing import Heard, Hearing
 from ravatar_audio.emulator.pace import Pace
 from ravatar_audio.emulator.recording import Recording, new_path
@@ -35,14 +36,13 @@ class Live:
         self.width, self.height = size
         self.license_id = secrets.token_urlsafe(24)
         self.stream_id = secrets.token_urlsafe(12)
-        self.state: Literal["active", "ended", "expired"] = "active"
+        self.state: Literal["active", "ended", "expired", "forgotten"] = "active"
         self.started_s = self.seen_s = time.monotonic()
         self.ended_s: float | None = None
         self.hearing = Hearing(longest_s)
         self.recording: Recording | None = None
         self.connections: list[int] = []
         self._carrier = 0
-        self.open_connections = 0
         self.frames = self.turns = self.texts = self.voice_messages = self.end_calls = 0
         self.declared_gaps = self.declared_lost_samples = self.declared_repeated_samples = 0
         self.pace = Pace()
@@ -55,7 +55,6 @@ class Live:
         self.seen_s = time.monotonic()
         if connection not in self.connections:
             self.connections.append(connection)
-            self.open_connections += 1
 
     def _carry(self, connection: int) -> None:
         """A frame comes by this connection. What an older one still had in the network may come after a newer one's."""
@@ -65,11 +64,6 @@ class Live:
         self.pace.begin_connection()
         if self.recording is not None:
             self.recording.mark("connection", connection)
-
-    def detach(self) -> None:
-        """A connection that carried it has ended."""
-        self.seen_s = time.monotonic()
-        self.open_connections -= 1
 
     def take_frame(self, message: ClientMessage, connection: int, folder: Path) -> list[Heard]:
         """Write a frame and hear it; the turns that ended in it."""
@@ -88,7 +82,7 @@ class Live:
         self.turns += len(turns)
         return turns
 
-    def finish(self, state: Literal["ended", "expired"]) -> None:
+    def finish(self, state: Literal["ended", "expired", "forgotten"]) -> None:
         """It is over; its recording is closed."""
         if self.state == "active":
             self.state = state
@@ -124,6 +118,13 @@ class Live:
         )
 
 
+class Carrier(Protocol):
+    """An open WebSocket, as the platform sees it."""
+
+    def may_carry(self, live: Live) -> bool:
+        """Whether it is one of this live session."""
+
+
 class Platform:
     """What all connections share."""
 
@@ -136,6 +137,8 @@ class Platform:
         self.violations: deque[ViolationRecord] = deque(maxlen=1_000)
         self.violation_count = 0
         self.files: dict[str, bytes] = {}
+        self.open_connections: list[Carrier] = []
+        """WebSockets: while one is open that may carry a live session, this does not expire for want of one."""
         self._licenses: dict[str, Live] = {}
         self._sessions: defaultdict[str, set[str]] = defaultdict(set)
         self._history: defaultdict[str, deque[Item]] = defaultdict(lambda: deque(maxlen=_HISTORY))
@@ -206,7 +209,9 @@ class Platform:
     def is_active(self, live: Live) -> bool:
         """Whether it holds a slot. One whose time is over expires here."""
         now = time.monotonic()
-        is_idle = not live.open_connections and now - live.seen_s >= self.settings.session_idle_s
+        if any(connection.may_carry(live) for connection in self.open_connections):
+            live.seen_s = now
+        is_idle = now - live.seen_s >= self.settings.session_idle_s
         if is_idle or now - live.started_s >= (self.settings.session_lifetime_s or float("inf")):
             live.finish("expired")
         return live.state == "active"
@@ -233,6 +238,22 @@ class Platform:
         """Every live session ends, as if its time were over."""
         for live in self.active:
             live.finish("expired")
+
+    def forget(self, *memories: str) -> None:
+        """As after a restart: what was given out until now is unknown. Some of MEMORIES; none means all."""
+        for memory in memories or MEMORIES:
+            match memory:
+                case "token":
+                    self.tokens.forget_all()
+                case "conversation":
+                    for sessions in self._sessions.values():
+                        sessions.clear()
+                case "slot":
+                    for live in self.active:
+                        live.finish("forgotten")
+                    self._licenses.clear()
+                case _:
+                    raise SettingsError(f"a platform cannot forget {memory!r}; it can forget {', '.join(MEMORIES)}")
 
     # -- history and files --
 

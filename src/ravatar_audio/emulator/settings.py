@@ -64,6 +64,8 @@ class EmulatorSettings:
     observed_names: bool = False
     """Answer with the variants seen on deployments: token for jwt, id for _id, code for language_code; in messages
     direction for type, content for the text, date for timestamp, and sound inline for its address."""
+    refusal: str | None = None
+    """What a client is told whose message breaks the contract, as it goes over the WebSocket; None: what is wrong."""
     frame_ancestors: str | None = None
     """Who may frame the streaming page (Content-Security-Policy), as "'none'"; None: everybody."""
     receive_buffer_bytes: int | None = None

@@ -56,7 +56,7 @@ class LiveStatistics:
     width: int
     height: int
     state: str
-    """"active", "ended" (by /endLiveSession) or "expired"."""
+    """"active", "ended" (by /endLiveSession), "expired", or "forgotten" (by a fault)."""
     frames: int
     samples: int
     wav: Path | None

@@ -54,6 +54,10 @@ class Tokens:
         """Every token issued so far counts as expired."""
         self._oldest_valid = self.issued
 
+    def forget_all(self) -> None:
+        """As a platform that was started again with another key: every token issued so far is an unknown one."""
+        self._key = secrets.token_bytes(32)
+
     def _signature(self, signed: str) -> str:
         return _base64url(hmac.digest(self._key, signed.encode("utf-8", "replace"), hashlib.sha256))
 

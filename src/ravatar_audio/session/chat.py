@@ -1,9 +1,10 @@
 """Chat Mode: text and recorded voice go up as messages, replies come down as events."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from ravatar_audio.api.http import Platform
-from ravatar_audio.api.link import LinkLimits
+from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.results import Avatar, ChatItem
 from ravatar_audio.session.choosing import choose_avatar
 from ravatar_audio.session.conversation import Conversation
@@ -39,3 +40,14 @@ class ChatSession(Conversation):
         """What was said before, page after page, in the platform's order; only while the session lasts."""
         self._check_usable()
         return self.platform.chat(per_page=per_page)
+
+    async def _send(self, link: Link) -> None:
+        self._outbox.begin_link(link.wire, tear=link.wire.tear)
+        try:
+            while True:
+                await self._outbox.send_next(partial(self._send_made, link), self._send_no_frame)
+        finally:
+            self._outbox.end_link()
+
+    async def _send_no_frame(self, parcel: object) -> None:
+        raise AssertionError(f"{type(self).__name__} has no frames")

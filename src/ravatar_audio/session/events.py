@@ -1,6 +1,6 @@
-"""What a live session tells besides the server's messages."""
+"""What a session emits besides the server's messages."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ravatar_audio.api.messages import ServerMessage
 
@@ -25,8 +25,46 @@ class LinkLost:
 
 
 @dataclass(frozen=True, slots=True)
+class SendingRefused:
+    """The platform begins to refuse what is sent. What it refuses is lost; when it goes on, the session is renewed."""
+
+    why: str
+    """In the platform's words, of the first refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendingAccepted:
+    """The platform accepts again what is sent."""
+
+    refused_messages: int
+    """Since `SendingRefused`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationRenewed:
+    """The platform had forgotten the conversation's id, or may have, and has given a new one: what was said before may
+    be unknown to it."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionRenewed:
-    """The live session had expired and a new one has begun; the streaming URL has changed."""
+    """The live session had ended on the server and a new one has begun; the streaming URL has changed."""
 
 
-LiveEvent = ServerMessage | LinkUp | LinkLost | SessionRenewed
+@dataclass(frozen=True, slots=True)
+class StreamingUrlChanged:
+    """The streaming URL is another from now on: the token in it was renewed, or the live session. It holds a secret."""
+
+    streaming_url: str = field(repr=False)
+
+
+LiveEvent = (
+    ServerMessage
+    | LinkUp
+    | LinkLost
+    | SendingRefused
+    | SendingAccepted
+    | ConversationRenewed
+    | SessionRenewed
+    | StreamingUrlChanged
+)

@@ -10,31 +10,26 @@ import trio
 
 from ravatar_audio.api.audio import AudioEncoder
 from ravatar_audio.api.closing import LinkDown
-from ravatar_audio.api.groups import alone
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.messages import StreamFault
-from ravatar_audio.api.results import Avatar, LiveStart, viewer_url
-from ravatar_audio.errors import BadRequestError, ProtocolError, RavatarError
+from ravatar_audio.api.results import Avatar, viewer_url
+from ravatar_audio.errors import SessionExpiredError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Distribution, Histogram
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
-from ravatar_audio.session.events import LiveEvent, SessionRenewed
+from ravatar_audio.session.events import LiveEvent, SessionRenewed, StreamingUrlChanged
 from ravatar_audio.session.in_flight import QueuedFrame
-from ravatar_audio.session.state import KeptLicense
+from ravatar_audio.session.refusals import Doubt
+from ravatar_audio.session.slot import Slot
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
-
-END_LIMIT_S = 3.0
-"""For giving the slot back on the way out, tries included; after that the next start does it."""
 
 LAST_FRAMES_S = 1.0
 """For sending what waits when the source has failed."""
 
 ACKNOWLEDGEMENT_LOOK_S = 0.01
-SLOT_GRACE_S = 0.06
-"""How long a cancelled request for a slot may go on, so that the slot can be given back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +61,8 @@ class LiveStatistics:
     dropped_frames: int
     dropped_samples: Mapping[str, int]
     """By cause: "outbox" - waited too long for the network; "in_flight" - written to a connection that was lost before
-    it was acknowledged, and too old to be sent again. Of the latter some may have been heard all the same."""
+    it was acknowledged, and too old to be sent again; "refused" - the platform had it, and did not accept it. Of those
+    "in_flight" some may have been heard all the same."""
     pending_frames: int
     pending_samples: int
     source_lost_samples: int
@@ -105,7 +101,12 @@ class LiveSession(Conversation):
     `plain`: leave audio messages to the WebSocket library; the same arrives, at several times the cost.
     `on_sent` is called with each frame that was written, and must return at once. `platform`: share one between
     sessions; default: one of its own.
+
+    Cancelled while the platform starts the session, it waits up to 10 s for the answer, to give the slot back.
     """
+
+    deepest_doubt = Doubt.SLOT
+    refusals_limit = 3
 
     def __init__(
         self,
@@ -124,16 +125,15 @@ class LiveSession(Conversation):
     ) -> None:
         super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
         self._source = source
-        self._slot_wait_s = settings.slot_wait_s if slot_wait_s is None else slot_wait_s
+        self._slot = Slot(settings, settings.slot_wait_s if slot_wait_s is None else slot_wait_s)
         self._renews = settings.renew if renew is None else renew
         self._is_lossless = not getattr(source, "is_real_time", True) if lossless is None else lossless
         self._outbox.is_lossless = self._is_lossless
         self._declares_gaps = declare_gaps
         self._is_plain = plain
         self._on_sent = on_sent
-        self._is_source_over = self._are_orphans_ended = False
-        self._license: KeptLicense | None = None
-        self._start: LiveStart | None = None
+        self._is_source_over = False
+        self._told_url: str | None = None
         self._age_newest = Histogram()
         self._source_lost_samples = 0
 
@@ -141,11 +141,11 @@ class LiveSession(Conversation):
     def streaming_url(self) -> str:
         """Where the avatar can be seen, ready for an iframe: with a token, and https where the platform is https.
 
-        It holds a secret. It changes when the session is renewed.
+        It holds a secret. It changes when the token or the session is renewed, which is an event (StreamingUrlChanged).
         """
         self._check_entered()
         token = self.platform.tokens.current or ""
-        url = self._start.streaming_url if self._start else ""
+        url = self._slot.start.streaming_url if self._slot.start else ""
         return viewer_url(url, token, page_is_https=self.settings.api_url.startswith("https:"))
 
     async def wait_finished(self) -> None:
@@ -166,22 +166,22 @@ class LiveSession(Conversation):
 
     def statistics(self) -> LiveStatistics:
         """Counters as of now; may be asked at any time, also afterwards."""
-        outbox, age_newest = self._outbox, self._age_newest.distribution()
+        outbox, refused, age_newest = self._outbox, self._refusals, self._age_newest.distribution()
         outbox.in_flight.settle()
         return LiveStatistics(
             taken_frames=outbox.taken_frames,
             taken_samples=outbox.taken_samples,
-            sent_frames=outbox.sent_frames,
-            sent_samples=outbox.sent_samples,
-            dropped_frames=outbox.dropped_frames,
-            acknowledged_frames=outbox.in_flight.acknowledged_frames,
-            acknowledged_samples=outbox.in_flight.acknowledged_samples,
+            sent_frames=outbox.sent_frames - refused.frames,
+            sent_samples=outbox.sent_samples - refused.samples,
+            dropped_frames=outbox.dropped_frames + refused.frames,
+            acknowledged_frames=outbox.in_flight.acknowledged_frames - refused.frames,
+            acknowledged_samples=outbox.in_flight.acknowledged_samples - refused.samples,
             in_flight_frames=outbox.in_flight.frames,
             in_flight_samples=outbox.in_flight.samples,
             acknowledgements_known=outbox.in_flight.is_told,
             repeated_frames=outbox.repeated_frames,
             repeated_samples=outbox.repeated_samples,
-            dropped_samples=dict(outbox.dropped_samples),
+            dropped_samples=outbox.dropped_samples | {"refused": refused.samples},
             pending_frames=outbox.pending_frames,
             pending_samples=outbox.pending_samples,
             source_lost_samples=self._source_lost_samples,
@@ -191,7 +191,7 @@ class LiveSession(Conversation):
             reconnects=max(0, self._connects - 1),
             messages_received=self._received,
             messages_skipped=self._skipped,
-            events_dropped=self._events_dropped,
+            events_dropped=self._events.dropped,
         )
 
     def _tell(self, event: LiveEvent, characters: int = 0) -> None:
@@ -203,7 +203,7 @@ class LiveSession(Conversation):
         return choose_live_avatar(self.connection, self.settings.avatar_id)
 
     def _license_id(self) -> str | None:
-        return self._start.license_id if self._start else None
+        return self._slot.start.license_id if self._slot.start else None
 
     async def _run_beside(self) -> None:
         """Source to outbox; never waits for the network, unless the source can wait."""
@@ -234,62 +234,63 @@ class LiveSession(Conversation):
             self._is_source_over = True
             self._changed.unpark_all()
 
+    async def _clean_up(self) -> None:
+        await self._slot.end_orphans(self.platform)
+
+    async def _on_exit(self) -> None:
+        await self._slot.give_back(self.platform)
+
     def _after_fault(self, fault: StreamFault) -> None:
         if fault.kind == "expired":
-            self._forget_license()
+            self._slot.forget()
             if self._renews:
+                self._refusals.note_doubt(Doubt.CONVERSATION)  # its id may have gone with the slot
                 return
         super()._after_fault(fault)
 
     async def _before_link(self) -> None:
         if isinstance(self._source, TurnSource):
             self._source.follow(self.connection)
-        if not self._are_orphans_ended:
-            self._are_orphans_ended = True
-            await self._end_orphans()
-        if self._start is None:
-            await self._take_slot()
+        if self._refusals.doubt:
+            await self._renew_conversation()
+        if self._refusals.doubt is Doubt.SLOT and self._slot.start is not None:
+            if not self._renews:
+                raise SessionExpiredError("the platform refuses all that is sent: it has forgotten the live session")
+            await self._slot.give_back(self.platform)
+        if self._slot.start is None:
+            await self._slot.take(self.platform, self.avatar.id)
+            if self._is_begun:
+                self._tell(SessionRenewed())
+        self._refusals.note_renewed()
 
-    async def _take_slot(self) -> None:
-        # A request that is cancelled may have taken a slot all the same: its answer is waited for a moment longer.
-        if self._is_begun:  # a renewal: the conversation's id may have gone with the slot
-            self.connection = await self.platform.connection()
-        scope = trio.CancelScope(shield=True)
-        with alone():
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._ask_for_slot, scope)
-                try:
-                    while self._start is None:
-                        await self._changed.park()
-                finally:
-                    scope.deadline = trio.current_time() + SLOT_GRACE_S
-        if self._is_begun:
-            self._tell(SessionRenewed())
-
-    async def _ask_for_slot(self, scope: trio.CancelScope) -> None:
-        with scope:
-            start = await self.platform.start_live(
-                self.avatar.id, width=self.settings.width, height=self.settings.height, slot_wait_s=self._slot_wait_s
-            )
-            self._license = KeptLicense.keep(self.settings, start.license_id)
-            self._start = start
-            self._changed.unpark_all()
+    def _note_token(self) -> None:
+        url = self.streaming_url
+        if self._told_url not in (None, url) and self.platform.tokens.current is not None:
+            self._tell(StreamingUrlChanged(url))
+        self._told_url = url
 
     async def _send(self, link: Link) -> None:
         encoder = AudioEncoder(self._envelope(), plain=self._is_plain)
         send_text = partial(self._send_made, link)
 
         def send_now(queued: QueuedFrame) -> bool:
+            if self._is_held:
+                return False
+            declared = self._declared(queued)
             try:
-                is_sent = encoder.send_now(link, queued.frame.pcm, *self._declared(queued))
+                is_sent = encoder.send_now(link, queued.frame.pcm, *declared)
             except LinkDown:
                 return False  # `send` comes upon it as well, in the task that may end the link
             if is_sent:
+                self._note_written(queued.frame.length_samples, declared[0])
                 self._note_sent(queued)
             return is_sent
 
         async def send(queued: QueuedFrame) -> None:
-            await encoder.send(link, queued.frame.pcm, *self._declared(queued))
+            await self._while_held()
+            declared = self._declared(queued)
+            await encoder.send(link, queued.frame.pcm, *declared)
+            self._note_written(queued.frame.length_samples, declared[0])
 
         # `send_now`: so that by this task goes only what has to wait for the socket.
         self._outbox.begin_link(link.wire, send_now, link.wire.tear)
@@ -305,7 +306,8 @@ class LiveSession(Conversation):
         """How many samples are missing before the frame, and how many of its own may have come before."""
         if not self._declares_gaps:
             return 0, 0
-        return queued.lost_samples, queued.frame.length_samples if queued.is_repeated else 0
+        lost_samples = queued.lost_samples + self._refusals.gap_samples
+        return lost_samples, queued.frame.length_samples if queued.is_repeated else 0
 
     def _note_sent(self, queued: QueuedFrame) -> None:
         if queued.is_repeated:
@@ -318,36 +320,3 @@ class LiveSession(Conversation):
             log.debug("sent frame %d: %d samples, %.1f dBFS, %.1f ms old", *what)
         if self._on_sent is not None:
             self._on_sent(frame)
-
-    # Giving the slot back.
-
-    def _forget_license(self) -> None:
-        if self._license is not None:
-            self._license.forget()
-        self._license = self._start = None
-
-    async def _on_exit(self) -> None:
-        """On every way out. When even this fails, the LicenseId stays in the state folder for the next start."""
-        if self._license is None:
-            return
-        with trio.move_on_after(END_LIMIT_S, shield=True):
-            await self._end(self._license)
-        self._license.leave()
-
-    async def _end_orphans(self) -> None:
-        """End what an earlier program could not end. It waits for nobody: one try for all of them."""
-        for orphan in KeptLicense.orphans(self.settings):
-            with trio.move_on_after(END_LIMIT_S):
-                await self._end(orphan)
-            orphan.leave()
-
-    async def _end(self, kept: KeptLicense) -> None:
-        log = self.platform.log
-        try:
-            await self.platform.end_live(kept.license_id)
-        except (BadRequestError, ProtocolError) as error:
-            log.debug("the live session had ended before: %s", error)
-        except RavatarError as error:
-            log.warning("the live session could not be ended: %s; the next start tries again", error)
-            return
-        kept.forget()
