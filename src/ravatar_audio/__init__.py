@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         FileSource,
         Microphone,
         PipeSource,
+        PushSource,
         Source,
         SyntheticSource,
         list_devices,
@@ -69,7 +70,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "api.messages": ("ConnectionMessage EventMessage Reply ServerMessage StreamFault SystemMessage UnknownMessage"),
     "capture": (
-        "CaptureStatistics Device FileSource Microphone PipeSource Source SyntheticSource list_devices open_source"
+        "CaptureStatistics Device FileSource Microphone PipeSource PushSource Source SyntheticSource "
+        "list_devices open_source"
     ),
     "converter": "Converter",
     "emulator": "Emulator EmulatorSettings",
@@ -114,6 +116,7 @@ __all__ = [
     "NetworkError",
     "PipeSource",
     "PlatformError",
+    "PushSource",
     "RavatarError",
     "Recording",
     "Recordings",

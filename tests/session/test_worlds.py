@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 
@@ -96,6 +97,31 @@ def test_frames_can_be_taken_by_iterating() -> None:
     assert asyncio.run(count()) == SAMPLES
     with for_threads.SyntheticSource(duration_s=SECONDS, pace="full") as source:
         assert sum(frame.length_samples for frame in source) == SAMPLES
+
+
+def test_a_callback_of_another_thread_pushes_its_own_sound(tmp_path: Path) -> None:
+    """As a WebRTC or SIP library does: stereo float of 48 kHz, 10 ms at a time, from a thread of its own."""
+    block = np.zeros((480, 2), np.float32)
+
+    async def main() -> None:
+        async with for_asyncio.Emulator(files(tmp_path)) as emulator:
+            source = for_asyncio.PushSource(rate_hz=48_000, channels=2, format="float32")
+
+            def call_back() -> None:
+                for _ in range(100):
+                    source.push_nowait(block)
+                    time.sleep(0.002)
+                source.finish()
+
+            async with source, for_asyncio.LiveSession(settings_for(emulator, tmp_path), source) as live:
+                thread = threading.Thread(target=call_back)
+                thread.start()
+                await live.wait_finished()
+                thread.join()
+            assert emulator.statistics().live[0].samples >= 16_000
+            assert source.statistics().ring_dropped_samples == 0
+
+    asyncio.run(main())
 
 
 # Cancellation and errors, in both directions.

@@ -88,6 +88,30 @@ class PipeSource(Source[capture.PipeSource]):
         super().__init__(capture.PipeSource(*args, **options))
 
 
+class PushSource(Source[capture.PushSource]):
+    """`ravatar_audio.PushSource` for asyncio: the same arguments and errors."""
+
+    @takes_arguments_of(capture.PushSource)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(capture.PushSource(*args, **options))
+
+    def push_nowait(self, sound: Any, captured_s: float | None = None) -> None:
+        """Take sound, at once; from any thread. Raises trio.WouldBlock where it would have to wait."""
+        self._inner.push_nowait(sound, captured_s)
+
+    async def push(self, sound: Any, captured_s: float | None = None) -> None:
+        """Take sound; with `when_full="wait"` it waits for room."""
+        await call(self._resident, self._inner.push, sound, captured_s)
+
+    def note_loss(self, samples: int) -> None:
+        """Say that `samples` (at the source's rate) were lost before what is pushed next."""
+        self._inner.note_loss(samples)
+
+    def finish(self) -> None:
+        """Say that nothing more will be pushed: iteration ends after what there is. From any thread, also again."""
+        self._inner.finish()
+
+
 class SyntheticSource(Source[capture.SyntheticSource]):
     """`ravatar_audio.SyntheticSource` for asyncio: the same arguments."""
 

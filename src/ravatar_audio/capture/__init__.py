@@ -26,7 +26,7 @@ from ravatar_audio.capture.devices import Device, choose_device
 from ravatar_audio.capture.finding import list_devices
 from ravatar_audio.capture.microphone import Microphone
 from ravatar_audio.capture.source import CaptureStatistics, Source
-from ravatar_audio.capture.sources import FileSource, PacedSource, PipeSource, SyntheticSource, open_source
+from ravatar_audio.capture.sources import FileSource, PacedSource, PipeSource, PushSource, SyntheticSource, open_source
 from ravatar_audio.capture.watchdog import CaptureEvent
 
 __all__ = [
@@ -37,6 +37,7 @@ __all__ = [
     "Microphone",
     "PacedSource",
     "PipeSource",
+    "PushSource",
     "Source",
     "SyntheticSource",
     "choose_device",

@@ -2,6 +2,7 @@
 
 opening     which source the user means by "mic", "-", a path, "synthetic:speech"
 file        a sound file                      pipe        PCM or WAV from another program
+push        the program's own sound
 synthetic   generated sound (signals)         paced       what files and generated sound have in common
 reader      a sound file's samples            regular_file    read, and watched for whoever writes to it
 compressed  the only module that decodes with PyAV
@@ -12,6 +13,7 @@ from ravatar_audio.capture.sources.file import FileSource
 from ravatar_audio.capture.sources.opening import open_source
 from ravatar_audio.capture.sources.paced import PacedSource
 from ravatar_audio.capture.sources.pipe import PipeSource
+from ravatar_audio.capture.sources.push import PushSource
 from ravatar_audio.capture.sources.synthetic import SyntheticSource
 
-__all__ = ["FileSource", "PacedSource", "PipeSource", "SyntheticSource", "open_source"]
+__all__ = ["FileSource", "PacedSource", "PipeSource", "PushSource", "SyntheticSource", "open_source"]
