@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from ravatar_audio.api.closing import Cause, LinkDown
-from ravatar_audio.api.connecting import LOOKUP_S, NameLookups, open_tcp
+from ravatar_audio.api.connecting import LOOKUP_S, NameLookups, open_tcp, why_unreachable
 from ravatar_audio.api.link import LinkLimits, open_link
 
 from .linked import Tls, accept_and_pump
@@ -195,3 +195,12 @@ def _closed_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["127.0.0.1", "::1"], ["127.0.0.1", "127.0.0.2"]])
+async def test_what_the_system_says_of_a_failed_connection_is_in_the_error(addresses: list[str]) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError, match=r"all attempts to connect|no address answers") as caught:
+            await open_tcp(addresses, closed.getsockname()[1])
+    assert "Connection refused" in why_unreachable(caught.value, "host:1").message

@@ -196,7 +196,9 @@ async def _open_first(addresses: Sequence[str], port: int) -> trio.SocketStream:
             first.socket.close()
         raise
     if first is None:
-        raise errors[-1] if len(errors) == 1 else OSError("no address answers") from ExceptionGroup("", errors)
+        if len(errors) == 1:
+            raise errors[0]  # with its own cause, which says why
+        raise OSError("no address answers") from ExceptionGroup("", errors)
     return first
 
 
