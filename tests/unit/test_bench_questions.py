@@ -1,6 +1,7 @@
 """The benches that answer a question by themselves: each does what it says, in small."""
 
 import os
+import random
 import time
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import trio
 from websockets.sync.client import connect
 
-from benches import callback, latency, reconnect, sweep, wakeup
+from benches import callback, latency, reconnect, storm, sweep, wakeup
 from benches.arrivals import running_arrivals
 from benches.bare import bare_program
 from benches.baselines.ticket import tls_context
@@ -135,3 +136,27 @@ def test_the_sweep_ends_where_streams_come_late_and_tells_the_most_that_did_not(
     assert list(most.values())[3] == 750 * (os.cpu_count() or 1)
     assert ("ours", 2_500, True) in ran
     assert ("ours", 3_000, True) not in ran
+
+
+def test_the_busiest_window_of_a_storm_is_found_wherever_it_begins() -> None:
+    assert storm.busiest([]) == 0
+    assert storm.busiest([0.0, 0.049, 0.05, 0.099], 0.05) == 2
+    assert storm.busiest([3.0, 1.0, 1.01, 1.02, 2.0]) == 3
+    for seed in range(20):
+        draw = random.Random(seed)
+        times_s = [draw.random() for _ in range(100)]
+        most = max(sum(begin <= time_s < begin + 0.05 for time_s in times_s) for begin in times_s)
+        assert storm.busiest(times_s) == most
+
+
+def test_a_storm_is_judged_by_what_the_platform_counted() -> None:
+    report = Report("storm", "?")
+    handshakes = [(100.0 + 0.5 * number, f"u{number}") for number in range(10)] + [(104.0, "u0"), (104.01, "u1")]
+    starts = {f"u{number}": 1 for number in range(9)} | {"u9": 3}
+    storm.judge(report, 10, 100.0, [0.01, 5.0], {"handshakes": handshakes, "starts": starts})
+    rows = {row.figure: row for row in report.rows}
+    assert (rows["clients that came back"].value, rows["clients that came back"].reached) == (10, True)
+    assert rows["back after, max"].value == pytest.approx(4_500, rel=0.01)
+    assert (rows["in the busiest 50 ms"].value, rows["in the busiest 50 ms"].reached) == (30.0, False)
+    assert (rows["second slots taken"].value, rows["second slots taken"].reached) == (2, False)
+    assert rows["WebSockets beyond one each"].value == 2
