@@ -24,6 +24,7 @@ PUBLIC = [
     "rva_host.h",
     "rva_quiet.h",
     "rva_vad.h",
+    "rva_echo.h",
 ]
 UNITS = sorted(path.name for path in HERE.glob("rva_*.c"))
 FLAGS = [

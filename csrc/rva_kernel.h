@@ -1,4 +1,4 @@
-/* rva_kernel - the inner loops of resampling, once for each instruction set. Internal.
+/* rva_kernel - the inner loops of resampling and of spectra, once for each instruction set. Internal.
  *
  * Each kernel adds up in an order of its own, which depends on the filter only, never on where a block begins or ends:
  * so one kernel's output is bit-identical however the input is cut, and two kernels agree to far less than one LSB. */
@@ -9,6 +9,7 @@
 
 #include "rva_filter.h"
 #include "rva_rt.h"
+#include "rva_spectrum.h"
 
 #define RVA_KERNEL_LANES_MAX 16
 #define RVA_KERNEL_WIDE_MAX 11 /* vectors that a tile is made of, at most */
@@ -38,6 +39,8 @@ typedef struct {
      * (r, q) belongs to. Reads and writes RVA_KERNEL_WIDE_MAX times RVA_KERNEL_LANES_MAX cycles if there are fewer, else
      * up to a whole number of lanes of cycles. */
     RVA_REALTIME void (*tile)(const rva_filter_bank *bank, float *const *streams, size_t count, float *y);
+
+    const rva_spectrum *spectrum; /* echo cancellation's */
 } rva_kernel;
 
 /* Steps a position by one output. */

@@ -31,6 +31,7 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
     } while (0)
 
 #include "rva_kernel_lanes.h"
+#include "rva_spectrum_lanes.h"
 
 #ifdef __clang__
 #pragma clang attribute pop
@@ -49,6 +50,7 @@ const rva_kernel rva_kernel_avx2 = {
     .half_band = half_band,
     .rows = rows,
     .tile = tile,
+    .spectrum = &spectrum,
 };
 #else
 typedef int rva_kernel_avx2_is_not_for_this_processor;

@@ -4,7 +4,7 @@
  * to y[0..3], IN_REGISTER(a), which keeps the compiler from loading a twice, INTERLEAVE(a, b, low, high), which makes
  * a0 b0 a1 b1 ... of a and b, and is_supported(). No include guard: one inclusion is one kernel. A callback finds its caches
  * cold: what runs in most of them is kept short, and out of the way of the rest. */
-#include <string.h>
+#include "rva_lanes.h"
 
 /* Vectors of outputs of one and of two phases at once: no more than the registers hold, and few to spare for the cycles that
  * 10 ms make, one more than 160 and than 80. */
@@ -15,25 +15,8 @@
 #define WIDE2 6
 #endif
 
-#ifndef ADD
-#define MULTIPLY(a, b) ((a) * (b))
-#define ADD(a, b) ((a) + (b))
-#endif
-
-#define INLINE static inline __attribute__((always_inline))
-
 typedef int32_t words __attribute__((vector_size(LANES * sizeof(int32_t))));
 typedef int16_t shorts __attribute__((vector_size(2 * LANES * sizeof(int16_t))));
-
-INLINE lanes load(const float *from) {
-    lanes value;
-    memcpy(&value, from, sizeof value);
-    return value;
-}
-
-INLINE void store(float *to, lanes value) { memcpy(to, &value, sizeof value); }
-
-INLINE lanes splat(float value) { return value - (lanes){0}; }
 
 __attribute__((noinline)) RVA_REALTIME static void deal_any(const float *samples, size_t each, uint32_t ways,
                                                            float *const *to, size_t at) {
@@ -222,4 +205,3 @@ RVA_CALLBACK static void tile(const rva_filter_bank *bank, float *const *streams
     if (p < bank->up) tile_one_phase(bank, streams, count, table, y + p);
 }
 
-#undef INLINE

@@ -32,6 +32,8 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 /* GCC makes a product or sum of the vector type one of its lanes' one by one here, as NEON takes denormals for zero. */
 #define MULTIPLY(a, b) ((lanes)vmulq_f32((float32x4_t)(a), (float32x4_t)(b)))
 #define ADD(a, b) ((lanes)vaddq_f32((float32x4_t)(a), (float32x4_t)(b)))
+#define SUBTRACT(a, b) ((lanes)vsubq_f32((float32x4_t)(a), (float32x4_t)(b)))
+#define LARGER(a, b) ((lanes)vmaxq_f32((float32x4_t)(a), (float32x4_t)(b)))
 #define MULTIPLY_ADD(a, b, c) ((lanes)vmlaq_f32((float32x4_t)(c), (float32x4_t)(a), (float32x4_t)(b)))
 #define HALVES(a) vpadd_f32(vget_low_f32((float32x4_t)(a)), vget_high_f32((float32x4_t)(a)))
 #define SUM4(a, b, c, d, y)                                                                                           \
@@ -39,6 +41,7 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
 #endif
 
 #include "rva_kernel_lanes.h"
+#include "rva_spectrum_lanes.h"
 
 #if defined(__arm__) && !defined(__clang__)
 #pragma GCC pop_options
@@ -60,6 +63,7 @@ const rva_kernel rva_kernel_neon = {
     .half_band = half_band,
     .rows = rows,
     .tile = tile,
+    .spectrum = &spectrum,
 };
 #else
 typedef int rva_kernel_neon_is_not_for_this_processor;

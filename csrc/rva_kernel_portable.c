@@ -83,13 +83,21 @@ RVA_REALTIME static void tile(const rva_filter_bank *bank, float *const *streams
     }
 }
 
+#undef LANES
+#define LANES 1
+typedef float lanes;
+
+#include "rva_lanes.h"
+#include "rva_spectrum_lanes.h"
+
 const rva_kernel rva_kernel_portable = {
     .name = "portable",
-    .lanes = LANES,
+    .lanes = 8,
     .is_supported = is_supported,
     .deal = deal,
     .deal_int16 = deal_int16,
     .half_band = half_band,
     .rows = rows,
     .tile = tile,
+    .spectrum = &spectrum,
 };

@@ -29,6 +29,7 @@ typedef float lanes __attribute__((vector_size(LANES * sizeof(float))));
     } while (0)
 
 #include "rva_kernel_lanes.h"
+#include "rva_spectrum_lanes.h"
 
 #ifdef __clang__
 #pragma clang attribute pop
@@ -47,6 +48,7 @@ const rva_kernel rva_kernel_sse2 = {
     .half_band = half_band,
     .rows = rows,
     .tile = tile,
+    .spectrum = &spectrum,
 };
 #else
 typedef int rva_kernel_sse2_is_not_for_this_processor;

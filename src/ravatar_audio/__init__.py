@@ -6,6 +6,7 @@ errors, frames      one tree of errors; frames as pure data
 settings            one frozen Settings
 native, converter   the C core (csrc/) as a chain with a ring; the conversion alone
 capture             microphones, and the sources that stand in for them
+processing          echo cancellation
 turns               push-to-talk and voice activity as pure state machines
 observe             histograms, the debug log
 api                 the platform's side: messages, HTTP, tokens, the WebSocket

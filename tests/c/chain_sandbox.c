@@ -16,13 +16,15 @@
 #include <unistd.h>
 
 #include "rva.h"
+#include "rva_echo.h"
 #include "rva_vad.h"
 
 static rva_chain *chain;
 static rva_vad vad;
+static rva_echo *echo;
 static int wake_fd;
 static bool misbehave;
-static unsigned char block[4096 * 4];
+static unsigned char block[4096 * 4]; /* longer than the canceller's history */
 
 static void enter_sandbox(void) {
     struct sock_filter filter[] = {
@@ -53,6 +55,12 @@ static void *audio_thread(void *unused) {
         if (n % 3 == 0 && rva_chain_peek(chain)) rva_chain_advance(chain);
         unsigned char decisions[8];
         rva_vad_feed(&vad, block, (size_t)(n * 37 % 1024), decisions);
+        unsigned char clean[2 * 2 * RVA_ECHO_BLOCK];
+        rva_echo_statistics echo_statistics;
+        rva_echo_process(echo, block + n % 256, block, clean, n % 3 ? RVA_ECHO_BLOCK : 2 * RVA_ECHO_BLOCK);
+        if (n % 1000 == 99) rva_echo_move(echo, n % 64 - 32, block);
+        if (n % 5000 == 99) rva_echo_restart(echo);
+        rva_echo_statistics_of(echo, &echo_statistics);
     }
     rva_chain_finish(chain);
     syscall(__NR_exit, 0); /* not pthread_exit, which cleans up with calls of its own */
@@ -65,6 +73,9 @@ int main(int argc, char **argv) {
     wake_fd = eventfd(0, EFD_NONBLOCK);
     for (size_t i = 0; i < sizeof block; i++) block[i] = (unsigned char)(i * 7919 >> 3);
     rva_config config = {.rate_hz = 48000, .channels = 2, .format = RVA_FORMAT_S16, .capacity_frames = 8, .wake_fd = wake_fd};
+    const size_t bytes = (rva_echo_bytes() + RVA_ECHO_ALIGN - 1) / RVA_ECHO_ALIGN * RVA_ECHO_ALIGN;
+    echo = aligned_alloc(RVA_ECHO_ALIGN, bytes);
+    if (!echo || rva_echo_open(echo, bytes, RVA_ECHO_SUPPRESS)) return 2;
     if (rva_chain_open(&config, &chain) || rva_vad_open(&vad, -34, 9, 3)) return 2;
     pthread_t thread;
     if (pthread_create(&thread, NULL, audio_thread, NULL)) return 2;

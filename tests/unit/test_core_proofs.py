@@ -61,6 +61,13 @@ def test_kernels_agree_and_cutting_does_not_matter_in_c(compile_c: CompileC, fla
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("flags", [["-O3"], SANITIZERS["memory"]], ids=["fast", "memory"])
+def test_the_canceller_gives_the_same_bits_by_every_kernel_and_cut_in_c(compile_c: CompileC, flags: list[str]) -> None:
+    program = compile_c("echo_check", *flags)
+    result = subprocess.run([program, "portable"], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 @pytest.mark.parametrize("flags", [["-O2"], SANITIZERS["memory"]], ids=["fast", "memory"])
 def test_gaps_behind_a_server_are_told_by_when_its_blocks_arrive(compile_c: CompileC, flags: list[str]) -> None:
     """Made-up arrivals: sound that is only late is never told as lost, what is lost is told once, to within a block."""

@@ -1,0 +1,5 @@
+"""What happens to sound between the ring and the turns: echo cancellation. Knows neither devices nor the platform."""
+
+from ravatar_audio.processing.canceller import Canceller, EchoStatistics, LinearCanceller
+
+__all__ = ["Canceller", "EchoStatistics", "LinearCanceller"]
