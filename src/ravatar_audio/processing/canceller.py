@@ -58,8 +58,9 @@ class LinearCanceller:
     """The core's own: a linear filter, which leaves a visitor's voice as it is, and a suppressor behind it.
 
     The echo must come after its reference, by 0 to 0.3 s less the room's reverberation, and their clocks must agree
-    to a few parts per million. `suppress=False` leaves the suppressor out: no lag then, and more of the echo stays. What is
-    given out is the same however the sound is cut, and with nothing ever played it is the microphone's, bit for bit.
+    to a few parts per million. `suppress=False` leaves the suppressor out: no lag then, and more of the echo stays.
+    What is given out is the same however the sound is cut, and with nothing ever played it is the microphone's, bit
+    for bit.
     One thread at a time.
     """
 
