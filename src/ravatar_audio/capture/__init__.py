@@ -13,6 +13,8 @@ newcomers       a sound server's sources that come, or are resumed
 moves, pactl    a stream that a sound server moves; what its own programs tell
 sources         what stands in for a microphone: files, pipes, generated sound; which of them the user means
 devices         devices as data, and how one is chosen (pure)
+arrays          microphone arrays that are known: which channel carries what (arrays.toml)
+channels        the sound of each channel, and which to hear (pure)
 finding, cards  the devices of this system, and the true reason when one is not found
 line            a device that has been found and its stream, whichever backend it is
 alsa            our own capture thread over ALSA
