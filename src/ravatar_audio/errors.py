@@ -3,6 +3,7 @@
 RavatarError                    every error of this package
 ├── SettingsError               a setting, an option or an argument has a value that cannot be used
 ├── NothingHeardError           a recording has ended, and no turn had begun in it
+├── SoundLostError              a run has lost sound that could have waited
 ├── MediaError                  the microphone; `code` is one of the platform's media errors
 │   ├── PermissionDeniedError       permission_denied
 │   ├── DeviceNotFoundError         no_specified_media_found
@@ -88,6 +89,15 @@ class NothingHeardError(RavatarError):
     default_advice = "Speak louder, or hold the button longer; with the mode 'open' everything is recorded."
     retryable = True
     exit_code = 7
+
+
+class SoundLostError(RavatarError):
+    """A run has ended in order but for sound that was lost, of a source that could have waited: a file, a pipe."""
+
+    code = "sound_lost"
+    default_advice = "Run it again; where a microphone is behind the pipe, which cannot wait, say so with --endless."
+    retryable = True
+    exit_code = 8
 
 
 class MediaError(RavatarError):

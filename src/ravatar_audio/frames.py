@@ -1,7 +1,9 @@
 """Frames: what the core hands over, and what becomes one message on the wire. Pure data, no I/O."""
 
+import array
 import math
 import struct
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -106,6 +108,43 @@ class Frame(NamedTuple):
     def hops(self) -> tuple[Hop, ...]:
         """The frame's hops, up to 16."""
         return tuple(hop for hop in map(Hop._make, _HOP.iter_unpack(self.hop_data)) if hop.length_samples)
+
+    def after(self, samples: int) -> "Frame":
+        """The frame without its first samples (1 to `length_samples` - 1), measured anew.
+
+        Clipped samples stay with the hop in which they were, as nearly as hops can tell.
+        """
+        length = self.length_samples - samples
+        pcm = self.pcm[2 * samples : 2 * self.length_samples]
+        values = array.array("h", pcm)
+        if sys.byteorder == "big":
+            values.byteswap()
+        clipped = [0] * (FRAME_SAMPLES // HOP_SAMPLES)
+        end = 0
+        for hop in self.hops:
+            end += hop.length_samples
+            if end > samples:
+                clipped[(end - 1 - samples) // HOP_SAMPLES] += hop.clipped
+        data, peak, zeros = b"", 0, 0
+        for number, begin in enumerate(range(0, FRAME_SAMPLES, HOP_SAMPLES)):
+            step = values[begin : begin + HOP_SAMPLES]
+            hop_peak = max(map(abs, step), default=0)
+            for value in step:
+                zeros = 0 if value else zeros + 1
+            energy = sum(value * value for value in step)
+            data += _HOP.pack(energy, len(step), hop_peak, clipped[number], zeros if step else 0)
+            peak = max(peak, hop_peak)
+        return self._replace(
+            pcm=pcm + bytes(FRAME_BYTES - len(pcm)),
+            position_samples=self.position_samples + samples,
+            length_samples=length,
+            ring_lost_samples=0,
+            discontinuity=self.device_lost_samples > 0,
+            flushed=True,
+            clipped=sum(clipped),
+            peak=peak,
+            hop_data=data,
+        )
 
     @property
     def peak_dbfs(self) -> float:

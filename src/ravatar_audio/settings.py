@@ -88,7 +88,7 @@ class Settings:
     pipe_timeout_ms: int = _setting(
         10_000, "How long nothing may come from a pipe before that is an error; 0: any time.", low=0, high=86_400_000
     )
-    endless: bool = _setting(False, "The end of a pipe is an error, as with a microphone behind it.")
+    endless: bool = _setting(False, "A microphone is behind the pipe: it waits for nobody, and its end is an error.")
     channels_heard: str = _setting(
         "auto",
         "Channels to average: 'auto' (a known array's processed one; else both of two, the first of more), 'all', or "

@@ -326,12 +326,22 @@ class Microphone(Source):
                 log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
             self._last_stream, self._opened = self._opened.stream.statistics(), None
 
-    def request_flush(self) -> None:
-        super().request_flush()
+    def _take_waiting(self) -> Frame | None:
+        frame = self._take()
+        if frame is not None:
+            self._look_at_delivered()
+            self._delivered.add(frame)
+        return frame
+
+    def _now_s(self) -> float:
+        return self._system.now_s()
+
+    def _request_flush(self) -> None:
+        super()._request_flush()
         self._hurry()
 
-    def flush_at(self, position_samples: int | None) -> None:
-        super().flush_at(position_samples)
+    def _flush_at(self, position_samples: int | None) -> None:
+        super()._flush_at(position_samples)
         if position_samples is not None:
             self._hurry()
 

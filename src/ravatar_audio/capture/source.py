@@ -3,6 +3,8 @@
 import math
 import time
 from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -10,22 +12,26 @@ from typing import Self
 import trio
 
 from ravatar_audio.capture.events import Events
+from ravatar_audio.capture.one_taker import OneTaker, TrioThread
 from ravatar_audio.capture.stream import StreamStatistics
 from ravatar_audio.capture.watchdog import CaptureEvent
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.native import Chain, ChainStatistics
 from ravatar_audio.worlds import check_world
 
+DISCARD_WITHIN_SAMPLES = RATE_HZ // 100
+"""How exact capture times are: a frame that begins so little before a moment is taken to begin there."""
+
 
 @dataclass(frozen=True, slots=True)
 class CaptureStatistics:
     """What a source has captured since it was opened. Samples are at 16 kHz, but for `device_samples`.
 
-    captured = delivered + ring_dropped + pending, always.
+    captured = delivered + discarded + ring_dropped + pending, always.
     """
 
     captured_samples: int
-    """Converted: delivered, dropped or pending."""
+    """Converted: delivered, discarded, dropped or pending."""
     delivered_samples: int
     """In frames that the program has taken."""
     ring_dropped_samples: int
@@ -58,15 +64,32 @@ class CaptureStatistics:
     """
     block_s: float = 0.0
     """Mean length of the blocks that the device delivers; 0: none yet. Of the device that is used now."""
+    discarded_samples: int = 0
+    """Forgotten by `discard()`, as a live session does when it begins."""
     is_real_time: bool = False
     """The audio thread runs at a real-time priority that we gave it. Not with the backend "pyaudio", nor on systems and
     hosts that give their audio threads one themselves."""
 
 
+class HeldFrames:
+    """The frames of what is held by one taker."""
+
+    def __init__(self, take: Callable[[], Awaitable[Frame]]) -> None:
+        self._take = take
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Frame:
+        return await self._take()
+
+
 class Source(ABC):
     """A source of frames. `async with` opens and closes it, `async for` takes its frames; one task at a time.
 
-    Iteration ends when the source is at its end or has been stopped, after the frames that it had by then.
+    A second task that takes frames, or any while a TurnSource or a LiveSession has the source, gets
+    trio.BusyResourceError. `request_flush`, `flush_at` and `discard` may be called by any thread. Iteration ends
+    when the source is at its end or has been stopped, after the frames that it had by then.
     """
 
     name: str
@@ -84,10 +107,13 @@ class Source(ABC):
         self._events = Events()
         self._was_opened = False
         self._delivered_frames = self._delivered_samples = self._position_samples = 0
+        self._discarded_samples, self._discard_s = 0, -math.inf
+        self._one_taker, self._thread = OneTaker(), TrioThread()
         self._last_statistics = CaptureStatistics(*(0,) * 14)
 
     async def __aenter__(self) -> Self:
         check_world("trio", type(self).__name__)
+        self._thread.enter()
         await self._open()
         self._was_opened = True
         return self
@@ -101,17 +127,73 @@ class Source(ABC):
         return self
 
     async def __anext__(self) -> Frame:
-        """The next frame. Never loses one to a cancellation. Raises RuntimeError for a source that was never opened."""
-        await trio.lowlevel.checkpoint()
-        if not self._was_opened:
-            raise RuntimeError(f"the {type(self).__name__} was not opened; open it with 'async with'")
-        frame = await self._next()
-        if frame is None:
-            raise StopAsyncIteration
+        """The next frame. Never loses one to a cancellation.
+
+        Raises RuntimeError for a source that was never opened, trio.BusyResourceError where somebody else takes frames.
+        """
+        return await self._take_next(None)
+
+    @contextmanager
+    def _held_by(self, holder: str) -> Iterator[AsyncIterator[Frame]]:
+        """Have all frames for oneself, by the iterator that this gives; meanwhile nobody else gets any.
+
+        Raises trio.BusyResourceError when somebody takes frames already.
+        """
+        with self._one_taker.hold(repr(self.name), holder):
+            yield HeldFrames(lambda: self._take_next(holder))
+
+    async def _take_next(self, holder: str | None) -> Frame:
+        with self._one_taker.take(repr(self.name), holder):
+            await trio.lowlevel.checkpoint()
+            if not self._was_opened:
+                raise RuntimeError(f"the {type(self).__name__} was not opened; open it with 'async with'")
+            frame = None
+            while frame is None:
+                frame = await self._next()
+                if frame is None:
+                    raise StopAsyncIteration
+                frame = self._undiscarded(frame)
+        self._note_delivered(frame)
+        return frame
+
+    def _note_delivered(self, frame: Frame) -> None:
         self._delivered_frames += 1
         self._delivered_samples += frame.length_samples
         self._position_samples = frame.position_samples + frame.length_samples
-        return frame
+
+    def discard(self) -> None:
+        """Forget what was captured until now, to within 10 ms, and was not taken yet.
+
+        A LiveSession does so when it begins, so that nobody hears what was said before it, unless the source can wait.
+        """
+        self._thread.run(self._discard)
+
+    def _discard(self) -> None:
+        self._discard_s = self._now_s()
+        while (frame := self._take_waiting()) is not None:
+            self._discarded_samples += frame.length_samples
+
+    def _undiscarded(self, frame: Frame) -> Frame | None:
+        if self._discard_s == -math.inf:
+            return frame
+        left = frame_since(frame, self._discard_s)
+        self._discarded_samples += frame.length_samples - (left.length_samples if left else 0)
+        if left is not None:
+            self._discard_s = -math.inf
+        return left
+
+    def _waiting_frames(self) -> Iterator[Frame]:
+        """The frames that are there, for the holder, without waiting for more."""
+        while (frame := self._take_waiting()) is not None:
+            self._note_delivered(frame)
+            yield frame
+
+    def _take_waiting(self) -> Frame | None:
+        """A frame that is there, for whoever does not wait for one."""
+        return self._chain.take() if self._chain else None
+
+    def _now_s(self) -> float:
+        return time.monotonic()
 
     def events(self) -> trio.MemoryReceiveChannel[CaptureEvent]:
         """What happened besides frames, for `async for`; ends when the source is closed. Each event has one reader.
@@ -151,14 +233,20 @@ class Source(ABC):
 
     def request_flush(self) -> None:
         """Let the frame that is being filled end with the next block: for a turn's end. Does nothing when closed."""
-        if self._chain:
-            self._chain.request_flush()
+        self._thread.run(self._request_flush)
 
     def flush_at(self, position_samples: int | None) -> None:
         """Let the open frame end at a position (16 kHz, as Frame.position_samples counts), to the sample.
 
         None takes the request back; the newest request counts, request_flush() included. Does nothing when closed.
         """
+        self._thread.run(lambda: self._flush_at(position_samples))
+
+    def _request_flush(self) -> None:
+        if self._chain:
+            self._chain.request_flush()
+
+    def _flush_at(self, position_samples: int | None) -> None:
         if self._chain:
             self._chain.flush_at(position_samples)
 
@@ -206,7 +294,10 @@ class Source(ABC):
             captured_samples=chain.converted_samples,
             delivered_samples=self._delivered_samples,
             ring_dropped_samples=chain.ring_dropped_samples,
-            pending_samples=chain.converted_samples - chain.ring_dropped_samples - self._delivered_samples,
+            pending_samples=chain.converted_samples
+            - chain.ring_dropped_samples
+            - self._delivered_samples
+            - self._discarded_samples,
             device_lost_samples=chain.device_lost_samples,
             device_overruns=chain.device_overruns,
             delivered_frames=self._delivered_frames,
@@ -219,8 +310,22 @@ class Source(ABC):
             wake_failures=chain.wake_failures,
             drift_ppm=self._drift_ppm,
             block_s=self._block_s,
+            discarded_samples=self._discarded_samples,
             is_real_time=stream.is_real_time if stream else False,
         )
+
+
+def frame_since(frame: Frame, begin_s: float) -> Frame | None:
+    """What was captured of a frame from a moment on; None: nothing. Of what the ring dropped before it, what came since
+    then is still lost."""
+    old_samples = frame.length_samples - round((frame.captured_s - begin_s) * RATE_HZ)
+    if old_samples >= frame.length_samples:
+        return None
+    if old_samples > DISCARD_WITHIN_SAMPLES:
+        return frame.after(old_samples)
+    lost_samples = min(frame.ring_lost_samples, max(0, -old_samples))
+    is_discontinuous = frame.discontinuity and lost_samples + frame.device_lost_samples > 0
+    return frame._replace(ring_lost_samples=lost_samples, discontinuity=is_discontinuous)
 
 
 def ring_capacity(ring_s: float) -> int:

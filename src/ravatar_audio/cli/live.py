@@ -9,6 +9,7 @@ import click
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import CaptureEvent, open_source
+from ravatar_audio.capture.sources.paced import PACES
 from ravatar_audio.cli.output import echo, echo_over_meter
 from ravatar_audio.cli.run import (
     Seconds,
@@ -19,6 +20,8 @@ from ravatar_audio.cli.run import (
     settings_options,
 )
 from ravatar_audio.cli.streaming import Streamed, stream
+from ravatar_audio.errors import SoundLostError
+from ravatar_audio.frames import RATE_HZ
 from ravatar_audio.printable import one_line
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
 from ravatar_audio.turns import TurnEvent
@@ -60,11 +63,19 @@ REST = (
     help="mic, a sound file, synthetic:speech|tone|sweep|noise, or - for standard input: "
     "WAV, or PCM as --rate, --channels and --format say (16000, 1, int16).",
 )
+@click.option(
+    "--pace",
+    type=click.Choice(PACES),
+    default="real",
+    show_default=True,
+    help="How fast a file or a pipe is sent; what can wait is made to wait.",
+)
 @click.option("--seconds", type=Seconds(0.1), help="Stop so long after the session is up; default: at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
 @settings_options(platform=PLATFORM, session=SESSION, microphone=SOUND, pipe=PIPE, turns=TURNS, other=REST)
 def command(
     spec: str,
+    pace: str,
     seconds: float | None,
     as_json: bool,
     settings_file: str | None,
@@ -96,7 +107,12 @@ def command(
         if not as_json and (text := as_text(event)):
             echo_over_meter(text)
 
+    source = open_source(settings, spec, pace=pace)
+    lost_samples = 0
+
     def show_end(streamed: Streamed) -> None:
+        nonlocal lost_samples
+        lost_samples = streamed.lost_samples
         if not streamed.capture.captured_samples:
             return  # it has not begun; the error says why
         result = summary(streamed)
@@ -107,7 +123,7 @@ def command(
     async def work() -> None:
         await stream(
             settings,
-            open_source(settings, spec),
+            source,
             on_end=show_end,
             on_event=show,
             on_turn=lambda event: tell(as_plain(event)),
@@ -116,6 +132,8 @@ def command(
             linger_s=settings.linger_s,
             with_meter=sys.stderr.isatty(),
         )
+        if lost_samples and not source.is_real_time:
+            raise SoundLostError(f"{lost_samples} samples ({lost_samples / RATE_HZ:.2f} s) of {source.name} were lost")
 
     run_telling(work, tell)
 

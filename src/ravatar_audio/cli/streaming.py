@@ -26,6 +26,8 @@ class Streamed:
     capture: CaptureStatistics
     gate: GateStatistics
     live: LiveStatistics
+    discarded_samples: int = 0
+    """Given out by the gate, and forgotten as older than the session."""
 
     @property
     def padding_samples(self) -> int:
@@ -55,7 +57,8 @@ class Streamed:
     @property
     def _missing_samples(self) -> int:
         heard_samples = self.capture.captured_samples + self.capture.device_lost_samples
-        return heard_samples - self.gate.gated_samples - self.live.sent_samples
+        left_out = self.capture.discarded_samples + self.discarded_samples + self.gate.gated_samples
+        return heard_samples - left_out - self.live.sent_samples
 
 
 async def stream(
@@ -123,7 +126,7 @@ async def stream(
         with source_events, contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
             while True:
                 on_capture(source_events.receive_nowait())
-        on_end(Streamed(source.statistics(), turns.gate.statistics(), live.statistics()))
+        on_end(Streamed(source.statistics(), turns.gate.statistics(), live.statistics(), turns.discarded_samples))
 
 
 def turn_text(event: TurnEvent) -> str:

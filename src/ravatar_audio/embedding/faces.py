@@ -77,7 +77,7 @@ class SourceFace(Face[Heard]):
 
     @property
     def is_real_time(self) -> bool:
-        """Sound comes whether it is taken or not; a source at full pace waits instead."""
+        """Sound comes whether it is taken or not, as a microphone's; any other source waits until it is taken."""
         return self._inner.is_real_time
 
     @property
@@ -92,6 +92,10 @@ class SourceFace(Face[Heard]):
     def flush_at(self, position_samples: int | None) -> None:
         """Let the open frame end at a position (16 kHz), to the sample; None takes the request back."""
         self._ask(lambda: self._inner.flush_at(position_samples))
+
+    def discard(self) -> None:
+        """Forget what was captured until now, to within 10 ms, and was not taken yet."""
+        self._ask(self._inner.discard)
 
     def statistics(self) -> CaptureStatistics:
         """Counters as of now; once closed, as of then."""
@@ -119,6 +123,10 @@ class TurnSourceFace(Face[TurnSource]):
     def is_real_time(self) -> bool:
         """Sound comes whether it is taken or not, as the source says."""
         return self._inner.is_real_time
+
+    def discard(self) -> None:
+        """Forget the sound from before now that no turn has taken; a turn that begins from now on has its pre-roll."""
+        self._ask(self._inner.discard)
 
     def press(self, at_s: float | None = None) -> None:
         """Push-to-talk's button went down."""

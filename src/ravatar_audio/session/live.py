@@ -2,9 +2,12 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterable, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
+from typing import Self
 
 import trio
 
@@ -14,6 +17,7 @@ from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.api.results import Avatar, viewer_url
+from ravatar_audio.capture import Source
 from ravatar_audio.errors import SessionExpiredError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Distribution, Histogram
@@ -95,13 +99,15 @@ class LiveSession(Conversation):
     `slot_wait_s`: how long to wait for a free slot. `renew`: when the session expires on the server, begin a new one.
     Both default to the settings', which are not at all, and no. `reconnect_limit_s`: how long the link may be down
     before giving up; None: never.
-    `lossless`: the source can wait (a file, not a microphone), so nothing is dropped for a slow network; default: what
-    the source says (`is_real_time`). `declare_gaps`: a message behind a gap says how many samples are missing, and
-    one that may come a second time says so.
+    `lossless`: the source can wait (a file, not a microphone), so it is taken from when the session is up, and nothing
+    is dropped for a slow network; default: what the source says (`is_real_time`). `declare_gaps`: a message behind a
+    gap says how many samples are missing, and one that may come a second time says so.
     `plain`: leave audio messages to the WebSocket library; the same arrives, at several times the cost.
     `on_sent` is called with each frame that was written, and must return at once. `platform`: share one between
     sessions; default: one of its own.
 
+    The session has the source for itself; whoever else takes from it meanwhile gets trio.BusyResourceError. It begins
+    with what is captured after it is entered (`Source.discard`; turns have their pre-roll).
     Cancelled while the platform starts the session, it waits up to 10 s for the answer, to give the slot back.
     """
 
@@ -125,6 +131,8 @@ class LiveSession(Conversation):
     ) -> None:
         super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
         self._source = source
+        self._frames: AsyncIterator[Frame] | None = None
+        self._holding = ExitStack()
         self._slot = Slot(settings, settings.slot_wait_s if slot_wait_s is None else slot_wait_s)
         self._renews = settings.renew if renew is None else renew
         self._is_lossless = not getattr(source, "is_real_time", True) if lossless is None else lossless
@@ -136,6 +144,23 @@ class LiveSession(Conversation):
         self._told_url: str | None = None
         self._age_newest = Histogram()
         self._source_lost_samples = 0
+
+    async def __aenter__(self) -> Self:
+        if self._is_entered or not isinstance(self._source, (Source, TurnSource)):
+            return await super().__aenter__()
+        with ExitStack() as holding:
+            self._frames = holding.enter_context(self._source._held_by("a live session"))
+            if not self._is_lossless:
+                self._source.discard()  # nobody in this session has said it
+            await super().__aenter__()
+            self._holding = holding.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        with self._holding:
+            return await super().__aexit__(kind, error, trace)
 
     @property
     def streaming_url(self) -> str:
@@ -208,7 +233,9 @@ class LiveSession(Conversation):
     async def _run_beside(self) -> None:
         """Source to outbox; never waits for the network, unless the source can wait."""
         try:
-            frames = aiter(self._source)
+            frames = aiter(self._source) if self._frames is None else self._frames
+            if self._is_lossless:
+                await self._wait_begun()
             is_dropping = False
             while True:
                 if self._is_lossless:

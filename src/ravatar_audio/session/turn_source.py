@@ -3,7 +3,8 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -12,13 +13,15 @@ import trio
 from ravatar_audio.api.messages import EventMessage, Reply
 from ravatar_audio.api.results import Connection
 from ravatar_audio.capture import Source
+from ravatar_audio.capture.one_taker import OneTaker, TrioThread
+from ravatar_audio.capture.source import HeldFrames, frame_since
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import MediaError
 from ravatar_audio.frames import Frame
 from ravatar_audio.session.choosing import choose_mode
 from ravatar_audio.session.speaking import LONGEST_S, spoken_s, tells_speaking
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import Gate, Mode, Outcome, TurnEvent, TurnRules
+from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, TurnEvent, TurnRules
 from ravatar_audio.turns.neural import NeuralDetector
 
 
@@ -30,7 +33,9 @@ class TurnSource:
             turns.press()
 
     Controls take effect now, or at `at_s` (seconds of time.monotonic()), and return at once; raises what Gate raises.
-    A mute lasts until it is taken back, whatever is sent, lost or connected again in the meantime.
+    Any thread may call them. A mute lasts until it is taken back, whatever is sent, lost or connected again in the
+    meantime. One task at a time takes the frames; a second one, and whoever takes from the source itself, gets
+    trio.BusyResourceError.
 
     `on_event` is called with each event in its place between the frames, when these are taken, `on_frame` with each
     frame that is heard, before the gate; they must return at once. `follows_platform`: a LiveSession sets the mode by
@@ -57,6 +62,12 @@ class TurnSource:
         self._avatar_ends_s = math.inf
         """When the avatar counts as silent, if nobody says so before."""
         self._has_speaking_events = False
+        self._thread, self._one_taker = TrioThread(), OneTaker()
+        self._stack = ExitStack()
+        self._frames: AsyncIterator[Frame] = source
+        self._discard_s = -math.inf
+        self.discarded_samples = 0
+        """Given out by the gate and forgotten: see `discard`."""
 
     @classmethod
     def from_settings(
@@ -91,12 +102,19 @@ class TurnSource:
         return self.source.is_real_time
 
     async def __aenter__(self) -> Self:
+        self._thread.enter()
         await self.source.__aenter__()
+        try:
+            self._frames = self._stack.enter_context(self.source._held_by("a TurnSource"))
+        except BaseException:
+            await self.source.aclose()
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._stack.close()
         await self.source.aclose()
 
     def __aiter__(self) -> Self:
@@ -104,7 +122,16 @@ class TurnSource:
 
     async def __anext__(self) -> Frame:
         """The next frame of a turn. Never loses one to a cancellation."""
-        while (outcome := await self.next_outcome()) is not None:
+        return await self._next_frame(None)
+
+    @contextmanager
+    def _held_by(self, holder: str) -> Iterator[AsyncIterator[Frame]]:
+        """Have all frames for oneself, as a source's."""
+        with self._one_taker.hold("this TurnSource", holder):
+            yield HeldFrames(lambda: self._next_frame(holder))
+
+    async def _next_frame(self, holder: str | None) -> Frame:
+        while (outcome := await self._next_outcome(holder)) is not None:
             if isinstance(outcome, Frame):
                 return outcome
         raise StopAsyncIteration
@@ -114,25 +141,31 @@ class TurnSource:
 
         When the source raises a MediaError the open turn ends, and the error comes behind it.
         """
-        await trio.lowlevel.checkpoint()
-        while not self._ready:
-            if self._is_over:
-                failure, self._failure = self._failure, None
-                if failure is not None:
-                    raise failure
-                return None
-            try:
-                frame = await anext(self.source)
-            except (StopAsyncIteration, MediaError) as error:
-                self._failure = error if isinstance(error, MediaError) else None
-                self._is_over = True
-                self._ready += self.gate.finish()
-            else:
-                self._hear(frame)
-        outcome = self._ready.popleft()
-        if self._on_event is not None and isinstance(outcome, TurnEvent):
-            self._on_event(outcome)
-        return outcome
+        return await self._next_outcome(None)
+
+    async def _next_outcome(self, holder: str | None) -> Outcome | None:
+        with self._one_taker.take("this TurnSource", holder):
+            await trio.lowlevel.checkpoint()
+            while True:
+                while not self._ready:
+                    if self._is_over:
+                        failure, self._failure = self._failure, None
+                        if failure is not None:
+                            raise failure
+                        return None
+                    try:
+                        frame = await anext(self._frames)
+                    except (StopAsyncIteration, MediaError) as error:
+                        self._failure = error if isinstance(error, MediaError) else None
+                        self._is_over = True
+                        self._ready += self.gate.finish()
+                    else:
+                        self._hear(frame)
+                outcome = self._undiscarded(self._ready.popleft())
+                if self._on_event is not None and isinstance(outcome, TurnEvent):
+                    self._on_event(outcome)
+                if outcome is not None:
+                    return outcome
 
     def _hear(self, frame: Frame) -> None:
         if self._on_frame is not None:
@@ -143,12 +176,42 @@ class TurnSource:
         self._ready += self.gate.feed(frame)
         self.source.flush_at(self.gate.flush_at)
 
+    def discard(self) -> None:
+        """Forget the sound from before now that nobody has taken, to within 10 ms; what is forgotten is counted.
+
+        A turn that is open goes on with what is captured from now on; one that a button or a voice begins from now on
+        has its pre-roll. Events are kept. A LiveSession does so when it begins, unless the source can wait.
+        """
+        self._thread.run(self._discard)
+
+    def _discard(self) -> None:
+        self._discard_s = self.source._now_s()
+        for frame in self.source._waiting_frames():
+            self._hear(frame)
+        kept = [outcome for outcome in self._ready if isinstance(outcome, TurnEvent)]
+        self.discarded_samples += sum(item.length_samples for item in self._ready if isinstance(item, Frame))
+        self._ready = deque(kept)
+
+    def _undiscarded(self, outcome: Outcome) -> Outcome | None:
+        if self._discard_s == -math.inf:
+            return outcome
+        if isinstance(outcome, TurnEvent):
+            if outcome.kind is EventKind.STARTED and self.gate.mode is not Mode.OPEN:
+                self._discard_s = (
+                    -math.inf
+                )  # begun since, by a button or a voice: the rules say how far it reaches back
+            return outcome
+        left = frame_since(outcome, self._discard_s)
+        self.discarded_samples += outcome.length_samples - (left.length_samples if left else 0)
+        if left is not None:
+            self._discard_s = -math.inf
+        return left
+
     # What a session tells.
 
     def follow(self, connection: Connection) -> None:
         """Take the mode from what the platform says, unless somebody has chosen one."""
         if self._follows_platform:
-            self._follows_platform = False
             self.set_mode(choose_mode(connection, "auto"))
 
     def note(self, event: object, at_s: float | None = None) -> None:
@@ -156,6 +219,9 @@ class TurnSource:
         if not self._is_half_duplex:
             return
         now_s = _now_s(at_s)
+        self._thread.run(lambda: self._note(event, now_s))
+
+    def _note(self, event: object, now_s: float) -> None:
         if isinstance(event, EventMessage) and (speaks := tells_speaking(event)) is not None:
             self._has_speaking_events = True
             if speaks:
@@ -173,38 +239,50 @@ class TurnSource:
 
     def press(self, at_s: float | None = None) -> None:
         """Push-to-talk's button went down."""
-        self._tell(self.gate.press(_now_s(at_s)))
+        self._control(self.gate.press, at_s)
 
     def release(self, at_s: float | None = None) -> None:
         """Push-to-talk's button went up."""
-        self._tell(self.gate.release(_now_s(at_s)))
+        self._control(self.gate.release, at_s)
 
     def mute(self, at_s: float | None = None) -> None:
         """Hear nothing; an open turn ends."""
-        self._tell(self.gate.mute(_now_s(at_s)))
+        self._control(self.gate.mute, at_s)
 
     def unmute(self, at_s: float | None = None) -> None:
         """Hear again."""
-        self._tell(self.gate.unmute(_now_s(at_s)))
+        self._control(self.gate.unmute, at_s)
 
     def set_mode(self, mode: Mode | str, at_s: float | None = None) -> None:
         """Change how turns are taken; an open turn ends. What the platform says no longer counts."""
+        checked = self.gate.checked_mode(mode)  # here, where it can be raised
         self._follows_platform = False
-        self._tell(self.gate.set_mode(mode, _now_s(at_s)))
+        self._control(lambda now_s: self.gate.set_mode(checked, now_s), at_s)
 
     def call_off(self, at_s: float | None = None) -> None:
         """Cancel the open turn."""
-        self._tell(self.gate.call_off(_now_s(at_s)))
+        self._control(self.gate.call_off, at_s)
 
     def avatar_speaks(self, at_s: float | None = None) -> None:
         """Half-duplex: be deaf to what is not a barge-in, until it ends."""
-        self._avatar_ends_s = math.inf
-        self._tell(self.gate.avatar_speaks(_now_s(at_s)))
+        self._control(self.gate.avatar_speaks, at_s, moves_avatar=True)
 
     def avatar_ends(self, at_s: float | None = None) -> None:
         """Half-duplex: hear again when the echo has died away."""
-        self._avatar_ends_s = math.inf
-        self._tell(self.gate.avatar_ends(_now_s(at_s)))
+        self._control(self.gate.avatar_ends, at_s, moves_avatar=True)
+
+    def _control(
+        self, control: Callable[[float], Sequence[Outcome]], at_s: float | None, *, moves_avatar: bool = False
+    ) -> None:
+        """Take effect at the time of the call, whenever the source's own thread comes to it."""
+        now_s = _now_s(at_s)
+
+        def change() -> None:
+            if moves_avatar:
+                self._avatar_ends_s = math.inf
+            self._tell(control(now_s))
+
+        self._thread.run(change)
 
     def _tell(self, outcomes: Sequence[Outcome]) -> None:
         self._ready += outcomes

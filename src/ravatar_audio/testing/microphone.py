@@ -72,14 +72,18 @@ class FakeMicrophone(Microphone):
         self._machine.advance()
         await super().stop()
 
-    def request_flush(self) -> None:
+    def _request_flush(self) -> None:
         self._hurry()
-        super().request_flush()
+        super()._request_flush()
 
-    def flush_at(self, position_samples: int | None) -> None:
+    def _flush_at(self, position_samples: int | None) -> None:
         if position_samples is not None:
             self._hurry()
-        super().flush_at(position_samples)
+        super()._flush_at(position_samples)
+
+    def _discard(self) -> None:
+        self._machine.advance()
+        super()._discard()
 
     def _hurry(self) -> None:
         self._machine.advance()  # or it would take effect in the past

@@ -82,7 +82,7 @@ class Gate:
         rules = rules or TurnRules()
         self._ear = Ear(detector) if detector else None
         self._barge_ear = Ear(barge_in) if barge_in else None
-        mode = self._checked(mode)
+        mode = self.checked_mode(mode)
         machine = self._machine = TurnMachine(rules.timing(mode))
         self._keys = Keys(rules, mode, machine)
         self._tape = Tape()
@@ -201,7 +201,7 @@ class Gate:
 
     def set_mode(self, mode: Mode | str, at_s: float) -> list[Outcome]:
         """Change the mode; an open turn ends here. Raises SettingsError for voice activity without a detector."""
-        return self._control(Change.MODE, at_s, self._checked(mode))
+        return self._control(Change.MODE, at_s, self.checked_mode(mode))
 
     def call_off(self, at_s: float) -> list[Outcome]:
         """Cancel the open turn or the press; the next one begins with a new press, or a new word."""
@@ -348,7 +348,8 @@ class Gate:
         self._anchor = None
         return outcomes
 
-    def _checked(self, mode: Mode | str) -> Mode:
+    def checked_mode(self, mode: Mode | str) -> Mode:
+        """A mode by its name; raises SettingsError for one that is unknown, or voice activity without a detector."""
         try:
             mode = Mode(mode)
         except ValueError:
