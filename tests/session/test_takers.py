@@ -160,7 +160,8 @@ async def test_a_session_begins_with_its_own_visitors_sound(settings_for: MakeSe
                     await trio.sleep(pause_s)
                     asked_s = time.monotonic()
                     sent: list[Frame] = []
-                    async with LiveSession(settings_for(emulator), taken, on_sent=sent.append) as live:
+                    settings = settings_for(emulator, outbox_ms=20_000)
+                    async with LiveSession(settings, taken, on_sent=sent.append) as live:
                         await until(lambda sent=sent: len(sent) > 3, "sound")  # type: ignore[misc]
                         first = sent[0]
                         begin_s = first.captured_s - first.length_samples / RATE_HZ

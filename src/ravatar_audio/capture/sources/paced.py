@@ -80,7 +80,7 @@ class PacedSource(Source):
         self._chain = Chain(rate_hz=self.rate_hz, channels=self.channels, format=self.format, **self._chain_options)
 
     async def _next(self) -> Frame | None:
-        block_samples = max(1, int(_BLOCK_S * self.rate_hz))
+        block_samples = self._block_samples
         while (chain := self._chain) is not None:  # closed meanwhile, perhaps
             while self.is_real_time and not self._is_at_end and (ahead_s := self._ahead_s(block_samples)) <= 0:
                 self._push(chain, block_samples, time.monotonic() + ahead_s)
@@ -97,6 +97,19 @@ class PacedSource(Source):
             else:
                 self._push(chain, block_samples, time.monotonic() + ahead_s)
         return None
+
+    @property
+    def _block_samples(self) -> int:
+        return max(1, int(_BLOCK_S * self.rate_hz))
+
+    def _take_waiting(self) -> Frame | None:
+        frame = super()._take_waiting()
+        while frame is None and self._chain is not None and self.is_real_time and not self._is_at_end:
+            if (ahead_s := self._ahead_s(self._block_samples)) > 0:
+                break
+            self._push(self._chain, self._block_samples, time.monotonic() + ahead_s)
+            frame = super()._take_waiting()
+        return frame
 
     def _ahead_s(self, block_samples: int) -> float:
         """How long until the next block is due."""
