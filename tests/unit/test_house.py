@@ -90,3 +90,10 @@ def test_the_terminal_is_written_to_by_one_function() -> None:
         )
     ]
     assert set(callers) == {"output.py"}
+
+
+def test_every_log_of_the_package_is_one_line_for_each_record() -> None:
+    others = [
+        str(path.relative_to(PACKAGE)) for path in MODULES if "getLogger(__name__)" in path.read_text(encoding="utf-8")
+    ]
+    assert others == [], "use observe.log.line_logger"

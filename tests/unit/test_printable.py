@@ -17,7 +17,7 @@ from ravatar_audio.cli.doctor import shown
 from ravatar_audio.cli.live import as_text
 from ravatar_audio.cli.run import LineFormatter, error_line
 from ravatar_audio.errors import BusyError, DeviceInUseError
-from ravatar_audio.observe.log import HidingFilter, Log
+from ravatar_audio.observe.log import HidingFilter, Log, line_logger
 from ravatar_audio.printable import lines, one_line
 from ravatar_audio.session import LinkLost
 
@@ -81,6 +81,20 @@ def written_by_our_log(text: str) -> str:
     return stream.getvalue().removesuffix("\n")
 
 
+def written_by_a_module(text: str) -> str:
+    """As a program that embeds the package gets it, with a handler of its own."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[assignment, method-assign]
+    logger = line_logger("ravatar_audio.capture.example")
+    logger.addHandler(handler)
+    try:
+        logger.warning("the microphone %s is gone", text)
+    finally:
+        logger.removeHandler(handler)
+    return records[0].getMessage()
+
+
 EDGES = {
     "a reply": lambda text: as_text(Reply(text=text)),
     "a close reason": lambda text: as_text(LinkLost(str(LinkDown(Cause.CLOSED, text, close_code=1011)), 1.0, 1.0)),
@@ -95,6 +109,7 @@ EDGES = {
     "a log of another package": logged,
     "a log of the HTTP library": hidden,
     "our own log": written_by_our_log,
+    "a module's log": written_by_a_module,
 }
 
 

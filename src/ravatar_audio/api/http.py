@@ -256,7 +256,6 @@ class Platform:
         slot_deadline_s = trio.current_time() + slot_wait_s
         may_refresh = authorised
         tries = 0
-        said = ""
         while True:
             token = await self.tokens.get() if authorised else None
             tries += 1
@@ -280,10 +279,9 @@ class Platform:
                 is_enough = tries >= TRIES or delay_s > self.settings.request_timeout_ms / 1000
                 if not error.retryable or (is_enough and not is_waiting):
                     raise
-            # Said once for each reason: whoever waits for minutes must know for what.
-            tell = self.log.debug if failure.message == said else self.log.warning
-            said = failure.message
-            tell("%s; next try in %.1f s", said, delay_s)
+            # While it is busy the reason is said once: that may last for hours.
+            is_known = isinstance(failure, BusyError) and tries > 1
+            (self.log.debug if is_known else self.log.warning)("%s; next try in %.1f s", failure.message, delay_s)
             await trio.sleep(delay_s)
 
     async def _once(

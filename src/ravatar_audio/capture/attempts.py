@@ -11,8 +11,9 @@ from ravatar_audio.capture.stream import StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import MediaError, RecorderError
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 BACKOFF_S = (0.1, 5.0)
 """First and longest wait between two attempts."""

@@ -5,13 +5,14 @@ the program's that uses this library, and its children's: only a command, whose 
 """
 
 import contextlib
-import logging
 import os
 import tempfile
 import threading
 from collections.abc import Iterator
 
-log = logging.getLogger(__name__)
+from ravatar_audio.observe.log import line_logger
+
+log = line_logger(__name__)
 
 WAIT_S = 1.0
 """For another call of this process whose chatter is being caught; then a call is made without."""

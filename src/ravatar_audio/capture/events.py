@@ -5,8 +5,9 @@ import logging
 import trio
 
 from ravatar_audio.capture.watchdog import CaptureEvent
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 EVENTS_MAX = 256
 """Events that are kept; the oldest go first."""

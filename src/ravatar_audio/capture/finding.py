@@ -5,7 +5,6 @@ servers and other systems; its own view of the hardware is left out, as it is a 
 """
 
 import dataclasses
-import logging
 import re
 from collections.abc import Mapping
 
@@ -18,8 +17,9 @@ from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.servers import RESTART_ADVICE
 from ravatar_audio.capture.worker import call_in_thread
 from ravatar_audio.errors import DeviceNotFoundError, MediaError, RecorderError
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 LIST_TIMEOUT_S = 8.0
 """PortAudio takes a second for each device that is busy."""

@@ -1,7 +1,6 @@
 """A line: a device that has been found, and its stream into a chain. Everything here may block."""
 
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -21,8 +20,9 @@ from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
 from ravatar_audio.native import Chain
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 BACKENDS = ("auto", "alsa", "portaudio", "pyaudio")
 

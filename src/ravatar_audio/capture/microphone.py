@@ -1,6 +1,5 @@
 """The microphone: a device stream that pushes into a chain, as an async iterator of frames."""
 
-import logging
 import math
 import sys
 import warnings
@@ -26,9 +25,10 @@ from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_asked
+from ravatar_audio.observe.log import line_logger
 from ravatar_audio.settings import Settings
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 DEFAULT_BLOCK_S = 0.010
 """A block's length where none is asked for."""

@@ -1,7 +1,6 @@
 """A sound server's sources that come, or wake, while a microphone is missed. Where pactl is missing nothing is told."""
 
 import contextlib
-import logging
 import threading
 from collections.abc import Callable
 
@@ -17,8 +16,9 @@ from ravatar_audio.capture.pactl import (
     subscribe,
 )
 from ravatar_audio.capture.worker import Errand
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 
 class Newcomers:

@@ -1,7 +1,6 @@
 """Opening a microphone, for the first time or again: its own device, or the stand-in."""
 
 import contextlib
-import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -18,8 +17,9 @@ from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, RecorderError
 from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_averaged, layout_refusal
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 FIRST_TIMEOUT_S = 10.0
 """For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""

@@ -8,7 +8,6 @@ PortAudio is not thread-safe: each call that is not documented to be goes throug
 """
 
 import contextlib
-import logging
 import os
 import sys
 import threading
@@ -34,8 +33,9 @@ from ravatar_audio.errors import (
     RecorderError,
 )
 from ravatar_audio.native import Chain, format_code
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 LOCK_TIMEOUT_S = 5.0
 """Longest wait for another PortAudio call of this process; opening a busy device takes a second."""

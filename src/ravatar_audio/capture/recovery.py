@@ -1,6 +1,5 @@
 """How a microphone gets its device back: opened again until that succeeds, or looked for while a stand-in runs."""
 
-import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +11,9 @@ from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 CLOSE_LIMIT_S, OPEN_LIMIT_S = 5.0, 10.0
 """A call into a sound library that takes longer never returns: PortAudio's do not, on hardware that was unplugged."""

@@ -1,6 +1,5 @@
 """Blocking calls into sound libraries: in a thread, with a deadline, and with an undo for those that end too late."""
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -8,8 +7,9 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from ravatar_audio.capture.chatter import give_stderr_back
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 T = TypeVar("T")
 

@@ -1,7 +1,6 @@
 """What `live` and `demo` share: a source's turns streamed to a live session, with a meter, until the end."""
 
 import contextlib
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,11 +11,12 @@ from ravatar_audio.cli.controls import KEYS, SIGNALS, control
 from ravatar_audio.cli.meter import Meter, gate_state
 from ravatar_audio.cli.output import echo
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
+from ravatar_audio.observe.log import line_logger
 from ravatar_audio.session import LiveEvent, LiveSession, LiveStatistics, TurnSource
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import GateStatistics, Mode, TurnEvent
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

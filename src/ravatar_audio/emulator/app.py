@@ -1,6 +1,5 @@
 """The HTTP endpoints, and the handshake of the WebSocket: a Starlette application."""
 
-import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -22,8 +21,9 @@ from ravatar_audio.emulator.platform import BUSY, Live, Platform
 from ravatar_audio.emulator.relay import Link
 from ravatar_audio.emulator.statistics import ConnectionStatistics
 from ravatar_audio.emulator.tokens import TokenRefused
+from ravatar_audio.observe.log import line_logger
 
-_log = logging.getLogger(__name__)
+_log = line_logger(__name__)
 
 _Handler = Callable[[Request], Awaitable[Response]]
 _ERRORS = {402: "payment_required", 403: "token_expired", 500: "token_generation_failed", 503: BUSY}

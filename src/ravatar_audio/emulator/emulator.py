@@ -19,9 +19,10 @@ from ravatar_audio.emulator.relay import Relay
 from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import EmulatorStatistics
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.observe.log import line_logger
 from ravatar_audio.worlds import check_world
 
-_log = logging.getLogger(__name__)
+_log = line_logger(__name__)
 logging.getLogger("ravatar_audio.emulator").addHandler(logging.NullHandler())  # quiet unless somebody listens
 
 

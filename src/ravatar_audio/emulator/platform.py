@@ -1,6 +1,5 @@
 """The state of the emulated platform: users' sessions, live sessions and their slots, history. No sockets in here."""
 
-import logging
 import secrets
 import tempfile
 import time
@@ -19,13 +18,14 @@ from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import LiveStatistics, ViolationRecord
 from ravatar_audio.emulator.tokens import Tokens
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.observe.log import line_logger
 
 _HISTORY = 10_000
 BUSY = "All AI assistants are busy at the moment"
 
 Item = dict[str, Any]
 
-_log = logging.getLogger(__name__)
+_log = line_logger(__name__)
 
 
 class Live:

@@ -1,6 +1,5 @@
 """A WAV file that is valid at every moment: 16 kHz, mono, int16. And what else is known about the stream in it."""
 
-import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -10,8 +9,9 @@ from pathlib import Path
 from typing import Literal
 
 from ravatar_audio.frames import RATE_HZ
+from ravatar_audio.observe.log import line_logger
 
-_log = logging.getLogger(__name__)
+_log = line_logger(__name__)
 
 _HEADER_BYTES = 44
 _MOST_BYTES = 0xFFFF_FFFF - _HEADER_BYTES

@@ -6,7 +6,6 @@ answer, a black hole, a server that stops reading, a slow line.
 
 import contextlib
 import ctypes
-import logging
 import socket
 import ssl
 import struct
@@ -18,8 +17,9 @@ import trio
 
 from ravatar_audio.emulator.faults import Fault
 from ravatar_audio.emulator.scan import ClientScan
+from ravatar_audio.observe.log import line_logger
 
-_log = logging.getLogger(__name__)
+_log = line_logger(__name__)
 
 _CHUNK_BYTES: Final = 65_536
 _HANDSHAKE_S: Final = 10.0

@@ -35,6 +35,25 @@ class HidingFilter(logging.Filter):
         return True
 
 
+class _LineFilter(logging.Filter):
+    """Makes each record one line: a device's name, or what a server says, must not begin one of its own."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record passes; the text is only made where it goes anywhere, as that is asked first."""
+        record.msg, record.args = one_line(record.getMessage()), ()
+        return True
+
+
+_LINE_FILTER = _LineFilter()
+
+
+def line_logger(name: str) -> logging.Logger:
+    """The logger of this name, for a module of this package: whoever listens to it gets one line for each record."""
+    logger = logging.getLogger(name)
+    logger.addFilter(_LINE_FILTER)  # added once, however often
+    return logger
+
+
 class Log:
     """Writes to the logger "ravatar_audio": known secrets and whatever looks like one hidden, each line one line.
 

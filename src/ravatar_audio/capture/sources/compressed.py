@@ -5,7 +5,6 @@ it, takes off what encoders add at both ends (MP3's Xing and LAME headers, edit 
 Vorbis, see there.
 """
 
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +12,12 @@ from ravatar_audio.capture.sources.regular_file import RegularFile
 from ravatar_audio.capture.sources.wav import check_layout
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import SAMPLE_BYTES
+from ravatar_audio.observe.log import line_logger
 
 if TYPE_CHECKING:
     import av
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 _FORMATS = {
     "u8": "uint8",

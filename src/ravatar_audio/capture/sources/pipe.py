@@ -1,7 +1,6 @@
 """Sound from a pipe: another program captures, as in `arecord -f S16_LE -r 48000 | ravatar-audio live --source -`."""
 
 import errno
-import logging
 import math
 import os
 import socket
@@ -19,8 +18,9 @@ from ravatar_audio.capture.watchdog import Watchdog
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 _WRITER_ADVICE = "Look at the program that writes into it: does it run, does it find its microphone, what does it say?"
 _PCM_ADVICE = "Let the program write WAV or PCM: arecord -t wav, ffmpeg … -f wav -, sox … -t wav -"

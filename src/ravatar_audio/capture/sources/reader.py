@@ -1,6 +1,5 @@
 """A sound file's samples, whatever the file is: WAV by our own parser, everything else by PyAV."""
 
-import logging
 import os
 from pathlib import Path
 from typing import Protocol
@@ -10,8 +9,9 @@ from ravatar_audio.capture.sources.sniff import BIG_ENDIAN_WAV, RAW, WAV, begins
 from ravatar_audio.capture.sources.wav import HEADER_BYTES_MAX, SampleCutter, WavHeader, parse_wav_header
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import SAMPLE_BYTES
+from ravatar_audio.observe.log import line_logger
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 _HEAD_BYTES = 65_536
 
