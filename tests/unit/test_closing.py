@@ -114,3 +114,16 @@ def test_the_error_when_there_is_no_further_try(down: LinkDown, kind: type[Excep
 )
 def test_what_says_that_the_address_is_wrong(down: LinkDown, expected: bool) -> None:
     assert down.is_about_address is expected
+
+
+@pytest.mark.parametrize(
+    "down",
+    [
+        *(LinkDown(Cause.REFUSED, status=status) for status in range(300, 600)),
+        *(LinkDown(Cause.CLOSED, close_code=code) for code in (*range(1000, 1016), *range(4400, 4405))),
+        *(LinkDown(cause) for cause in Cause if cause not in (Cause.REFUSED, Cause.CLOSED, Cause.NOT_ACCEPTED)),
+    ],
+    ids=str,
+)
+def test_an_error_is_worth_trying_again_exactly_where_the_link_would_be_tried_again(down: LinkDown) -> None:
+    assert down.error().retryable is (down.verdict is Verdict.RETRY)
