@@ -111,7 +111,9 @@ async def test_a_live_session_is_renewed_and_what_was_refused_counts_as_lost(
         assert told.slots_free == 1
         refused = refused_messages(told)
         assert statistics.dropped_samples["refused"] == refused * FRAME_SAMPLES
-        assert told.frames <= statistics.sent_frames + statistics.repeated_frames
+        # What a reset connection had not acknowledged may have come all the same: it comes twice, or is "in_flight".
+        unsure_frames = statistics.repeated_frames + statistics.dropped_samples["in_flight"] // FRAME_SAMPLES
+        assert told.frames <= statistics.sent_frames + unsure_frames
         if not is_reset:
             assert told.frames == statistics.sent_frames, "what was refused does not count as sent"
             declared_samples = sum(item.declared_lost_samples for item in told.live)

@@ -20,10 +20,19 @@ from ravatar_audio.cli.run import (
     settings_options,
 )
 from ravatar_audio.cli.streaming import Streamed, stream
-from ravatar_audio.errors import SoundLostError
+from ravatar_audio.errors import RavatarError, SoundLostError
 from ravatar_audio.frames import RATE_HZ
 from ravatar_audio.printable import one_line
-from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SessionRenewed
+from ravatar_audio.session import (
+    ConversationRenewed,
+    LinkLost,
+    LinkUp,
+    LiveEvent,
+    SendingAccepted,
+    SendingRefused,
+    SessionRenewed,
+)
+from ravatar_audio.session.start_pauses import StartPauses
 from ravatar_audio.turns import TurnEvent
 
 PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
@@ -88,7 +97,8 @@ def command(
     between an open microphone and push-to-talk; any other --source than the microphone goes as it is.
 
     With --json each line is an object with "time" and "event": Reply and the platform's other messages, LinkUp,
-    LinkLost, SessionRenewed; TurnEvent, and CaptureEvent for the microphone (stalled, recovered, reopening, hanging,
+    LinkLost, SendingRefused, SendingAccepted, ConversationRenewed, SessionRenewed, StreamingUrlChanged (without the
+    URL, which holds a secret); TurnEvent, and CaptureEvent for the microphone (stalled, recovered, reopening, hanging,
     reopened, digital_silence, sound, overruns, clipping, source_changed, no_constraints, ...), both with "kind" and
     "position_samples" at 16 kHz; last "summary", and after a failure "error" with code, message and advice.
 
@@ -103,6 +113,8 @@ def command(
     tell = json_lines(as_json)
 
     def show(event: LiveEvent) -> None:
+        if isinstance(event, LinkUp):
+            pauses.note_begun()
         tell(as_plain(event))
         if not as_json and (text := as_text(event)):
             echo_over_meter(text)
@@ -120,7 +132,10 @@ def command(
         if not as_json:
             echo(table(result), err=True)
 
+    pauses = StartPauses(settings, is_on=not sys.stderr.isatty())
+
     async def work() -> None:
+        await pauses.wait()
         await stream(
             settings,
             source,
@@ -135,7 +150,11 @@ def command(
         if lost_samples and not source.is_real_time:
             raise SoundLostError(f"{lost_samples} samples ({lost_samples / RATE_HZ:.2f} s) of {source.name} were lost")
 
-    run_telling(work, tell)
+    try:
+        run_telling(work, tell)
+    except RavatarError as error:
+        pauses.note_failure(error)
+        raise
 
 
 def as_text(event: LiveEvent) -> str | None:
@@ -147,6 +166,12 @@ def as_text(event: LiveEvent) -> str | None:
             return f"connection lost ({event.why}); trying again in {event.retry_in_s:.1f} s"
         case LinkUp(connects=connects) if connects > 1:
             return "connected again"
+        case SendingRefused():
+            return f"the platform refuses what is sent ({one_line(event.why)})"
+        case SendingAccepted():
+            return f"the platform accepts again; it has refused {event.refused_messages} messages"
+        case ConversationRenewed():
+            return "the platform has given a new conversation"
         case SessionRenewed():
             return "a new session has begun"
         case _:
@@ -154,8 +179,8 @@ def as_text(event: LiveEvent) -> str | None:
 
 
 def as_plain(event: LiveEvent | TurnEvent | CaptureEvent) -> dict[str, Any]:
-    """An event as JSON: its kind and its fields."""
-    fields = {item.name: getattr(event, item.name) for item in dataclasses.fields(event)}
+    """An event as JSON: its kind and its fields, but for secrets, which no repr shows either."""
+    fields = {item.name: getattr(event, item.name) for item in dataclasses.fields(event) if item.repr}
     return {"event": type(event).__name__} | {name: value for name, value in fields.items() if _is_plain(value)}
 
 

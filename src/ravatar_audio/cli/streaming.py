@@ -18,6 +18,9 @@ from ravatar_audio.turns import GateStatistics, Mode, TurnEvent
 
 log = line_logger(__name__)
 
+RECONNECT_LIMIT_S = 120.0
+"""How long the link may be down where the sound has an end."""
+
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
@@ -92,7 +95,9 @@ async def stream(
 
     meter = Meter(rest) if with_meter else None
     turns = TurnSource.from_settings(settings, source, on_event=note, on_frame=meter.show if meter else None)
-    live = LiveSession(settings, turns)
+    # What runs until it is stopped outlives every outage; what has an end must have one without a network, too.
+    is_endless = seconds is None and source.is_real_time
+    live = LiveSession(settings, turns, reconnect_limit_s=None if is_endless else RECONNECT_LIMIT_S)
     source_events = source.events()
     try:
         async with turns, live, trio.open_nursery() as nursery:

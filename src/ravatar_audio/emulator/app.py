@@ -101,6 +101,8 @@ class App:
         match fault.do:
             case "status":
                 headers = {} if fault.retry_after_s is None else {"Retry-After": str(fault.retry_after_s)}
+                if fault.body == "html":
+                    return _page(fault.status, headers)
                 error = _ERRORS.get(fault.status, "scripted_fault")
                 return _json({"status": fault.status, "result": "failure", "error": error}, fault.status, headers)
             case "garbage":
@@ -275,6 +277,8 @@ class App:
         match fault.do:
             case "status":
                 headers = {} if fault.retry_after_s is None else {"Retry-After": str(fault.retry_after_s)}
+                if fault.body == "html":
+                    return _page(fault.status, headers)
                 return _json({"status": fault.status, "error": "scripted_fault"}, fault.status, headers)
             case "delay":
                 await trio.sleep(fault.delay_s)
@@ -289,6 +293,11 @@ class App:
             case _ if link is not None:
                 link.apply(fault)
         return None
+
+
+def _page(status: int, headers: dict[str, str]) -> Response:
+    """What answers in the platform's place."""
+    return Response(f"<html><body>{status}</body></html>", status, headers, media_type="text/html")
 
 
 def _json(values: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -76,6 +76,8 @@ class Fault:
     times: int = 1
     """How often in a row; 0: from then on always."""
     status: int = 503
+    body: str = "json"
+    """Beside the status: "json", the platform's own, or "html", as of a proxy, a firewall or a gateway."""
     retry_after_s: int | None = None
     """Retry-After header beside the status."""
     delay_s: float = 1.0
@@ -105,6 +107,8 @@ class Fault:
             raise SettingsError(f"stream error {self.error!r} is unknown; it is one of {', '.join(STREAM_ERRORS)}")
         if unknown := sorted(set(self.memories) - set(MEMORIES)):
             raise SettingsError(f"a platform cannot forget {unknown[0]!r}; it can forget {', '.join(MEMORIES)}")
+        if self.body not in ("json", "html"):
+            raise SettingsError(f"a fault's body is {self.body!r}; it is json or html")
         if not 200 <= self.status <= 599:
             raise SettingsError(f"a fault's status is {self.status}; it must be 200 to 599")
         if not 1000 <= self.code <= 4999:
