@@ -81,6 +81,9 @@ async def restart(emulator: Emulator, *memories: str) -> None:
 
 @pytest.mark.parametrize("is_reset", [True, False], ids=["restarted", "in mid-connection"])
 @pytest.mark.parametrize("memories", FORGOTTEN, ids="+".join)
+@pytest.mark.link_fault("forgets the token", "live")
+@pytest.mark.link_fault("forgets the conversation", "live")
+@pytest.mark.link_fault("forgets the slot", "live")
 async def test_a_live_session_is_renewed_and_what_was_refused_counts_as_lost(
     settings_for: MakeSettings, memories: tuple[str, ...], is_reset: bool
 ) -> None:
@@ -139,6 +142,7 @@ async def test_without_renew_the_session_ends_with_the_typed_error_when_its_slot
 
 
 @pytest.mark.parametrize("wording", WORDINGS.values(), ids=WORDINGS.keys())
+@pytest.mark.link_fault("refuses in other words", "live")
 async def test_no_wording_of_a_refusal_matters(settings_for: MakeSettings, wording: str | None) -> None:
     with trio.fail_after(30):
         async with Emulator(EmulatorSettings(slots=1, refusal=wording)) as emulator:
@@ -166,6 +170,9 @@ def answered(emulator: Emulator, number: int) -> bool:
 
 @pytest.mark.parametrize("wording", WORDINGS.values(), ids=WORDINGS.keys())
 @pytest.mark.parametrize("memories", [item for item in FORGOTTEN if item != ("slot",)], ids="+".join)
+@pytest.mark.link_fault("forgets the token", "chat")
+@pytest.mark.link_fault("forgets the conversation", "chat")
+@pytest.mark.link_fault("refuses in other words", "chat")
 async def test_a_conversation_by_messages_goes_on_with_a_new_id(
     settings_for: MakeSettings, memories: tuple[str, ...], wording: str | None
 ) -> None:
@@ -188,6 +195,7 @@ async def test_a_conversation_by_messages_goes_on_with_a_new_id(
                 assert refused_messages(emulator.statistics()) == number - 1
 
 
+@pytest.mark.link_fault("accepts nothing any more", "live")
 async def test_a_platform_that_accepts_nothing_any_more_is_asked_ever_more_seldom_and_then_left(
     settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -213,6 +221,7 @@ async def forget_again_and_again(emulator: Emulator) -> None:
         await trio.sleep(0.01)
 
 
+@pytest.mark.link_fault("refuses now and then", "live")
 async def test_a_refusal_now_and_then_is_told_and_changes_nothing(settings_for: MakeSettings) -> None:
     with trio.fail_after(30):
         async with Emulator() as emulator:
@@ -229,6 +238,7 @@ async def test_a_refusal_now_and_then_is_told_and_changes_nothing(settings_for: 
                 assert conserved(live.statistics())
 
 
+@pytest.mark.link_fault("token runs out", "live")
 async def test_the_streaming_url_that_changes_is_an_event_with_the_new_one(settings_for: MakeSettings) -> None:
     with trio.fail_after(30):
         async with Emulator(EmulatorSettings(token_lifetime_s=1.0)) as emulator:

@@ -57,6 +57,7 @@ async def events_until(live: LiveSession, kind: type, number: int = 1) -> list[o
     "complaint 1: a half-open connection is never noticed",
     "complaint 2: a dead link is noticed late, and without an event",
 )
+@pytest.mark.link_fault("black hole", "live")
 async def test_complaints_1_2_a_black_hole_is_told_within_6_s_and_the_link_comes_back(
     settings_for: MakeSettings,
 ) -> None:
@@ -188,6 +189,7 @@ async def test_complaint_4_a_drop_mid_stream_is_mended_within_100_ms_and_logged_
 
 
 @pytest.mark.row("complaint 5: a drop during a send ends the stream")
+@pytest.mark.link_fault("reset", "live")
 async def test_complaint_5_a_reset_during_a_blocked_send_is_only_a_reconnect(settings_for: MakeSettings) -> None:
     limits = LinkLimits(ping_interval_s=60, stuck_send_s=60)
     with trio.fail_after(20):
@@ -224,6 +226,7 @@ async def test_complaint_6_a_refused_token_is_refreshed_once_then_the_session_do
 
 @pytest.mark.parametrize("do", ["status=403", "close=1008"])
 @pytest.mark.row("complaint 6: an old token is presented for ever")
+@pytest.mark.link_fault("fresh token refused", "live")
 async def test_a_fresh_token_that_is_refused_in_mid_session_is_final_only_again_and_again(
     settings_for: MakeSettings, monkeypatch: pytest.MonkeyPatch, do: str
 ) -> None:
@@ -312,6 +315,7 @@ async def test_complaint_11_no_task_is_left_after_the_exit(settings_for: MakeSet
     "complaint 13: a stalled socket holds ever more sound",
     "complaint 14: capture waits for the network",
 )
+@pytest.mark.link_fault("peer stops reading", "live")
 async def test_complaints_12_13_14_a_peer_that_stops_reading_costs_neither_memory_nor_later_latency(
     settings_for: MakeSettings,
 ) -> None:
@@ -399,6 +403,7 @@ def test_complaint_16_a_frame_costs_the_same_after_an_hour() -> None:
 
 
 @pytest.mark.row("complaint 17: a restarted server needs a restarted client")
+@pytest.mark.link_fault("platform restarted", "live")
 async def test_complaint_17_a_platform_that_was_killed_and_restarted(settings_for: MakeSettings) -> None:
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:

@@ -149,3 +149,31 @@ async def _hold_open(client: Client, task_status: "trio.TaskStatus[WebSocketConn
 async def _until_frames(emulator: Emulator, frames: int) -> None:
     while emulator.statistics().frames < frames:
         await trio.lowlevel.checkpoint()
+
+
+async def test_a_live_session_does_not_expire_while_a_silent_socket_of_its_user_is_open() -> None:
+    with trio.fail_after(10):
+        async with Emulator(EmulatorSettings(session_idle_s=0.3)) as emulator, open_client(emulator) as client:
+            await client.start_live()
+            async with client.socket() as socket:
+                await socket.get_message()
+                await trio.sleep(0.8)  # as an open microphone between turns
+                assert emulator.statistics().slots_free == 3
+                assert emulator.statistics().live[0].state == "active"
+            await trio.sleep(0.8)
+            assert emulator.statistics().slots_free == 4
+            assert emulator.statistics().live[0].state == "expired"
+
+
+async def test_a_socket_of_another_live_session_does_not_keep_an_orphan_alive() -> None:
+    with trio.fail_after(10):
+        async with Emulator(EmulatorSettings(session_idle_s=0.3)) as emulator, open_client(emulator) as client:
+            await client.start_live()
+            await client.start_live()
+            async with client.socket() as socket:
+                await socket.get_message()
+                await socket.send_message(client.pcm_message(frame_pcm(0)))
+                await _until_frames(emulator, 1)
+                await trio.sleep(0.8)
+                assert emulator.statistics().slots_free == 3
+                assert [live.state for live in emulator.statistics().live] == ["expired", "active"]

@@ -79,6 +79,9 @@ async def test_before_the_session_has_begun_it_is_one_typed_error(
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.link_fault("refusals and pages at /jwt", "live")
+@pytest.mark.link_fault("refusals and pages at /connection", "live")
+@pytest.mark.link_fault("refusals and pages at the handshake", "live")
 async def test_a_session_that_has_worked_outlives_it(settings_for: MakeSettings, answer: str, place: str) -> None:
     with trio.fail_after(20):
         async with Emulator() as emulator:

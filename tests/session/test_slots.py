@@ -33,6 +33,7 @@ def leave_behind(settings: Settings, number: int, license_id: str | None = None,
 
 
 @pytest.mark.parametrize("delay_s", [0.02, 0.15, 1.5, 6.2])
+@pytest.mark.link_fault("start interrupted", "live")
 async def test_a_start_that_is_interrupted_gives_its_slot_back_before_it_leaves(
     settings_for: MakeSettings, delay_s: float
 ) -> None:
@@ -74,6 +75,7 @@ async def test_an_answer_that_never_comes_is_waited_for_only_so_long_and_said_to
 
 
 @pytest.mark.parametrize("do", ["hang_up", "reset"])
+@pytest.mark.link_fault("answer to the start lost", "live")
 async def test_a_start_whose_answer_is_lost_says_so_and_the_session_begins_all_the_same(
     settings_for: MakeSettings, caplog: pytest.LogCaptureFixture, do: str
 ) -> None:
@@ -87,6 +89,7 @@ async def test_a_start_whose_answer_is_lost_says_so_and_the_session_begins_all_t
     assert caplog.text.count("the answer to POST /startLiveSession was lost") == 1
 
 
+@pytest.mark.link_fault("sessions left behind", "live")
 async def test_sessions_left_behind_are_ended_together_beside_a_start_that_does_not_wait(
     settings_for: MakeSettings,
 ) -> None:

@@ -118,3 +118,28 @@ def test_a_token_that_no_header_can_carry_is_no_token(token: str) -> None:
     with pytest.raises(ProtocolError, match="characters") as caught:
         parse_jwt_answer({"jwt": token})
     assert token not in str(caught.value)
+
+
+async def test_it_is_due_again_and_again_for_as_long_as_somebody_waits(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    for lifetime_s in (600.0, None):  # one that does not say is good for a day
+        tokens = Tokens(fetch := Fetcher(lifetime_s))
+        with trio.move_on_after(600 if lifetime_s is None else 1):
+            await tokens.wait_due()
+            pytest.fail("there is none yet")
+        await tokens.get()
+        began_s = trio.current_time()
+        for number in range(2, 5):
+            await tokens.wait_due()
+            await tokens.get()
+            assert fetch.calls == number
+        assert trio.current_time() - began_s == pytest.approx(3 * ((lifetime_s or 86_400) - 60), abs=10)
+
+
+async def test_a_refusal_is_not_what_makes_it_due(autojump_clock: trio.testing.MockClock) -> None:
+    tokens = Tokens(Fetcher(lifetime_s=600.0))
+    tokens.invalidate(await tokens.get())
+    with trio.move_on_after(10_000) as scope:
+        await tokens.wait_due()
+    assert scope.cancelled_caught, "whoever uses it fetches the next"

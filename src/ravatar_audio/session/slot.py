@@ -74,8 +74,12 @@ class Slot:
     async def give_back(self, platform: Platform) -> None:
         """End the live session, if there is one, cancelled or not. If that fails the next start does it."""
         if self._saved is not None:
-            with trio.move_on_after(END_LIMIT_S, shield=True):
+            with trio.move_on_after(END_LIMIT_S, shield=True) as scope:
                 await _end(platform, self._saved)
+            if scope.cancelled_caught:
+                platform.log.warning(
+                    "the live session could not be ended in %g s: the next start tries again", END_LIMIT_S
+                )
             self._saved.leave()
         self._saved = self.start = None
 
