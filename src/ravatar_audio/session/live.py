@@ -1,6 +1,7 @@
 """Live Mode: sound goes up as it is captured, events come down, and the slot is given back on every way out."""
 
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
@@ -29,6 +30,8 @@ from ravatar_audio.session.refusals import Doubt
 from ravatar_audio.session.slot import Slot
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
+
+log = logging.getLogger(__name__)
 
 LAST_FRAMES_S = 1.0
 """For sending what waits when the source has failed."""
@@ -148,6 +151,8 @@ class LiveSession(Conversation):
     async def __aenter__(self) -> Self:
         if self._is_entered or not isinstance(self._source, (Source, TurnSource)):
             return await super().__aenter__()
+        if isinstance(self._source, Source) and self.settings.mode in ("ptt", "vad"):
+            log.warning("the mode %r has no effect without a TurnSource: all sound is sent", self.settings.mode)
         with ExitStack() as holding:
             self._frames = holding.enter_context(self._source._held_by("a live session"))
             if not self._is_lossless:
