@@ -253,7 +253,10 @@ async def test_a_mode_that_needs_a_turn_source_and_has_none_is_told(
     settings_for: MakeSettings, caplog: pytest.LogCaptureFixture, mode: str
 ) -> None:
     with trio.fail_after(20):
-        async with Emulator() as emulator, SyntheticSource() as source:
-            async with LiveSession(settings_for(emulator, mode=mode), source):
-                pass
+        async with (
+            Emulator() as emulator,
+            SyntheticSource() as source,
+            LiveSession(settings_for(emulator, mode=mode), source),
+        ):
+            pass
     assert ("has no effect without a TurnSource" in caplog.text) is (mode in ("ptt", "vad"))
