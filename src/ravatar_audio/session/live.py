@@ -1,7 +1,6 @@
 """Live Mode: sound goes up as it is captured, events come down, and the slot is given back on every way out."""
 
 import contextlib
-import logging
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import ExitStack
@@ -22,6 +21,7 @@ from ravatar_audio.capture import Source
 from ravatar_audio.errors import SessionExpiredError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Distribution, Histogram
+from ravatar_audio.observe.log import line_logger
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import LiveEvent, SessionRenewed, StreamingUrlChanged
@@ -31,7 +31,7 @@ from ravatar_audio.session.slot import Slot
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
 
-log = logging.getLogger(__name__)
+log = line_logger(__name__)
 
 LAST_FRAMES_S = 1.0
 """For sending what waits when the source has failed."""
