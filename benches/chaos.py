@@ -2,7 +2,9 @@
 
 Noise at the pace of a microphone goes over real sockets to an emulator that is hurt at random: closes of every kind,
 resets, hang-ups, black holes, servers that stop reading or crawl, garbage, refused handshakes, expired tokens and
-sessions. At the end every sample must be accounted for, and what the platform heard, cut at its marks, must be what was
+sessions, a name server that dies, an uplink that is too slow, a server that answers no pings, a network interface that
+goes away. At the end every sample must be accounted for: captured = acknowledged or heard + dropped by cause + in
+flight, by the client's account and by the emulator's; and what the platform heard, cut at its marks, must be what was
 captured.
 `--seed` makes the order of faults repeatable.
 """
@@ -13,12 +15,13 @@ import hashlib
 import math
 import os
 import random
+import socket
 import tempfile
 import wave
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import trio
 import trio.testing
@@ -27,19 +30,22 @@ from ravatar_audio import Emulator, EmulatorSettings, Frame, LinkLost, LinkUp, L
 from ravatar_audio.api.backoff import Backoff
 from ravatar_audio.emulator import EmulatorStatistics, Fault
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES
+from ravatar_audio.session.in_flight import InFlight
 
 from .harness import Report, arguments, percentile
 
 CLEAN = "clean drop"
 BLACK_HOLE = "black hole"
-LIMIT_S = {CLEAN: 0.1, BLACK_HOLE: 6.0}
+NO_NAMES = "name server dead"
+LIMIT_S = {CLEAN: 0.1, BLACK_HOLE: 6.0, NO_NAMES: 1.5}
 """Until the link is up again, the handshake itself not counted."""
 
 STABLE_S = Backoff().stable_s
 DEAD_S = 8.0
 """Longer than it takes to notice. Not for ever: dead connections would keep what the emulator has for them."""
 
-# What strikes an open connection, and the kind of recovery that it asks for; None: the link need not break.
+# What strikes an open connection, and the kind of recovery that it asks for; None: the link need not break. A strike is
+# a fault of the emulator's, or one of OUTAGES below.
 STRIKES: list[tuple[str, dict[str, Any], str | None]] = [
     *(("close", {"code": code}, CLEAN) for code in (1000, 1001, 1011, 1012, 1013)),
     ("reset", {}, CLEAN),
@@ -54,6 +60,10 @@ STRIKES: list[tuple[str, dict[str, Any], str | None]] = [
     ("stream_error", {"error": "Timeout"}, CLEAN),
     ("expire_token", {}, None),
     ("expire_session", {}, None),
+    ("slow", {"bytes_per_s": 25_000, "duration_s": 5.0}, None),  # an uplink of 200 kbit/s; the stream takes 43 KB/s
+    ("no_pongs", {}, None),
+    ("name_server", {"duration_s": 6.0}, NO_NAMES),
+    ("interface", {"duration_s": 3.0}, None),
 ]
 # What the next handshakes meet after a clean drop; recovery then takes longer, and is not held against the limit.
 OBSTACLES: list[Fault] = [
@@ -67,6 +77,53 @@ OBSTACLES: list[Fault] = [
     Fault(at="accept", do="delay", delay_s=0.5),
     Fault(at="jwt", do="status", status=504),
 ]
+
+
+HOST = "platform.test"
+"""As the client knows the emulator; looked up by `Names`."""
+
+
+class Names(trio.abc.HostnameResolver):
+    """The name server: as it should be, dead (it answers nothing), or out of reach (an error at once)."""
+
+    def __init__(self) -> None:
+        self.state: Literal["well", "dead", "unreachable"] = "well"
+
+    async def getaddrinfo(self, host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.state == "dead":
+            await trio.sleep_forever()
+        if self.state == "unreachable":
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", ("127.0.0.1", port or 0))]
+
+    async def getnameinfo(self, *args: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "nobody asks")
+
+
+async def kill_name_server(emulator: Emulator, names: Names, duration_s: float) -> None:
+    """It answers no more, and then the connection drops: the addresses of the last one have to serve."""
+    names.state = "dead"
+    await emulator.strike(Fault(at="message", do="reset"))
+    await trio.sleep(duration_s)
+    names.state = "well"
+
+
+async def lose_interface(emulator: Emulator, names: Names, duration_s: float) -> None:
+    """Nothing passes, nothing can be reached, no name be found, until the interface is there again."""
+    names.state = "unreachable"
+    fault = Fault(at="accept", do="reset", times=0)
+    emulator.faults.add(fault)
+    await emulator.strike(Fault(at="message", do="black_hole", duration_s=DEAD_S))
+    await trio.sleep(duration_s)
+    emulator.faults.clear()
+    names.state = "well"
+
+
+OUTAGES: dict[str, Callable[[Emulator, Names, float], Awaitable[None]]] = {
+    "name_server": kill_name_server,
+    "interface": lose_interface,
+}
+"""What the emulator cannot do by one fault of its own; each runs beside what follows it, for its duration."""
 
 
 def main() -> None:
@@ -130,19 +187,25 @@ async def run(report: Report, seconds: float, chance: random.Random) -> None:
         settings = EmulatorSettings(wav_dir=Path(scratch, "heard"), slots=100, receive_buffer_bytes=32_768)
         async with Emulator(settings) as emulator:
             source = Remembered(SyntheticSource("noise", rate_hz=16_000))
-            state = Settings(api_url=emulator.api_url, state_dir=str(Path(scratch, "state")), connect_timeout_ms=3_000)
-            recovery = Recovery()
+            names = Names()
+            trio.socket.set_custom_hostname_resolver(names)
+            api_url = emulator.api_url.replace("127.0.0.1", HOST)
+            state = Settings(api_url=api_url, state_dir=str(Path(scratch, "state")), connect_timeout_ms=3_000)
+            recovery, in_flight = Recovery(), Acknowledged()
             memory_mb: list[float] = []
+            session = LiveSession(state, source, renew=True, reconnect_limit_s=None, lossless=False)
+            session._outbox.in_flight = in_flight
             async with (
                 source.source,
-                LiveSession(state, source, renew=True, reconnect_limit_s=None, lossless=False) as live,
+                session as live,
                 trio.open_nursery() as nursery,
             ):
                 nursery.start_soon(recovery.watch, live)
                 nursery.start_soon(watch_memory, memory_mb)
                 with trio.move_on_after(seconds):
-                    await hurt(emulator, recovery, chance)
+                    await hurt(emulator, names, recovery, chance)
                 emulator.faults.clear()
+                names.state = "well"
                 with trio.fail_after(30):
                     await recovery.is_up.wait()
                     await source.source.stop()
@@ -151,15 +214,24 @@ async def run(report: Report, seconds: float, chance: random.Random) -> None:
                 nursery.cancel_scope.cancel()
             sent, captured = live.statistics(), source.source.statistics()
             heard = emulator.statistics()
-            wrong, lost_in_kernel = compare(source, heard)
+            wrong, missing = compare(source, heard)
+            acknowledged = {source.places[item] for item in in_flight.digests}
     await trio.testing.wait_all_tasks_blocked(0.2)
     tasks_left = trio.lowlevel.current_statistics().tasks_living - tasks_before
 
     dropped = sum(sent.dropped_samples.values())
-    unaccounted = captured.captured_samples - captured.ring_dropped_samples - sent.sent_samples - dropped
-    report.at_most("samples unaccounted for", unaccounted - sent.pending_samples, "samples", 0)
-    report.at_most("samples dropped by the outbox", dropped, "samples")
-    report.at_most("samples written to a connection that broke before they were read", lost_in_kernel, "samples")
+    waiting = sent.pending_samples + sent.in_flight_samples
+    unaccounted = captured.captured_samples - captured.ring_dropped_samples - sent.acknowledged_samples - dropped
+    report.at_most("samples unaccounted for, by the client", abs(unaccounted - waiting), "samples", 0)
+    # Each frame that the platform has not heard was acknowledged by its system, or the client counts it.
+    unheard = missing - acknowledged
+    lost_unread = sum(source.lengths[place] for place in missing & acknowledged)
+    silent = sum(source.lengths[place] for place in unheard) - dropped - waiting
+    report.at_most("samples neither acknowledged, heard nor counted", max(0, silent), "samples", 0)
+    report.at_most("samples that a system had acknowledged and its server never read", lost_unread, "samples")
+    for cause, samples in sent.dropped_samples.items():
+        report.at_most(f"samples dropped, {cause}", samples, "samples")
+    report.at_most("samples sent again", sent.repeated_samples, "samples")
     report.at_most("messages heard that are not what was captured, in order, between marks", wrong, "messages", 0)
     report.at_most("violations of the protocol", heard.violation_count, "messages", 0)
     for kind, limit_s in LIMIT_S.items():
@@ -174,7 +246,7 @@ async def run(report: Report, seconds: float, chance: random.Random) -> None:
     report.at_least("faults", heard.faults_fired + recovery.strikes, "faults")
 
 
-async def hurt(emulator: Emulator, recovery: Recovery, chance: random.Random) -> None:
+async def hurt(emulator: Emulator, names: Names, recovery: Recovery, chance: random.Random) -> None:
     """Strike again and again; each fault finds a link that is up."""
     while True:
         await recovery.is_up.wait()
@@ -189,14 +261,30 @@ async def hurt(emulator: Emulator, recovery: Recovery, chance: random.Random) ->
         if kind == CLEAN and not is_timed and chance.random() < 0.7:
             emulator.faults.add(chance.choice(OBSTACLES))
         recovery.struck = (kind, trio.current_time()) if kind is not None and is_timed else None
+        if (outage := OUTAGES.get(do)) is not None:
+            await outage(emulator, names, details["duration_s"])
+            continue
         await emulator.strike(Fault(at="message", do=do, **details))
         if kind is not None or do in ("slow", "stop_reading"):  # nothing else strikes before it is seen to
             with trio.move_on_after(LIMIT_S[BLACK_HOLE]):
                 await recovery.is_down.wait()
 
 
-def compare(source: Remembered, heard: EmulatorStatistics) -> tuple[int, int]:
-    """Messages that do not follow their predecessor although no mark stands between, and samples that never arrived."""
+class Acknowledged(InFlight):
+    """Notes which frames it lets go of as acknowledged, by their sound."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.digests: set[bytes] = set()
+
+    def settle(self) -> None:
+        before = [written.queued.frame.pcm for written in self._frames]
+        super().settle()
+        self.digests |= {digest(pcm) for pcm in before[: len(before) - self.frames]}
+
+
+def compare(source: Remembered, heard: EmulatorStatistics) -> tuple[int, set[int]]:
+    """Messages that do not follow their predecessor although no mark stands between, and frames that never arrived."""
     wrong, arrived = 0, set()
     for session in heard.live:
         if session.wav is None:
@@ -212,8 +300,7 @@ def compare(source: Remembered, heard: EmulatorStatistics) -> tuple[int, int]:
             if place is not None:
                 arrived.add(place)
                 expected = place + 1
-    missing = sum(length for place, length in enumerate(source.lengths) if place not in arrived)
-    return wrong, missing
+    return wrong, set(range(len(source.lengths))) - arrived
 
 
 def digest(pcm: bytes) -> bytes:

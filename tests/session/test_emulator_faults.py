@@ -290,6 +290,25 @@ async def test_a_black_hole_at_message_k_swallows_what_follows(secured: bool) ->
         assert emulator.statistics().connections[0].messages == 1
 
 
+@shows("message", "no_pongs")
+@either
+async def test_after_message_k_pings_are_not_answered_and_texts_are(secured: bool) -> None:
+    async with open_emulator("message no_pongs after=1", secured=secured) as (emulator, client):
+        async with client.socket() as socket:
+            await socket.send_message(client.text_message("one", live=False))
+            await socket.get_message()
+            with trio.fail_after(5):
+                await socket.ping(b"")
+            await socket.send_message(client.text_message("two", live=False))
+            await socket.get_message()
+            with trio.move_on_after(0.3) as scope:
+                await socket.ping(b"")
+            assert scope.cancelled_caught
+            await socket.send_message(client.text_message("three", live=False))
+            await socket.get_message()
+        assert emulator.statistics().violation_count == 0
+
+
 @shows("message", "stop_reading")
 @either
 async def test_stop_reading_at_message_k_blocks_the_sender_and_loses_nothing(secured: bool) -> None:

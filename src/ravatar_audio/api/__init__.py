@@ -5,6 +5,7 @@ messages  what is said over it (pure)      wire      the byte stream under it
 results   what endpoints answer (pure)     closing   what an end of it means (pure)
 tokens    the JWT                          connecting  look-up, TCP, TLS, and why that could not be
 audio     the live voice message           backoff   when to try again (pure)
+heartbeat whether the peer still lives     name_servers  which of them is slow
 exchange  HTTP requests and answers        proxy     which HTTP proxy, and what is said to it (pure)
 content   an answer's content, unpacked    tls       the TLS context, and why TLS failed
 """

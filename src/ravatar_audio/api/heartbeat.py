@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 SLOWEST_BYTES_PER_S = 4 * 1024
 """A message that goes on, but slower than this on the whole, is given up: a peer may take a byte every second."""
 
+VOICE_BYTES_PER_S = 25 * 1024
+"""The slowest line that voice is promised on, 200 kbit/s: how long a ping may wait behind a message."""
+
 MISSES_OF_A_STRANGER = 2
 MISSES_OF_AN_ACQUAINTANCE = 5
 """Connections in a row without a pong until a server is taken for one that answers none; the latter had answered."""
@@ -131,9 +134,13 @@ class Heartbeat:
     def _ping_due_s(self) -> tuple[float, float]:
         """When the ping that is out counts as unanswered, and since when it has been waited for."""
         assert self._ping_sent_s is not None
-        heard_s = max(self._ping_sent_s, self._wire.last_received_s)
-        moved_s = max(heard_s, self._wire.last_sent_s)
-        return min(moved_s + self._limits.silence_s, heard_s + self._limits.deaf_s), heard_s
+        wire, limits = self._wire, self._limits
+        heard_s = max(self._ping_sent_s, wire.last_received_s)
+        moved_s = max(heard_s, wire.last_sent_s, wire.last_progress_s)
+        # A long message may still be on its way behind a system that has acknowledged it; the ping is behind it.
+        is_behind_message = wire.send_ended_s > wire.last_received_s
+        patience_s = wire.send_bytes / VOICE_BYTES_PER_S if is_behind_message else 0.0
+        return min(moved_s + limits.silence_s, heard_s + limits.deaf_s) + patience_s, heard_s
 
     def _next_verdict(self) -> tuple[float, str]:
         """When the peer counts as dead if nothing happens until then, and why."""
@@ -141,7 +148,7 @@ class Heartbeat:
         verdicts = []
         if wire.send_started_s is not None:
             longest_s = limits.stuck_send_s + wire.send_bytes / SLOWEST_BYTES_PER_S
-            moved_s = max(wire.send_started_s, wire.last_sent_s, wire.last_acknowledged_s)
+            moved_s = max(wire.send_started_s, wire.last_sent_s, wire.last_progress_s)
             due_s = min(wire.send_started_s + longest_s, moved_s + limits.stuck_send_s)
             verdicts.append((due_s, f"a message could not be written in {due_s - wire.send_started_s:.1f} s"))
         if wire.is_waiting:

@@ -14,12 +14,14 @@ way this errs by the 22 to 40 bytes that each adds, always to the safe side, and
 """
 
 import fcntl
+import math
 import select
 import socket
 import ssl
 import struct
 import sys
 import termios
+import traceback
 from types import TracebackType
 from typing import Self
 
@@ -65,7 +67,9 @@ class WireStream(trio.abc.Stream):
         self.send_started_s: float | None = None
         """`trio.current_time()` when the send that is under way began, or None."""
         self.send_bytes = 0
-        """Of that send, or the one before."""
+        """Of that send, or the one before that had to wait for the socket."""
+        self.send_ended_s = -math.inf
+        """When that was over."""
         self.last_received_s = trio.current_time()
         self.last_sent_s = self.last_received_s
         self.last_pong_s: float | None = None
@@ -76,9 +80,10 @@ class WireStream(trio.abc.Stream):
         """At least so many of these had been acknowledged at the last `look`. None: this system does not tell."""
         self.last_acknowledged_s = self.last_received_s
         """When a `look` last found progress, or nothing under way."""
+        self.last_progress_s = self.last_received_s
+        """When a `look` last found more acknowledged than the one before."""
         self.is_waiting = False
         """Something was under way at the last `look`, or has been sent since."""
-        self._under_way_bytes = 0
         self._acknowledged_exactly = 0
         self.head = b""
         """The first bytes that were received: the status line of a handshake's answer."""
@@ -92,10 +97,10 @@ class WireStream(trio.abc.Stream):
         if ssl_context is None:
             return cls(sock)
         try:
-            sock.getpeername()  # Python leaks a socket that it wraps when that has been reset already
             secure = ssl_context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
-        except BaseException:
+        except BaseException as error:
             sock.close()
+            _close_half_made(error)
             raise
         wire = cls(secure)
         try:
@@ -148,7 +153,7 @@ class WireStream(trio.abc.Stream):
             self.is_torn = self.is_torn or self._is_begun
             raise
         finally:
-            self.send_started_s = None
+            self.send_started_s, self.send_ended_s = None, trio.current_time()
             self._set_free()
 
     def send_nowait(self, data: bytes) -> bool:
@@ -245,11 +250,13 @@ class WireStream(trio.abc.Stream):
             self.acknowledged_bytes, self.is_waiting = None, False
             return
         acknowledged_bytes = self.sent_bytes - under_way_bytes
-        is_going_on = not under_way_bytes or acknowledged_bytes > self.acknowledged_bytes
+        is_going_on = acknowledged_bytes > self.acknowledged_bytes
         if self.is_busy and not is_going_on:  # a part of a record may be under way, which `sent_bytes` has not
             exactly = self._tcp_info("=Q", _BYTES_ACKED_OFFSET)
             is_going_on, self._acknowledged_exactly = exactly > self._acknowledged_exactly, exactly
         if is_going_on:
+            self.last_progress_s = self.last_acknowledged_s = trio.current_time()
+        elif not under_way_bytes:
             self.last_acknowledged_s = trio.current_time()
         self.acknowledged_bytes = max(self.acknowledged_bytes, acknowledged_bytes)
         self.is_waiting = under_way_bytes > 0
@@ -302,6 +309,13 @@ class WireStream(trio.abc.Stream):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _close_half_made(error: BaseException) -> None:
+    """Close the TLS socket that Python 3.11 leaves open when the one that it wraps has been reset (ssl.py, _create)."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if isinstance(made := frame.f_locals.get("self"), ssl.SSLSocket):
+            made.close()
 
 
 async def _do_handshake(secure: ssl.SSLSocket) -> None:

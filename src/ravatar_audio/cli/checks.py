@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from ravatar_audio.api import name_servers
 from ravatar_audio.api.closing import LinkDown
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import LinkLimits, open_link
@@ -105,13 +106,22 @@ class PlatformChecks:
             yield finding
 
     async def check_name(self) -> str:
+        began_s = trio.current_time()
         try:
             found = await trio.socket.getaddrinfo(self.host, self.port, type=trio.socket.SOCK_STREAM)
         except OSError as error:
+            why = "; ".join([str(error.strerror), *await name_servers.slow_ones(self.host, name_servers.configured())])
             raise UnreachableError(
-                f"the host {self.host!r} cannot be found: {error.strerror}",
+                f"the host {self.host!r} cannot be found: {why}",
                 advice=f"Check {'the proxy' if self.proxy else 'api_url'}, the network and its name server.",
             ) from error
+        took_s = trio.current_time() - began_s
+        if took_s > name_servers.SLOW_S:
+            slow = await name_servers.slow_ones(self.host, name_servers.configured())
+            raise FindingError(
+                "; ".join([f"looking up {self.host} took {took_s:.1f} s", *slow]),
+                "Take the slow name server out of the network's settings; each new connection waits for it.",
+            )
         return f"{self.host} is {', '.join(sorted({str(item[4][0]) for item in found}))}"
 
     async def check_address(self) -> str:

@@ -14,8 +14,8 @@ command line as `startLiveSession status=503 times=2 retry_after_s=1`, and in a 
 an endpoint, or "http"  calls (of any endpoint)       status, delay, garbage, oversized, and everything of the link
 "socket"                WebSocket handshakes          status, delay, garbage, everything of the link, and close: it
                                                       is accepted, and closed at once
-"message"               WebSocket messages received   close, garbage, oversized, binary, broken_text, stream_error,
-                                                      delay, and everything of the link
+"message"               WebSocket messages received   no_pongs, close, garbage, oversized, binary, broken_text,
+                                                      stream_error, delay, and everything of the link
 "accept"                TCP connections accepted      delay, and everything of the link
 Of the link: reset, hang_up, black_hole, stop_reading, slow. Everywhere but at "accept": expire_token, expire_session,
 and forget: as a platform that was started again and knows nothing any more of `what`, by default of everything.
@@ -48,7 +48,9 @@ _HTTP = _LINK | _EXPIRE | {"status", "delay", "garbage", "oversized"}
 ACTIONS: Final = {
     **dict.fromkeys((*ENDPOINTS, "http"), _HTTP),
     "socket": _LINK | _EXPIRE | {"status", "delay", "garbage", "close"},
-    "message": _LINK | _EXPIRE | {"close", "delay", "garbage", "oversized", "binary", "broken_text", "stream_error"},
+    "message": _LINK
+    | _EXPIRE
+    | {"no_pongs", "close", "delay", "garbage", "oversized", "binary", "broken_text", "stream_error"},
     "accept": _LINK | {"delay"},
 }
 _MAIN: Final = {

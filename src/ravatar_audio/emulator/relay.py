@@ -22,6 +22,7 @@ from ravatar_audio.observe.log import line_logger
 _log = line_logger(__name__)
 
 _CHUNK_BYTES: Final = 65_536
+_PONG: Final = b"\x8a\x00"  # without payload, as the answer to a ping without one (RFC 6455, 5.5.3)
 _HANDSHAKE_S: Final = 10.0
 _FAREWELL_S: Final = 1.0
 
@@ -58,6 +59,7 @@ class Link:
         self._left_bytes: int | None = None
         self._substitute: bytes | None = None
         self._is_reset = self._is_rude = False
+        self._swallows_pongs = False
         self._answered = trio.Event()
 
     def reset(self) -> None:
@@ -89,6 +91,10 @@ class Link:
         self._up.shut()
         self._later(duration_s, self._up.open)
 
+    def swallow_pongs(self) -> None:
+        """The server's pongs do not arrive (those that come by themselves, as they do on a quiet link)."""
+        self._swallows_pongs = True
+
     def slow_down(self, bytes_per_s: int, duration_s: float | None = None) -> None:
         """A line of so many bytes per second, each way."""
         self._bytes_per_s = bytes_per_s
@@ -105,6 +111,8 @@ class Link:
                 self.black_hole(fault.duration_s)
             case "stop_reading":
                 self.stop_reading(fault.duration_s)
+            case "no_pongs":
+                self.swallow_pongs()
             case "slow":
                 self.slow_down(fault.bytes_per_s, fault.duration_s)
             case _:
@@ -179,6 +187,8 @@ class Link:
         while data := await server.receive_some(_CHUNK_BYTES):
             self._answered.set()
             await self._down.wait_open()
+            if self._swallows_pongs and bytes(data) == _PONG:
+                continue
             if self._substitute is not None:
                 data = self._substitute
                 self._left_bytes = len(data)
