@@ -62,6 +62,7 @@ STRIKES: list[tuple[str, dict[str, Any], str | None]] = [
     ("expire_session", {}, None),
     ("slow", {"bytes_per_s": 25_000, "duration_s": 5.0}, None),  # an uplink of 200 kbit/s; the stream takes 43 KB/s
     ("no_pongs", {}, None),
+    ("forget", {}, None),  # the platform was started again, and knows nothing any more
     ("name_server", {"duration_s": 6.0}, NO_NAMES),
     ("interface", {"duration_s": 3.0}, None),
 ]
