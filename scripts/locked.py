@@ -1,12 +1,13 @@
 """Reads, checks and renews locked/: every package that this project's own commands install, by version and hash.
 
 These are requirements files, which every pip reads; pylock.toml would name the index it was made with, and Debian 12's
-pip does not read it. One version of each package serves all Pythons and systems. A layer holds what those below it
-do not: `scripts/setup test` installs build, run and test.
+pip does not read it. One version of each package serves all Pythons and systems. A layer holds what those that it
+lies on do not: `scripts/setup test` installs build, run and test.
 
     python scripts/locked.py check             whether locked/ is what pyproject.toml asks for
     python scripts/locked.py renew UV          locked/ anew, by the uv at this path (scripts/lock)
     python scripts/locked.py only NAME...      the entries of these packages, to be installed alone
+    python scripts/locked.py without NAME L... the entries of layers but for one package
     python scripts/locked.py versions LAYER... the same layers without hashes, for machines with builds of their own
     python scripts/locked.py asked LAYER...    what pyproject.toml asks for
 """
@@ -24,7 +25,16 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "locked"
-LAYERS = ("build", "run", "test", "bench", "release")
+BELOW = {
+    "build": (),
+    "run": ("build",),
+    "test": ("build", "run"),
+    "bench": ("build", "run", "test"),
+    "release": ("build",),
+}
+"""The layers, and those that each lies on."""
+
+LAYERS = tuple(BELOW)
 OLD_AFTER_DAYS = 60
 
 Wanted = dict[str, list[str]]
@@ -100,18 +110,17 @@ def renew(uv: str) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         everything = Path(scratch, "everything.txt")
         everything.write_text(compile_layer(uv, together, None), encoding="utf-8")
-        below: set[str] = set()
-        requirements: list[str] = []
+        texts: dict[str, set[str]] = {}
         for layer in LAYERS:
-            requirements += asked[layer]
+            requirements = [requirement for each in (*BELOW[layer], layer) for requirement in asked[each]]
             here = {entry.text for entry in entries(compile_layer(uv, requirements, everything))}
             # A package may be wanted by a higher layer on more systems than by a lower one: then pip sees it twice,
             # with the same version and hashes, which it allows.
-            text = "\n".join(sorted(here - below))
+            texts[layer] = here.difference(*(texts[below] for below in BELOW[layer]))
+            text = "\n".join(sorted(texts[layer]))
             header = f"# Locked on {day} by scripts/lock, from the requirements {digest(asked)} of pyproject.toml."
             path(layer).write_text(f"{header}\n{text}\n", encoding="utf-8")
-            below |= here
-    print(f"lock: {len(below)} packages", file=sys.stderr)
+    print(f"lock: {sum(map(len, texts.values()))} entries", file=sys.stderr)
 
 
 def age_days(text: str) -> int:
@@ -172,6 +181,8 @@ if __name__ == "__main__":
             renew(uv)
         case ["only", *names]:
             only(names)
+        case ["without", name, *layers]:
+            print("\n".join(entry.text for layer in layers for entry in locked()[layer] if entry.name != name))
         case ["asked", *layers]:
             print("\n".join(requirement for layer in layers for requirement in wanted()[layer]))
         case ["versions", *layers]:

@@ -38,7 +38,7 @@ def pinned(layers: tuple[str, ...], machine: dict[str, str]) -> dict[str, str]:
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda each: f"{each['python_version']}-{each['platform_machine']}")
 @pytest.mark.parametrize("layer", TOOL.LAYERS)
 def test_what_pyproject_asks_for_is_locked_at_a_version_that_it_allows(layer: str, machine: dict[str, str]) -> None:
-    found = pinned(TOOL.LAYERS[: TOOL.LAYERS.index(layer) + 1], machine)
+    found = pinned((*TOOL.BELOW[layer], layer), machine)
     for text in TOOL.wanted()[layer]:
         requirement = Requirement(text)
         if requirement.marker is None or requirement.marker.evaluate(machine):
