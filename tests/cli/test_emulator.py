@@ -45,6 +45,7 @@ def test_every_setting_has_an_option(tmp_path: Path) -> None:
         "session-lifetime": 5.0,
         "reply-every": 6.0,
         "ping-every": 7.0,
+        "refusal": '{"error": "no"}',
         "frame-ancestors": "'none'",
         "receive-buffer": 9_000,
         "fault": "chat status=504",

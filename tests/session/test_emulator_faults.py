@@ -443,6 +443,28 @@ async def test_a_connection_that_is_accepted_but_not_served_at_once(secured: boo
         assert trio.current_time() - began_s >= 0.3
 
 
+@shows("endpoint", "forget")
+@shows("socket", "forget")
+@shows("message", "forget")
+@pytest.mark.parametrize("place", ["chat", "socket", "message"])
+async def test_a_platform_that_forgets_knows_neither_token_nor_conversation_nor_slot(place: str) -> None:
+    async with open_emulator(f"{place} forget") as (emulator, client):
+        await client.start_live()
+        if place == "chat":
+            assert (await client.call("GET", "/chat")).status_code == 403
+        elif place == "socket":
+            assert (await client.refused()).status_code == 403
+        else:
+            async with client.socket() as socket:
+                await socket.get_message()
+                await socket.send_message(client.text_message("who am I?"))
+                refusal = json.loads(await socket.get_message())
+                assert (refusal["type"], refusal["field"]) == ("system", "session")
+        assert (await client.call("GET", "/connection")).status_code == 403
+        assert [live.state for live in emulator.statistics().live] == ["forgotten"]
+        assert emulator.statistics().slots_free == 4
+
+
 def test_every_fault_that_exists_is_shown_here() -> None:
     kinds = dict.fromkeys((*ENDPOINTS, "http"), "endpoint")
     assert {(kinds.get(place, place), action) for place, actions in ACTIONS.items() for action in actions} == SHOWN

@@ -138,6 +138,6 @@ def test_each_field_of_a_fault_can_be_given_on_a_line() -> None:
     plain = Fault(at="chat", do="status")
     names = [item.name for item in dataclasses.fields(Fault)]
     for name in names[2:]:
-        value = {"error": "Busy", "reason": "r", "code": "1001"}.get(name, "404")
+        value = {"error": "Busy", "reason": "r", "code": "1001", "what": "slot", "body": "html"}.get(name, "404")
         fault = Fault.parse(f"chat status {name}={value}")
         assert [other for other in names if getattr(fault, other) != getattr(plain, other)] == [name]
