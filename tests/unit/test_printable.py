@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from ravatar_audio.api.closing import Cause, LinkDown
 from ravatar_audio.api.messages import Reply, StreamFault
+from ravatar_audio.capture import Device
 from ravatar_audio.cli import failure_text
 from ravatar_audio.cli.checks import Finding
+from ravatar_audio.cli.devices import described
 from ravatar_audio.cli.doctor import shown
 from ravatar_audio.cli.live import as_text
 from ravatar_audio.cli.run import LineFormatter, error_line
@@ -81,6 +83,10 @@ def written_by_our_log(text: str) -> str:
     return stream.getvalue().removesuffix("\n")
 
 
+def device(name: str) -> Device:
+    return Device(index=1, name=name, host_api="ALSA", channels=2, rate_hz=48_000, is_default=False)
+
+
 def written_by_a_module(text: str) -> str:
     """As a program that embeds the package gets it, with a handler of its own."""
     records: list[logging.LogRecord] = []
@@ -98,6 +104,7 @@ def written_by_a_module(text: str) -> str:
 EDGES = {
     "a reply": lambda text: as_text(Reply(text=text)),
     "a close reason": lambda text: as_text(LinkLost(str(LinkDown(Cause.CLOSED, text, close_code=1011)), 1.0, 1.0)),
+    "why a link was lost": lambda text: as_text(LinkLost(text, 1.0, 1.0)),
     "the error after it": lambda text: str(LinkDown(Cause.CLOSED, text, close_code=1009).error()),
     "a stream error": lambda text: str(StreamFault(kind="stream", text=text).error()),
     "an error of the platform": lambda text: failure_text(BusyError(f"says {text}", advice=text)).replace("\n  ", ""),
@@ -110,6 +117,7 @@ EDGES = {
     "a log of the HTTP library": hidden,
     "our own log": written_by_our_log,
     "a module's log": written_by_a_module,
+    "a device's line": lambda text: described(device(text), [device(text)]).replace("\n    ", ""),
 }
 
 

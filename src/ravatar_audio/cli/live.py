@@ -163,7 +163,7 @@ def as_text(event: LiveEvent) -> str | None:
         case Reply():
             return f"avatar: {one_line(event.text)}"
         case LinkLost():
-            return f"connection lost ({event.why}); trying again in {event.retry_in_s:.1f} s"
+            return f"connection lost ({one_line(event.why)}); trying again in {event.retry_in_s:.1f} s"
         case LinkUp(connects=connects) if connects > 1:
             return "connected again"
         case SendingRefused():
