@@ -181,7 +181,7 @@ def server_tls(folder: str) -> ssl.SSLContext | None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(Path(folder, "ca.pem"))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(tls)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
     return tls
 
 

@@ -33,6 +33,7 @@ STEADY_S = 6.0
 AT_MOST_S = 60.0
 _FILES_PER_CLIENT = 4
 _STARTS_AT_ONCE = 20
+_LOOK_S = 0.005
 
 
 class Server:
@@ -44,8 +45,11 @@ class Server:
         )
         self.port = int(self._line())
 
-    def tell(self, word: str) -> dict[str, Any]:
-        """Let it do what a word says; its answer."""
+    async def tell(self, word: str) -> dict[str, Any]:
+        """Let it do what a word says; its answer. The clients go on meanwhile."""
+        return await trio.to_thread.run_sync(self._tell, word)
+
+    def _tell(self, word: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.stdin.write(f"{word}\n")
         self._process.stdin.flush()
@@ -81,7 +85,7 @@ async def storm(
     server: Server, folder: str, clients: int, outage_s: float
 ) -> tuple[float, list[float], dict[str, Any]]:
     """Let the platform go and come, and look how the clients come back."""
-    address = f"https://localhost:{server.port}"
+    address = f"https://127.0.0.1:{server.port}"  # looking names up is not what is asked
     settings = Settings(api_url=address, ca_file=str(Path(folder, "ca.pem")), proxy="none")
     ssl_context = make_ssl_context(settings)
     tries_s: list[float] = []
@@ -106,16 +110,30 @@ async def storm(
                     starting.release_on_behalf_of(session)
 
     async def watch(session: LiveSession) -> None:
+        losses = 0
         async for event in session.events():
-            if isinstance(event, LinkLost):
-                tries_s.append(trio.current_time() + event.retry_in_s)  # noqa: PERF401 - as they come
+            losses += isinstance(event, LinkLost)
+            if (
+                isinstance(event, LinkLost) and losses > 1
+            ):  # the first is at once, for the many links that are lost alone
+                tries_s.append(trio.current_time() + event.retry_in_s)
+
+    late_s: list[float] = []
+    has_clock = trio.CancelScope()
+
+    async def look_at_clock() -> None:
+        with has_clock:
+            while True:
+                due_s = trio.current_time() + _LOOK_S
+                await trio.sleep_until(due_s)
+                late_s.append(trio.current_time() - due_s)
 
     async def report_of_all(since: int) -> dict[str, Any]:
         """What the platform has counted when each client has a WebSocket, of those from `since` on."""
         report: dict[str, Any] = {}
         with trio.move_on_after(AT_MOST_S):
             while True:
-                report = server.tell("report")
+                report = await server.tell("report")
                 report["handshakes"] = report["handshakes"][since:]
                 if len({user for _, user in report["handshakes"]}) == clients:
                     break
@@ -130,15 +148,19 @@ async def storm(
         if begun < clients:
             raise Missing(f"only {begun} of {clients} clients connected in {AT_MOST_S:g} s: this machine is too busy")
         await trio.sleep(STEADY_S)
-        before = len(server.tell("report")["handshakes"])
+        before = len((await server.tell("report"))["handshakes"])
         gone = trio.current_time()
-        server.tell("down")
+        await server.tell("down")
         progress(0.4, "the platform is gone")
         await trio.sleep(outage_s)
-        came_s = float(server.tell("up")["at_s"])
+        came_s = float((await server.tell("up"))["at_s"])
         progress(0.7, "it is back")
+        nursery.start_soon(look_at_clock)
         report = await report_of_all(before)
+        report["late_s"] = late_s
         leaving.set()
+        nursery.cancel_scope.deadline = trio.current_time() + AT_MOST_S
+        has_clock.cancel()
         return came_s, [time_s - gone for time_s in tries_s], report
 
 
@@ -154,9 +176,15 @@ def judge(report: Report, clients: int, came_s: float, tries_s: Sequence[float],
     report.at_most("in the busiest 50 ms", share, "%", SHARE_GOAL_PERCENT)
     report.at_most("second slots taken", sum(count - 1 for count in found["starts"].values()), "", 0)
     report.at_most("WebSockets beyond one each", len(found["handshakes"]) - len(back_s), "")
-    report.at_most("tries while nobody listened, each client", len(tries_s) / clients, "")
-    later_s = [time_s for time_s in tries_s if time_s > 0.2]
-    report.at_most("of these, in the busiest 50 ms after the first 0.2 s", 100 * busiest(later_s) / clients, "%")
+    late_s = max(found.get("late_s", ()), default=0.0)
+    report.at_most("the clients' own process was late by, max", 1e3 * late_s, "ms")
+    if late_s > WINDOW_S:
+        report.note(
+            f"the clients' process stood for {late_s:.2f} s meanwhile, and what fell due came at once, "
+            "so the busiest 50 ms are this machine's, not the pauses'"
+        )
+    report.at_most("tries of each client after the first", len(tries_s) / clients, "")
+    report.at_most("of all clients' such tries, in the busiest 50 ms", 100 * busiest(tries_s) / clients, "%")
     steps = [0.25 * step for step in range(1, int(max(back_s, default=0.0) / 0.25) + 3)]
     shares: list[float | None] = [100 * sum(value <= step for value in back_s) / clients for step in steps]
     report.series("Back after a restart", steps, {"back": shares}, x_label="since it is there, s", y_label="clients, %")

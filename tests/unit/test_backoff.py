@@ -1,5 +1,6 @@
 """Full jitter, its first limit, its growth, its cap, and when it begins anew."""
 
+import random
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -57,3 +58,19 @@ def test_retry_after_as_a_date() -> None:
     assert parse_retry_after("Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 9999 23:59:30 GMT") == 29.0
     assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT", "Wed, 21 Oct 2015 07:27:00 GMT") == 60.0
     assert 80 < parse_retry_after(later, "no date") <= 90
+
+
+@pytest.mark.parametrize("outage_s", [5.0, 20.0, 60.0])
+def test_clients_of_a_restarted_server_come_back_within_the_cap_and_never_many_at_once(outage_s: float) -> None:
+    for seed in range(5):
+        draw = random.Random(seed).random
+        back_s = []
+        for _ in range(500):
+            backoff, now_s = Backoff(draw=draw), 0.0
+            while now_s < outage_s:
+                now_s += backoff.next_delay_s()
+            back_s.append(now_s - outage_s)
+        assert max(back_s) <= Backoff().cap_s
+        ordered = sorted(back_s)
+        most = max(sum(begin <= time_s < begin + 0.05 for time_s in ordered) for begin in ordered)
+        assert most <= 50, "more than a tenth of the clients within 50 ms"
