@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import unicodedata
+from collections.abc import Callable
 
 import pytest
 from hypothesis import example, given
@@ -101,7 +102,7 @@ def written_by_a_module(text: str) -> str:
     return records[0].getMessage()
 
 
-EDGES = {
+EDGES: dict[str, Callable[[str], str | None]] = {
     "a reply": lambda text: as_text(Reply(text=text)),
     "a close reason": lambda text: as_text(LinkLost(str(LinkDown(Cause.CLOSED, text, close_code=1011)), 1.0, 1.0)),
     "why a link was lost": lambda text: as_text(LinkLost(text, 1.0, 1.0)),
