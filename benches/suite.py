@@ -33,7 +33,7 @@ SUITE = (
     "footprint",
 )
 """What runs unless something else is asked for, in the order in which sound goes: a quarter of an hour."""
-BY_NAME = ("interpreter_stall", "embedding", "detectors", "chaos", "storm", "soak")
+BY_NAME = ("interpreter_stall", "embedding", "detectors", "echo", "chaos", "storm", "soak")
 """Longer ones, or about a part that not everybody uses."""
 
 

@@ -1,5 +1,6 @@
 """What happens to sound between the ring and the turns: echo cancellation. Knows neither devices nor the platform."""
 
 from ravatar_audio.processing.canceller import Canceller, EchoStatistics, LinearCanceller
+from ravatar_audio.processing.placing import PlacedReference, PlacingStatistics
 
-__all__ = ["Canceller", "EchoStatistics", "LinearCanceller"]
+__all__ = ["Canceller", "EchoStatistics", "LinearCanceller", "PlacedReference", "PlacingStatistics"]

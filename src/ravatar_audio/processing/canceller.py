@@ -50,6 +50,9 @@ class Canceller(Protocol):
         no echo comes through. Raises ValueError for another length.
         """
 
+    def restart(self) -> None:
+        """Forget the echo's path."""
+
     def statistics(self) -> EchoStatistics:
         """Counters as of now."""
 
@@ -67,7 +70,8 @@ class LinearCanceller:
     history_samples: int = lib.RVA_ECHO_HISTORY
 
     def __init__(self, *, suppress: bool = True) -> None:
-        size, align = lib.rva_echo_bytes(), lib.RVA_ECHO_ALIGN
+        self.memory_bytes: int = lib.rva_echo_bytes()
+        size, align = self.memory_bytes, lib.RVA_ECHO_ALIGN
         self._memory: Any = ffi.new("unsigned char[]", size + align)
         address = int(ffi.cast("uintptr_t", self._memory))
         self._echo: Any = ffi.cast("rva_echo *", self._memory + -address % align)
