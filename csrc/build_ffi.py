@@ -21,6 +21,7 @@ PUBLIC = [
     "rva_stream.h",
     "rva_portaudio.h",
     "rva_alsa.h",
+    "rva_pulse.h",
     "rva_host.h",
     "rva_quiet.h",
     "rva_vad.h",

@@ -14,7 +14,6 @@
 
 /* --- cdef begin --- */
 
-#define RVA_ERROR_SYSTEM -1000     /* less errno: -1016 is EBUSY */
 #define RVA_ALSA_RATES 13          /* usual rates that are asked about */
 
 typedef struct {

@@ -50,6 +50,11 @@ int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t 
     return rva_gap_open(stream->rate_hz, block_samples, stride_bytes, keeps_time, &stream->gap);
 }
 
+int rva_stream_rejoin(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time) {
+    stream->resumes = READ(stream->captured_ns) != 0;
+    return rva_stream_expect_server(stream, block_samples, stride_bytes, keeps_time);
+}
+
 RVA_REALTIME static void note_loss(rva_stream *stream, uint64_t samples) {
     COUNT(stream->overruns, 1);
     rva_chain_note_loss(stream->chain, samples);
@@ -112,8 +117,8 @@ RVA_REALTIME static void device_block(rva_stream *stream, const void *block, siz
     rva_chain_push(stream->chain, block, samples, end_ns);
 }
 
-RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
-                                   bool has_overrun) {
+/* When a block's last sample was at the microphone. */
+RVA_REALTIME static int64_t end_of(rva_stream *stream, int64_t arrived_ns, double age_s) {
     bool is_believable = age_s > -0.05 && age_s < AGE_MAX_S;
     int64_t end_ns = arrived_ns - (is_believable && age_s > 0 ? (int64_t)(age_s * 1e9) : 0);
     /* Sound that has waited for longer, in a server that was stopped, comes after what came before all the same. */
@@ -122,6 +127,20 @@ RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t
         end_ns = arrived_ns;
     }
     if (!is_believable) COUNT(stream->untimed_blocks, 1);
+    return end_ns;
+}
+
+RVA_REALTIME void rva_stream_hole(rva_stream *stream, size_t samples, int64_t arrived_ns, double age_s) {
+    const int64_t end_ns = end_of(stream, arrived_ns, age_s);
+    if (stream->gap && rva_gap_is_open(stream->gap)) end_gap(stream, arrived_ns);
+    note_loss(stream, samples);
+    const int64_t captured_ns = stream->gap ? rva_gap_follow(stream->gap, samples, arrived_ns, end_ns) : end_ns;
+    atomic_store_explicit(&stream->captured_ns, captured_ns, memory_order_relaxed);
+}
+
+RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
+                                   bool has_overrun) {
+    const int64_t end_ns = end_of(stream, arrived_ns, age_s);
     if (stream->gap) server_block(stream, block, samples, arrived_ns, end_ns, has_overrun);
     else device_block(stream, block, samples, arrived_ns, end_ns, has_overrun);
     COUNT(stream->blocks, 1);
@@ -140,7 +159,7 @@ void rva_stream_close(rva_stream *stream) {
     stream->gap = NULL;
 }
 
-RVA_REALTIME static void wake_consumer(const rva_stream *stream) {
+RVA_REALTIME void rva_stream_wake(const rva_stream *stream) {
     const uint64_t one = 1;
     /* A full pipe or eventfd wakes the consumer just as well. */
     if (stream->wake_fd >= 0 && write(stream->wake_fd, &one, sizeof one) < 0) return;
@@ -150,7 +169,7 @@ RVA_REALTIME void rva_stream_finish(rva_stream *stream, int32_t code) {
     int32_t none = 0;
     atomic_compare_exchange_strong(&stream->finish_code, &none, code);
     atomic_store_explicit(&stream->has_finished, 1, memory_order_release);
-    wake_consumer(stream);
+    rva_stream_wake(stream);
 }
 
 void rva_stream_watch(rva_stream *stream, int64_t stall_ns) {
@@ -163,7 +182,7 @@ RVA_REALTIME int64_t rva_stream_look(rva_stream *stream, int64_t now_ns) {
     if (now_ns - last_ns < stall_ns) return last_ns + stall_ns - now_ns;
     if (stream->told_ns != last_ns) {
         stream->told_ns = last_ns;
-        wake_consumer(stream);
+        rva_stream_wake(stream);
     }
     return stall_ns;
 }

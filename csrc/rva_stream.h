@@ -17,6 +17,7 @@
 /* --- cdef begin --- */
 
 #define RVA_ERROR_LIBRARY -20      /* the sound library is not there, or lacks one of the functions that we use */
+#define RVA_ERROR_SYSTEM -1000     /* less errno: -1016 is EBUSY */
 #define RVA_DURATION_BUCKETS 336
 
 /* Counters since the stream was opened; read without a lock. */
@@ -67,7 +68,11 @@ void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int
  * 2 s of sound at most. That is told to within a block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
 int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time);
 
-/* When the audio thread has ended. Pushes what is still kept, and frees; captured_ns is what another stream goes on from. */
+/* Between two streams of a server, of the audio thread. The next block goes on from the last one of before; what lies between
+ * is lost. The rest as in rva_stream_expect_server, which need not have been called; rva_stream_close ends what was before. */
+int rva_stream_rejoin(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time);
+
+/* When the audio thread has ended, or before rva_stream_rejoin. Pushes what is still kept, and frees; captured_ns is what another stream goes on from. */
 void rva_stream_close(rva_stream *stream);
 
 /* Audio thread; real-time safe. Pushes a block of `samples` per channel that arrived at `arrived_ns`; its last sample is
@@ -77,6 +82,13 @@ void rva_stream_close(rva_stream *stream);
  * times either, and what comes then is fresh. A server's block: see rva_stream_expect_server. */
 RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
                                    bool has_overrun);
+
+/* Audio thread; real-time safe. In place of a block: the server says that these `samples` per channel are missing. The rest as
+ * in rva_stream_block. */
+RVA_REALTIME void rva_stream_hole(rva_stream *stream, size_t samples, int64_t arrived_ns, double age_s);
+
+/* Any thread; real-time safe but for the wake-up. Wakes the consumer. */
+RVA_REALTIME void rva_stream_wake(const rva_stream *stream);
 
 /* Any thread. From now on the consumer is woken when nothing has come for `stall_ns` (0: never), once for each stall. */
 void rva_stream_watch(rva_stream *stream, int64_t stall_ns);
