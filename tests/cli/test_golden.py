@@ -27,7 +27,8 @@ from ravatar_audio.capture.access import Access
 from ravatar_audio.capture.causes import of_servers, with_holders
 from ravatar_audio.capture.holders import Holder
 from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.servers import Process, Server, Servers, Source
+from ravatar_audio.capture.pulse import NO_LIBRARY, ServerAnswer
+from ravatar_audio.capture.servers import Process, Server, Servers
 from ravatar_audio.cli import listening, machine, sound
 from ravatar_audio.cli.devices import page
 from ravatar_audio.cli.doctor import shown
@@ -35,7 +36,8 @@ from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError
 from tests.cli.test_commands import LIMIT_S, emulator
 from tests.device.microphones import MakeMicrophones, Pcm
 from tests.unit.test_channels import look as channels_look
-from tests.unit.test_doctor_parts import GOOD
+from tests.unit.test_doctor_parts import GOOD, SOURCE
+from tests.unit.test_doctor_parts import answer as answered
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 OF_THIS_MACHINE = ("permission", "sound server", "audio thread", "priority", "memory", "power")
@@ -130,6 +132,25 @@ ARRAY = Device(
     formats=("int16", "int24"),
 )
 BOARD = Device(None, "HDA Intel PCH", "ALSA hardware", 0, 0, False, "hw:CARD=PCH,DEV=0", "PCH", problem="media_in_use")
+SERVED = replace(
+    ARRAY,
+    index=None,
+    name="USB headset",
+    host_api="PipeWire",
+    pcm="",
+    card_id="",
+    usb_id="",
+    serial="",
+    port="",
+    source="bluez_input.00_11_22_33_44_55.0",
+    bus="bluetooth",
+    form_factor="headset",
+    profile="headset-head-unit",
+    is_default=True,
+)
+MONITOR = replace(
+    SERVED, name="Monitor of HDA", source="alsa_output.pci.monitor", bus="pci", is_monitor=True, is_default=False
+)
 PULSE = Device(
     4, "pulse", "ALSA", 32, 44_100, True, "pulse", rates_hz=tuple(range(8_000, 192_001, 8_000)), formats=("int16",)
 )
@@ -139,7 +160,7 @@ def test_devices_as_a_user_sees_them() -> None:
     twin = replace(ARRAY, name="USB PnP Sound Device", card_id="Device", usb_id="0d8c:0014", serial="", port="1-1.3")
     other = replace(twin, card_id="Device_1", pcm="hw:CARD=Device_1,DEV=0", port="1-1.4")
     twin = replace(twin, pcm="hw:CARD=Device,DEV=0")
-    assert_golden("devices", page([ARRAY, twin, other, BOARD, PULSE]))
+    assert_golden("devices", page([ARRAY, twin, other, BOARD, SERVED, MONITOR, replace(PULSE, is_default=False)]))
 
 
 @pytest.mark.device
@@ -162,6 +183,7 @@ def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
     locked = Access(("pcmC1D0c",), ("pcmC1D0c",), "audio", "kiosk", ("kiosk", "video"))
     busy = DeviceInUseError("the device 'hw:CARD=Array,DEV=0' cannot be opened: Device or resource busy")
     refused = DeviceNotFoundError("the device 'default' cannot be opened: Connection refused", errno="ECONNREFUSED")
+    array = replace(SOURCE, name="alsa_input.usb-Array")
     power = machine.parse_throttled("throttled=0x50005")
     assert power
     findings = [
@@ -170,15 +192,15 @@ def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
         sound.check_access(Access((), (), "", "root", ("root",), missing=("pcmC1D0c",)), nothing),
         sound.check_privacy(privacy_error("win32", read_switch=lambda hive, path: "Deny")),
         sound.check_privacy(privacy_error("darwin", read_status=lambda: 2)),
-        sound.check_servers(forbidden, None),
-        sound.check_servers(foreign, None),
-        sound.check_servers(elsewhere, None),
-        sound.check_servers(silent, None),
-        sound.check_servers(answering, None, "pactl is not installed"),
-        sound.check_servers(answering, None, "no answer in 2 s"),
-        sound.check_servers(answering, Source("PulseAudio", "", "", is_muted=False)),
-        sound.check_servers(answering, Source("PulseAudio", "alsa_input.usb-Array", "SUSPENDED", is_muted=True)),
-        sound.check_servers(answering, Source("PulseAudio", "speaker.monitor", "IDLE", is_muted=False)),
+        sound.check_servers(forbidden, ServerAnswer("")),
+        sound.check_servers(foreign, ServerAnswer("")),
+        sound.check_servers(elsewhere, ServerAnswer("")),
+        sound.check_servers(silent, ServerAnswer("")),
+        sound.check_servers(answering, answered(failure=NO_LIBRARY)),
+        sound.check_servers(answering, answered(failure="no answer in 2 s")),
+        sound.check_servers(answering, answered()),
+        sound.check_servers(answering, answered(replace(array, is_suspended=True, is_muted=True))),
+        sound.check_servers(answering, answered(replace(array, name="speaker.monitor", is_monitor=True))),
         sound.failed("devices", of_servers(refused, nothing)),
         sound.failed("devices", of_servers(refused, forbidden)),
         sound.failed("devices", of_servers(refused, foreign)),

@@ -13,11 +13,7 @@ from ravatar_audio.capture.servers import (
     Process,
     Server,
     Servers,
-    ask,
     look_at_servers,
-    parse_keeps_time,
-    parse_source,
-    parse_source_rates,
     socket_paths,
 )
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError, PermissionDeniedError
@@ -151,24 +147,6 @@ def test_whose_a_sound_server_is_and_where_its_sockets_are(tmp_path: Path) -> No
     assert foreign.user == (tmp_path / "proc/900").owner()
 
 
-def test_a_program_of_the_system_says_something_or_why_it_does_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, script in {
-        "says": "echo yes",
-        "fails": "echo Access denied >&2; exit 1",
-        "hangs": "exec sleep 60",
-    }.items():
-        write(tmp_path / name, f"#!/bin/sh\n{script}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert ask("says") == ("yes\n", "")
-    assert ask("fails") == ("", "Access denied")
-    assert ask("nowhere") == ("", "nowhere is not installed")
-    monkeypatch.setattr("ravatar_audio.capture.servers.ANSWER_LIMIT_S", 0.05)
-    assert ask("hangs") == ("", "no answer in 0.05 s")
-
-
 def test_a_container_without_its_devices_is_seen(root: Path) -> None:
     assert look_at_access(root).missing == ()
     (root / "dev/snd/pcmC2D0c").unlink()
@@ -208,18 +186,3 @@ def test_running_servers_are_found_by_their_programs_and_their_sockets(tmp_path:
 def test_where_a_sound_servers_clients_look(environ: dict[str, str], pulse: str | None, pipewire: str) -> None:
     found = {protocol: str(path) for protocol, path in socket_paths(environ, 7).items()}
     assert found == ({"PulseAudio": pulse} if pulse else {}) | {"PipeWire": pipewire}
-
-
-def test_a_sound_servers_source_is_read_with_its_state_and_mute() -> None:
-    info = "Server String: /run/user/1000/pulse/native\nServer Name: pulseaudio\nDefault Source: usbmic\n"
-    rows = "1\tspeaker.monitor\tm\ts16le 2ch 48000Hz\tIDLE\n2\tusbmic\tm\ts16le 2ch 48000Hz\tSUSPENDED\n"
-    source = parse_source(info, rows, "Mute: yes\n")
-    assert (source.server, source.name, source.state, source.is_muted) == ("pulseaudio", "usbmic", "SUSPENDED", True)
-    assert parse_source_rates(rows.replace("2ch 48", "2ch 44")) == {"speaker.monitor": 44_000, "usbmic": 44_000}
-    assert parse_source_rates("no\ttabs") == {}
-    for none in ("(null)", "n/a", "@NONE@"):
-        assert parse_source(f"Server Name: x\nDefault Source: {none}\n", rows, "").name == ""
-    assert parse_keeps_time(info)
-    assert not parse_keeps_time(info.replace("pulseaudio", "PulseAudio (on PipeWire 0.3.65)"))
-    assert not parse_keeps_time("")
-    assert parse_source("", "", "") == parse_source("nonsense", "no\ttabs", "Mute: no")

@@ -11,7 +11,8 @@ import pytest
 from ravatar_audio.capture import Device
 from ravatar_audio.capture.access import Access
 from ravatar_audio.capture.holders import Holder
-from ravatar_audio.capture.servers import Process, Server, Servers, Source
+from ravatar_audio.capture.pulse import NO_LIBRARY, ServerAnswer, Source
+from ravatar_audio.capture.servers import Process, Server, Servers
 from ravatar_audio.cli import listening, machine, sound
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.errors import PermissionDeniedError
@@ -47,6 +48,17 @@ def test_all_bits_at_once_and_none() -> None:
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
+
+
+def test_a_firmware_whose_program_fails_or_hangs_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert machine.ask_firmware() == "", "there is none"
+    script = tmp_path / "vcgencmd"
+    for text, said in (("echo throttled=0x0", "throttled=0x0\n"), ("exit 1", ""), ("exec sleep 60", "")):
+        write(script, f"#!/bin/sh\n{text}\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(machine, "ANSWER_LIMIT_S", 0.05 if "sleep" in text else 10.0)
+        assert machine.ask_firmware() == said
 
 
 def test_power_is_asked_of_whatever_tells_it_and_of_a_raspberry_pi_only(tmp_path: Path) -> None:
@@ -224,7 +236,14 @@ NONE = Servers((), (Server("PulseAudio", SOCKET, errno.ENOENT),))
 PULSE = Servers((Process("pulseaudio", 9),), (Server("PulseAudio", SOCKET, 0),))
 PIPEWIRE = Servers((Process("pipewire", 9),), (Server("PipeWire", SOCKET, 0),))
 FORBIDDEN = Servers((Process("pulseaudio", 9),), (Server("PulseAudio", SOCKET, errno.EACCES),))
-SOURCE = Source("pulseaudio", "usbmic", "IDLE", False)
+SOURCE = Source(
+    "usbmic", "USB microphone", "usb", "microphone", "", 48_000, 1, "int16", is_default=True, is_monitor=False,
+    is_muted=False, is_suspended=False,
+)  # fmt: skip
+
+
+def answer(*sources: Source, failure: str = "") -> ServerAnswer:
+    return ServerAnswer("" if failure else "pulseaudio", sources, failure)
 
 
 def test_forbidden_hardware_is_a_problem_unless_a_sound_server_serves() -> None:
@@ -240,24 +259,24 @@ def test_forbidden_hardware_is_a_problem_unless_a_sound_server_serves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("servers", "source", "failure", "state", "said"),
+    ("servers", "answer", "state", "said"),
     [
-        (NONE, None, "", "fine", "none answers"),
-        (PULSE, SOURCE, "", "fine", "PulseAudio (pid 9); default source usbmic, idle"),
-        (PULSE, replace(SOURCE, state="SUSPENDED"), "", "fine", "usbmic, suspended"),
-        (PULSE, replace(SOURCE, is_muted=True), "", "warning", "muted"),
-        (PULSE, replace(SOURCE, name="speaker.monitor"), "", "warning", "loudspeaker"),
-        (PULSE, replace(SOURCE, name=""), "", "warning", "no source, so no microphone"),
-        (PULSE, None, "pactl is not installed", "warning", "pactl is not installed, so"),
-        (PULSE, None, "no answer in 2 s", "problem", "takes connections, and that is all: no answer in 2 s"),
-        (PIPEWIRE, None, "Connection refused", "fine", "PipeWire (pid 9)"),
-        (FORBIDDEN, None, "", "warning", "no sound server answers, though PulseAudio (pid 9) runs"),
+        (NONE, answer(), "fine", "none answers"),
+        (PULSE, answer(SOURCE), "fine", "PulseAudio (pid 9); default source usbmic"),
+        (PULSE, answer(replace(SOURCE, is_suspended=True)), "fine", "usbmic, suspended"),
+        (PULSE, answer(replace(SOURCE, is_muted=True)), "warning", "muted"),
+        (PULSE, answer(replace(SOURCE, is_monitor=True)), "warning", "loudspeaker"),
+        (PULSE, answer(), "warning", "no source, so no microphone"),
+        (PULSE, answer(replace(SOURCE, is_monitor=True, is_default=False)), "warning", "no source, so no microphone"),
+        (PULSE, answer(replace(SOURCE, is_default=False)), "warning", "no default source"),
+        (PULSE, answer(failure=NO_LIBRARY), "warning", "libpulse.so.0 cannot be loaded, so"),
+        (PULSE, answer(failure="no answer in 2 s"), "problem", "connections, and that is all: no answer in 2 s"),
+        (PIPEWIRE, answer(failure="Connection refused"), "fine", "PipeWire (pid 9)"),
+        (FORBIDDEN, answer(), "warning", "no sound server answers, though PulseAudio (pid 9) runs"),
     ],
 )
-def test_a_sound_server_is_told_with_its_state(
-    servers: Servers, source: Source | None, failure: str, state: str, said: str
-) -> None:
-    finding = sound.check_servers(servers, source, failure)
+def test_a_sound_server_is_told_with_its_state(servers: Servers, answer: ServerAnswer, state: str, said: str) -> None:
+    finding = sound.check_servers(servers, answer)
     assert finding.state == state
     assert said in finding.text
     assert bool(finding.advice) == (state != "fine")
@@ -266,7 +285,7 @@ def test_a_sound_server_is_told_with_its_state(
 
 def test_another_users_sound_server_is_not_counted_as_this_ones() -> None:
     others = Process("pipewire", 10, "kiosk"), Process("pulseaudio", 11, "", "/run/user/2")
-    said = sound.check_servers(replace(PULSE, processes=(*PULSE.processes, *others)), SOURCE).text
+    said = sound.check_servers(replace(PULSE, processes=(*PULSE.processes, *others)), answer(SOURCE)).text
     assert "pid 9" in said
     assert "pid 10" not in said
     assert "pid 11" not in said, "of another session"

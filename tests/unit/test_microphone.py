@@ -16,7 +16,7 @@ import trio.testing
 import ravatar_audio.capture.system as module
 from ravatar_audio.capture import Device, Microphone, attempts, recovery
 from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
+from ravatar_audio.capture.stream import EndingStream, StreamRequest, StreamStatistics
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.worker import stuck_calls
 from ravatar_audio.errors import DeviceNotFoundError, MediaAbortedError, MediaError, RecorderError, SettingsError
@@ -26,7 +26,7 @@ from ravatar_audio.native import Chain
 DEVICE = Device(None, "fake", "ALSA hardware", 1, 16_000, True, "hw:CARD=Fake,DEV=0", "Fake")
 
 
-class FakeStream:
+class FakeStream(EndingStream):
     """A stream that pushes what the test says."""
 
     backend = "alsa"
@@ -43,9 +43,6 @@ class FakeStream:
 
     def watch(self, stall_s: float) -> bool:
         return False
-
-    def hurry(self) -> None:
-        pass
 
     def statistics(self) -> StreamStatistics:
         return StreamStatistics(self.blocks, 0, 0, 0.0, time.monotonic(), self.last_block_s, 1, self.has_finished, -19)

@@ -12,7 +12,7 @@ from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices
 from ravatar_audio.capture.chatter import chatter_to_log
 from ravatar_audio.capture.devices import Device, channels_text
-from ravatar_audio.capture.stream import StreamRequest, StreamStatistics, read_durations, read_statistics
+from ravatar_audio.capture.stream import EndingStream, StreamRequest, StreamStatistics, read_durations, read_statistics
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import (
     ConstraintsError,
@@ -158,7 +158,7 @@ def _refused(code: int, request: StreamRequest) -> str:
     return channels_text(request.channels) if code == lib.RVA_ERROR_CHANNELS else f"the format {request.format}"
 
 
-class AlsaStream:
+class AlsaStream(EndingStream):
     """The core's own thread on an ALSA device."""
 
     backend = "alsa"

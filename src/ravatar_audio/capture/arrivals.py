@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
 import trio
 
 from ravatar_audio._core import lib
-from ravatar_audio.capture.newcomers import Newcomers
+from ravatar_audio.capture.pulse import SourceWatch
 
 DEVICE_FOLDER = Path("/dev/snd")
 """Where the kernel's sound devices come and go on Linux; its permissions are set a moment after a device has come."""
@@ -24,9 +24,9 @@ class Arrivals:
     """
 
     def __init__(
-        self, folder: Path = DEVICE_FOLDER, sockets: Iterable[Path] = (), newcomers: Newcomers | None = None
+        self, folder: Path = DEVICE_FOLDER, sockets: Iterable[Path] = (), sources: SourceWatch | None = None
     ) -> None:
-        self._folder, self._sockets, self._newcomers = folder, tuple(sockets), newcomers
+        self._folder, self._sockets, self._sources = folder, tuple(sockets), sources
         self._fd = -1
         self._fd = self._watch()
         self._seen = self._things()
@@ -60,38 +60,28 @@ class Arrivals:
         """How long one may wait without looking: for ever when wait() tells of changes."""
         return POLL_S if self._fd < 0 else float("inf")
 
-    def listen(self) -> None:
-        """Hear of sources too, from now on; again where the server was gone. Never blocks."""
-        if self._newcomers is not None:
-            self._newcomers.listen()
-
-    def note_silence(self) -> None:
-        """A stream of ours is open and gives nothing: when its source is resumed, that is an arrival. Blocks."""
-        if self._newcomers is not None:
-            self._newcomers.note_silence()
-
     async def wait(self) -> None:
         """Until something may have come, or this is closed; for ever where nothing tells."""
         async with trio.open_nursery() as nursery:
 
-            async def until_told(fd: int) -> None:
-                if fd in self._fds:  # else it has been closed since
-                    with contextlib.suppress(trio.ClosedResourceError):
-                        await trio.lowlevel.wait_readable(fd)
+            async def until_told(wait: Callable[[], Awaitable[None]]) -> None:
+                with contextlib.suppress(trio.ClosedResourceError):
+                    await wait()
                 nursery.cancel_scope.cancel()
 
-            for fd in self._fds:
-                nursery.start_soon(until_told, fd)
+            if self._fd >= 0:
+                nursery.start_soon(until_told, self._until_changed)
+            if self._sources is not None:
+                nursery.start_soon(until_told, self._sources.wait)
             await trio.sleep_forever()
 
-    @property
-    def _fds(self) -> list[int]:
-        own = [self._fd] if self._fd >= 0 else []
-        return own + self._newcomers.fds if self._newcomers else own
+    async def _until_changed(self) -> None:
+        if self._fd >= 0:  # else it has been closed since
+            await trio.lowlevel.wait_readable(self._fd)
 
     def have_come(self) -> bool:
         """Whether anything has come, or may be used by others than before, since this was asked last. Never blocks."""
-        has_source_come = self._newcomers is not None and self._newcomers.have_come()
+        has_source_come = self._sources is not None and self._sources.has_come()
         return self._has_more() or has_source_come
 
     def _has_more(self) -> bool:
@@ -114,8 +104,8 @@ class Arrivals:
         fd, self._fd = self._fd, -1
         if fd >= 0:
             _close(fd)
-        if self._newcomers is not None:
-            self._newcomers.close()
+        if self._sources is not None:
+            self._sources.close()
 
 
 def _close(fd: int) -> None:

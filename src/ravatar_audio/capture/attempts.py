@@ -103,11 +103,6 @@ class Attempts(Generic[T]):
         self._attempt: Errand[T] | None = None
         self._begun_s = 0.0
         self._failure = ""
-        self._listen()
-
-    def _listen(self) -> None:
-        if self._arrivals is not None:
-            self._arrivals.listen()
 
     def step(self) -> T | None:
         """What the attempt gave once it has succeeded, else None; begins the next one when its time has come.
@@ -120,7 +115,6 @@ class Attempts(Generic[T]):
             self._next_s, self._wait_s = now_s, BACKOFF_S[0]
         if self._attempt is None:
             if now_s >= self._next_s:
-                self._listen()
                 attempt = Errand(self._call, self._undo, self._wake)
                 try:
                     self._system.start(attempt)

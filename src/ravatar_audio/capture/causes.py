@@ -48,7 +48,7 @@ def true_cause(error: MediaError, selector: str | int | None, root: Path = Path(
     if error.details.get("host_code") == -errno.EIO:  # what ALSA's plugin for PulseAudio says of a missing source
         return DeviceNotFoundError(
             f"the sound server that serves {name!r} has no such source now: {error.message}",
-            advice="Connect the microphone, or choose another source; 'pactl list short sources' lists them.",
+            advice="Connect the microphone, or choose another source; 'ravatar-audio devices' lists them.",
         ).replaced(details=error.details)
     return error
 

@@ -14,10 +14,10 @@ class Device:
     """One input device. What the system does not tell is empty, 0 or None."""
 
     index: int | None
-    """PortAudio's number, good only until devices are plugged or unplugged; None for hardware that ALSA serves."""
+    """PortAudio's number, good only until devices are plugged or unplugged; None for what our own threads serve."""
     name: str
     host_api: str
-    """The system that serves it: "ALSA hardware", "ALSA", "Core Audio", "JACK Audio Connection Kit", ..."""
+    """The system that serves it: "ALSA hardware", "PipeWire", "PulseAudio", "ALSA", "Core Audio", ..."""
     channels: int
     """Most input channels that it offers; sound servers offer many more than the microphone has."""
     rate_hz: int
@@ -37,27 +37,39 @@ class Device:
     """Sample formats that it has by itself."""
     problem: str = ""
     """The media error that opening it would raise now."""
+    source: str = ""
+    """Its sound server's name for it."""
+    bus: str = ""
+    """Of a server's source: "usb", "pci", "bluetooth"."""
+    form_factor: str = ""
+    """ "microphone", "headset", "webcam", "internal"."""
+    profile: str = ""
+    """Of Bluetooth: "headset-head-unit"."""
+    is_monitor: bool = False
+    """It hears what a loudspeaker plays: no microphone."""
 
     @property
     def backend(self) -> str:
         """What captures from it under "auto".
 
-        "alsa" for the kernel's own devices, as PortAudio does not survive their unplugging; "portaudio" for the rest:
-        sound servers, plugins, other systems.
+        "alsa" for the kernel's own devices, as PortAudio does not survive their unplugging; "pulse" for a sound
+        server's sources; "portaudio" for the rest: plugins, JACK, other systems.
         """
-        return "alsa" if self.is_hardware else "portaudio"
+        return "pulse" if self.source else "alsa" if self.is_hardware else "portaudio"
 
     @property
     def backend_reason(self) -> str:
         """Why "auto" takes that backend."""
         if self.is_hardware:
             return "hardware is captured by our own thread, which survives its unplugging"
-        return "PortAudio serves what is no hardware: sound servers, plugins, other systems"
+        if self.source:
+            return "a sound server is spoken to in its own protocol"
+        return "PortAudio serves what is neither hardware nor a sound server's: plugins, JACK, other systems"
 
     @property
     def is_hardware(self) -> bool:
         """The kernel's own device, which ALSA serves."""
-        return self.index is None
+        return self.index is None and not self.source
 
     @property
     def is_converter(self) -> bool:
@@ -81,17 +93,18 @@ class Device:
     @property
     def _selectors(self) -> tuple[str, ...]:
         """The most lasting first."""
+        source = f"pulse:{self.source}" if self.source else ""
         usb = f"usb:{self.usb_id}" + (f":{self.serial}" if self.serial else "") if self.usb_id else ""
         card = f"card:{self.card_id}" if self.card_id else ""
         last = "" if self.index is None else str(self.index)
-        return tuple(text for text in (usb, card, self.name, self.pcm, last) if text) or ("",)
+        return tuple(text for text in (source, usb, card, self.name, self.pcm, last) if text) or ("",)
 
     def selector_among(self, devices: "Sequence[Device]") -> str:
         """As `selector`, but what chooses no other of these: two of a kind without serial numbers differ by card."""
         return next((text for text in self._selectors if _fitting(devices, text) == [self]), self.selector)
 
     def __str__(self) -> str:
-        where = self.pcm or self.usb_id if self.index is None else f"index {self.index}"
+        where = self.source or self.pcm or self.usb_id if self.index is None else f"index {self.index}"
         return f"{self.name} ({self.host_api}, {where})"
 
 
@@ -108,10 +121,11 @@ def layout_text(rate_hz: int, channels: int, format: str) -> str:
 def choose_device(devices: Sequence[Device], selector: str | int | None = None) -> Device:
     """The device that `selector` names.
 
-    "usb:VID:PID" or "usb:VID:PID:SERIAL", "card:ID" (ALSA's card id), "alsa:PCM" (any name that ALSA knows, listed or
-    not), a name in any case, a part of one, or, as a last resort, PortAudio's index. None, "" and "default" mean the
-    system's default input, or the only hardware device where the system has no default. An exact name goes before a
-    part of one. Raises DeviceNotFoundError, with the candidates, when none or more than one device fits.
+    "usb:VID:PID" or "usb:VID:PID:SERIAL", "card:ID" (ALSA's card id), "pulse:NAME" (a sound server's source),
+    "alsa:PCM" (any name that ALSA knows, listed or not), a name in any case, a part of one, or, as a last resort,
+    PortAudio's index. None, "" and "default" mean the system's default input, or the only hardware device where the
+    system has no default. An exact name goes before a part of one, hardware before a server's source of the same name,
+    and any of them before a monitor. Raises DeviceNotFoundError, with the candidates, when none or more than one fits.
     """
     text = "default" if selector in (None, "") else str(selector)
     if text.startswith("alsa:"):
@@ -120,7 +134,7 @@ def choose_device(devices: Sequence[Device], selector: str | int | None = None) 
     if not devices:
         wanted = "" if text == "default" else f", neither {text!r} nor any other"
         raise DeviceNotFoundError(f"no input device was found{wanted}", candidates=[])
-    found = _fitting(devices, text)
+    found = fitting_devices(devices, text)
     if len(found) == 1:
         return found[0]
     if found:
@@ -135,6 +149,15 @@ def choose_device(devices: Sequence[Device], selector: str | int | None = None) 
     raise DeviceNotFoundError(f"{what}; there are {_listed(devices)}", candidates=_selectors(devices, devices))
 
 
+def fitting_devices(devices: Sequence[Device], selector: str | int | None) -> list[Device]:
+    """Those that a selector may mean: one, or else it is of no use."""
+    found = _fitting(devices, "default" if selector in (None, "") else str(selector))
+    if any(device.source for device in found):
+        first = min(map(_rank, found))
+        found = [device for device in found if _rank(device) == first]
+    return found
+
+
 def _selectors(found: Sequence[Device], devices: Sequence[Device]) -> list[str]:
     return [device.selector_among(devices) for device in found]
 
@@ -146,17 +169,26 @@ def _fitting(devices: Sequence[Device], text: str) -> list[Device]:
         return (
             [device for device in devices if device.is_default]
             or [device for device in devices if device.name == "default"]
-            or [device for device in devices if device.index is None]
+            or [device for device in devices if device.is_hardware]
         )
     kind, _, wanted = text.casefold().partition(":")
     if kind == "usb" and wanted:
         return [device for device in devices if device.usb_id and _fits_usb(device, wanted)]
     if kind == "card" and wanted:
         return [device for device in devices if device.card_id.casefold() == wanted]
+    if kind == "pulse" and wanted:
+        return [device for device in devices if device.source.casefold() == wanted]
     wanted = text.casefold()
-    return [device for device in devices if wanted in (device.name.casefold(), device.pcm.casefold())] or [
+    return [device for device in devices if wanted in map(str.casefold, (device.name, device.pcm, device.source))] or [
         device for device in devices if wanted in device.name.casefold()
     ]
+
+
+def _rank(device: Device) -> int:
+    """Of two ways to a microphone the shorter one goes first; what hears a loudspeaker is meant if nothing else is."""
+    if device.is_monitor:
+        return 3
+    return 0 if device.is_hardware else 1 if device.source else 2
 
 
 def _fits_usb(device: Device, wanted: str) -> bool:

@@ -1,18 +1,20 @@
 """Finding the devices of this system.
 
-Hardware comes first, from the kernel: it is fresh, quiet and opens nothing for long. PortAudio's list adds sound
-servers and other systems; its own view of the hardware is left out, as it is a snapshot of when it was initialised.
+Hardware comes first, from the kernel: it is fresh, quiet and opens nothing for long. Then come a sound server's
+sources, by its own word. PortAudio's list adds plugins and other systems; its own view of the hardware is left out, as
+it is a snapshot of when it was initialised.
 """
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Mapping
 
 import trio
 
-from ravatar_audio.capture import alsa
+from ravatar_audio.capture import alsa, pulse
 from ravatar_audio.capture.cards import list_capture_devices
-from ravatar_audio.capture.devices import Device, choose_device
+from ravatar_audio.capture.devices import Device, choose_device, fitting_devices
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.servers import RESTART_ADVICE
 from ravatar_audio.capture.worker import call_in_thread
@@ -30,24 +32,39 @@ _HARDWARE_NAME = re.compile(r"\((hw:\d+,\d+)\)$")
 def list_devices() -> list[Device]:
     """The input devices of this system. Blocks for a moment: in trio, call it through trio.to_thread.run_sync.
 
-    Without PortAudio these are the kernel's own devices; the log says so. Raises RecorderError where there are none.
+    Without PortAudio these are the kernel's own devices and a sound server's sources; on systems where PortAudio is the
+    only way to a microphone that raises RecorderError.
     """
     devices, missing = find_devices()
     if missing is not None:
-        log.warning("only hardware is listed: %s", missing.message)
+        log.debug("what only PortAudio serves is not listed: %s", missing.message)
     return devices
 
 
 def find_devices() -> tuple[list[Device], RecorderError | None]:
     """As list_devices(), with the reason why PortAudio's share is missing."""
+    served = list_sources()
     try:
         with PortAudio() as portaudio:
             listed = portaudio.devices()
     except RecorderError as error:
-        if hardware := alsa.list_hardware():
-            return hardware, error
+        if found := [*alsa.list_hardware(), *served]:
+            return found, error
         raise
-    return [_with_abilities(device) for device in with_hardware(listed)], None
+    return with_sources([_with_abilities(device) for device in with_hardware(listed)], served), None
+
+
+def list_sources() -> list[Device]:
+    """The sound server's sources; none where no server answers. Blocks for a moment."""
+    return pulse.as_devices(pulse.ask_server())
+
+
+def with_sources(listed: list[Device], served: list[Device]) -> list[Device]:
+    """What a sound server says of its default counts, and its sources come after the hardware. Pure."""
+    if any(device.is_default for device in served):
+        listed = [dataclasses.replace(device, is_default=False) for device in listed]
+    hardware = [device for device in listed if device.is_hardware]
+    return [*hardware, *served, *(device for device in listed if not device.is_hardware)]
 
 
 async def find_devices_in_time(timeout_s: float = LIST_TIMEOUT_S) -> tuple[list[Device], RecorderError | None]:
@@ -62,8 +79,8 @@ async def find_devices_in_time(timeout_s: float = LIST_TIMEOUT_S) -> tuple[list[
             f"the sound library has not listed its devices for {timeout_s:g} s",
             advice=RESTART_ADVICE if alsa.has_alsa() else None,
         )
-    if hardware := await trio.to_thread.run_sync(alsa.list_hardware):
-        return hardware, hangs
+    if found := await trio.to_thread.run_sync(lambda: [*alsa.list_hardware(), *list_sources()]):
+        return found, hangs
     raise hangs
 
 
@@ -96,9 +113,42 @@ def merged(hardware: list[Device], listed: list[Device], numbers: Mapping[str, s
 
 
 def find_without_portaudio(selector: str | int | None) -> Device | None:
-    """The device when the selector fits exactly one of the kernel's own, or is ALSA's name; else None."""
-    if selector in (None, "", "default") or not alsa.has_alsa():
+    """The device when the selector fits the kernel's own, a sound server's source, or is ALSA's name; else None."""
+    kind = str(selector or "default").partition(":")[0].casefold()
+    if kind == "pulse":
+        return find_source(selector)
+    if kind != "default" and alsa.has_alsa() and (found := _hardware(selector)):
+        return found
+    if kind in ("usb", "card") or kind.isdigit() or not (served := list_sources()):
         return None
+    if kind == "default":
+        return _default_of(served)
+    return choose_device(served, selector) if fitting_devices(served, selector) else None
+
+
+def find_source(selector: str | int | None) -> Device:
+    """The sound server's source that the selector names. Raises DeviceNotFoundError."""
+    answer = pulse.ask_server()
+    if answer.failure:
+        raise DeviceNotFoundError(f"no sound server answers: {answer.failure}", errno="ECONNREFUSED")
+    served = pulse.as_devices(answer)
+    return _default_of(served) if selector in (None, "", "default") else choose_device(served, selector)
+
+
+def _default_of(served: list[Device]) -> Device:
+    """A server whose default is a monitor has a microphone all the same, where it has one only."""
+    if default := next((device for device in served if device.is_default), None):
+        return default
+    microphones = [device for device in served if not device.is_monitor] or alsa.list_hardware()
+    if len(microphones) == 1:
+        return microphones[0]
+    if microphones:
+        options = " or ".join(f"--device {shlex.quote(device.selector)}" for device in microphones)
+        raise DeviceNotFoundError("the sound server's default is no microphone", advice=f"Choose one: {options}.")
+    raise DeviceNotFoundError("the sound server has no microphone, only what its loudspeakers play")
+
+
+def _hardware(selector: str | int | None) -> Device | None:
     try:
         return choose_device(alsa.list_hardware(), selector)
     except DeviceNotFoundError as error:

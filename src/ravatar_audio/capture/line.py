@@ -7,15 +7,16 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from ravatar_audio.capture import alsa
+from ravatar_audio._core import lib
+from ravatar_audio.capture import alsa, pulse
 from ravatar_audio.capture.alsa import AlsaStream
 from ravatar_audio.capture.causes import explained, true_cause
 from ravatar_audio.capture.devices import Device, channels_text, choose_device
-from ravatar_audio.capture.finding import find_without_portaudio, with_hardware
-from ravatar_audio.capture.pactl import is_client
+from ravatar_audio.capture.finding import find_source, find_without_portaudio, list_sources, with_hardware
 from ravatar_audio.capture.portaudio import PortAudio
 from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.servers import ask_server_info, ask_source_rate_hz, parse_keeps_time
+from ravatar_audio.capture.pulse import PulseStream
+from ravatar_audio.capture.servers import is_client
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
@@ -24,7 +25,7 @@ from ravatar_audio.observe.log import line_logger
 
 log = line_logger(__name__)
 
-BACKENDS = ("auto", "alsa", "portaudio", "pyaudio")
+BACKENDS = ("auto", "alsa", "pulse", "portaudio", "pyaudio")
 
 NICE = -11
 """Of the audio thread where the limits allow it, as sound servers take; it works for less than 1 % of the time."""
@@ -104,20 +105,22 @@ class Line:
 
     @staticmethod
     def _portaudio_is_asked(wanted: Wanted) -> bool:
-        return wanted.backend != "alsa"
+        return wanted.backend not in ("alsa", "pulse")
 
     def _find(self, wanted: Wanted) -> Device:
         if wanted.backend == "alsa":
             return choose_device(alsa.list_hardware(), wanted.selector)
-        if wanted.backend == "auto" and (found := find_without_portaudio(wanted.selector)):
+        if wanted.backend == "pulse":
+            return find_source(wanted.selector)
+        if wanted.backend == "auto" and sys.platform == "linux" and (found := find_without_portaudio(wanted.selector)):
             return found
         try:
             self._portaudio = PortAudio()
         except RecorderError as error:
             is_missing = isinstance(error.__cause__, ImportError)
-            if wanted.backend != "auto" or not is_missing or not (hardware := alsa.list_hardware()):
+            if wanted.backend != "auto" or not is_missing or not (others := [*alsa.list_hardware(), *list_sources()]):
                 raise
-            return choose_device(hardware, wanted.selector)
+            return choose_device(others, wanted.selector)
         listed = self._portaudio.devices()
         if wanted.backend == "auto":
             listed = with_hardware(listed)
@@ -151,6 +154,8 @@ class Line:
         return stream
 
     def _opened(self, chain: Chain, wake: Wake, resume_ns: int) -> Stream:
+        if self.device.source:
+            return PulseStream(chain, self.request, wake, resume_ns)
         if self._portaudio is None:
             return AlsaStream(chain, self.request, wake, resume_ns)
         backend = self._wanted.backend
@@ -196,6 +201,9 @@ def _urgency() -> Iterator[None]:
 def _settled(wanted: Wanted, device: Device) -> StreamRequest:
     """The device's own values for what was left open, so that nothing is converted on the way."""
     rate_hz, channels, format, least_block_s = device.rate_hz, device.channels, "float32", 0.0
+    if device.source:
+        rate_hz = max(lib.RVA_RATE_MIN_HZ, min(rate_hz, lib.RVA_RATE_MAX_HZ))
+        (format,) = device.formats
     abilities = None
     if device.pcm:
         format = "int16"
@@ -205,14 +213,15 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
             if device.index is None:
                 raise  # what stands in the way of asking stands in the way of opening
     is_served = device.index is not None and is_client()  # the probe may have made it one
-    server_info = ask_server_info() if is_served else ""
+    server = pulse.ask_server() if is_served else pulse.ServerAnswer("")
     if abilities is not None:
         channels = max(abilities.channels_min, min(abilities.channels_max, channels or abilities.channels_max))
         format, least_block_s = alsa.preferred_format(abilities.formats), abilities.least_block_s
         rate_hz = rate_hz or alsa.preferred_rate_hz(abilities.rates_hz)
         if is_served and wanted.rate_hz is None:
             # PortAudio's default is 44,100 Hz, which the server would make of the source's own, for us to convert.
-            native_hz = ask_source_rate_hz(device.pcm, server_info)
+            named = next((source for source in server.sources if source.name == device.pcm), server.default)
+            native_hz = named.rate_hz if named else 0
             rate_hz = native_hz if native_hz in abilities.rates_hz else rate_hz
     if channels > _MOST_CHANNELS_BY_DEFAULT:  # unless the device has no fewer
         channels = max(2, abilities.channels_min if abilities else 0)
@@ -225,7 +234,8 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
         buffer_s=wanted.buffer_s,
         least_block_s=least_block_s,
         is_served=is_served,
-        server_keeps_time=parse_keeps_time(server_info),
+        server_keeps_time=server.keeps_time,
+        source="" if device.is_default and wanted.selector in (None, "", "default") else device.source,
     )
 
 

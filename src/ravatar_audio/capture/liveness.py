@@ -54,6 +54,8 @@ class Liveness:
             self._awake_since_s = now_s
         self._looked_s = now_s
         since_s = now_s - max(stream.last_block_s or stream.opened_s, self._awake_since_s)
+        if stream.missing:
+            return MediaAbortedError(f"the microphone {name!r} is not there: {stream.missing}")
         if stream.has_finished:
             why = f": {os.strerror(-stream.finish_code)}" if stream.finish_code < 0 else ""
             return MediaAbortedError(

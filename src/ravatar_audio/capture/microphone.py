@@ -263,7 +263,7 @@ class Microphone(Source):
     def _look_at(self, stream: Stream) -> StreamStatistics:
         """Tell what begins or ends for the stream now; its counters, by which that was seen."""
         counts = stream.statistics()
-        for kind, message in self._liveness.look(counts, self._system.now_s()):
+        for kind, message in (*stream.events(), *self._liveness.look(counts, self._system.now_s())):
             self._tell(kind, message)
         return counts
 
@@ -290,8 +290,6 @@ class Microphone(Source):
         elif self._opened is not None:
             if reason := self._reason_to_reopen(self._opened):
                 self._begin_recovery(reason, self._opened, chain, wake)
-            elif self._opened.moves is not None and (moved := self._opened.moves.step()):
-                self._tell("source_changed", moved)
             elif self._recovery.has_returned():
                 back = MediaAbortedError("the microphone that was missing is back")
                 self._begin_recovery(back, self._opened, chain, wake)

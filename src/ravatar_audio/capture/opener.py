@@ -11,7 +11,6 @@ from ravatar_audio.capture import alsa
 from ravatar_audio.capture.arrays import known_layout
 from ravatar_audio.capture.causes import is_bug
 from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.moves import MoveWatch
 from ravatar_audio.capture.stream import Stream, StreamRequest
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
@@ -32,8 +31,6 @@ class Opened(NamedTuple):
     stream: Stream
     chain: Chain
     wake: Wake
-    moves: MoveWatch | None
-    """Tells when a sound server moves it."""
     is_stand_in: bool
     cut: ChainStatistics | None = None
     """All that was captured by then, where it was opened beside a stream that hangs, and that chain is left to it."""
@@ -42,8 +39,6 @@ class Opened(NamedTuple):
 
     def close(self) -> None:
         """Stop it; may block. The chain and the wake-up stay."""
-        if self.moves is not None:
-            self.moves.close()
         self.line.close()
 
 
@@ -187,8 +182,7 @@ class Opener:
             line.close()
             raise
         stream = line.open(chain, feed.wake, feed.resume_ns)
-        moves = self._system.watch_moves(stream, feed.wake.set)
-        return Opened(line, stream, chain, feed.wake, moves, is_stand_in)
+        return Opened(line, stream, chain, feed.wake, is_stand_in)
 
     def _chain_for(self, request: StreamRequest, feed: Feed, is_stand_in: bool) -> Chain:
         chain, after = feed.chain, feed.after

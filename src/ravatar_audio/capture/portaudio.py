@@ -22,7 +22,14 @@ from ravatar_audio.capture.alsa import PRIORITY
 from ravatar_audio.capture.blocks import Blocks
 from ravatar_audio.capture.chatter import chatter_to_log
 from ravatar_audio.capture.devices import Device, layout_text
-from ravatar_audio.capture.stream import Stream, StreamRequest, StreamStatistics, read_durations, read_statistics
+from ravatar_audio.capture.stream import (
+    EndingStream,
+    Stream,
+    StreamRequest,
+    StreamStatistics,
+    read_durations,
+    read_statistics,
+)
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import (
     ConstraintsError,
@@ -178,7 +185,7 @@ def _described(request: StreamRequest) -> str:
     return layout_text(request.rate_hz, request.channels, request.format)
 
 
-class _NativeStream:
+class _NativeStream(EndingStream):
     """The core's stream on PortAudio's own thread."""
 
     backend = "portaudio"
@@ -242,9 +249,6 @@ class _NativeStream:
         with self._reading:
             return self._stream is not None and lib.rva_portaudio_watch(self._stream, round(stall_s * 1e9)) == 0
 
-    def hurry(self) -> None:
-        """Nothing to be done: the callback comes with each block."""
-
     def _read(self) -> Any:
         with self._reading:
             if self._stream is None:
@@ -260,7 +264,7 @@ class _NativeStream:
         return read_durations(self._read())
 
 
-class _PyAudioStream:
+class _PyAudioStream(EndingStream):
     """PyAudio's Python callback: every block waits for the interpreter. For where nothing better can be had."""
 
     backend = "pyaudio"
@@ -320,9 +324,6 @@ class _PyAudioStream:
 
     def watch(self, stall_s: float) -> bool:
         return False
-
-    def hurry(self) -> None:
-        """Nothing to be done: the callback comes with each block."""
 
     def statistics(self) -> StreamStatistics:
         with self._asking:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.attempts import HANGING_S, Attempts, Patience, Relapses
+from ravatar_audio.capture.liveness import FIRST_BLOCK_TIMEOUT_S
 from ravatar_audio.capture.opener import Feed, Opened, Opener
 from ravatar_audio.capture.stream import Stream
 from ravatar_audio.capture.system import System
@@ -28,6 +29,50 @@ LOOK_BACK_S = (5.0, 60.0)
 
 Twice as long each time that the device is there but does not last.
 """
+
+
+class Waiting:
+    """For a stream that gets its device back by itself: until sound comes, or somebody else is to take over."""
+
+    def __init__(
+        self,
+        opened: Opened,
+        reason: MediaError,
+        system: System,
+        *,
+        until_s: float,
+        give_up_s: float,
+        give_up: Callable[[], None],
+    ) -> None:
+        """Raises `reason` after `until_s`; from `give_up_s` on it is not waited for any more."""
+        self.opened, self._reason, self._system = opened, reason, system
+        self._until_s, self._give_up_s, self._give_up = until_s, give_up_s, give_up
+        stream = opened.stream.statistics()
+        self._blocks = stream.blocks
+        self._restart_s, self._wait_s = math.inf if stream.missing else 0.0, FIRST_BLOCK_TIMEOUT_S
+
+    def step(self) -> Opened | None:
+        """The stream, when it gives sound again."""
+        now_s, stream = self._system.now_s(), self.opened.stream.statistics()
+        if stream.blocks > self._blocks:
+            return self.opened
+        if now_s >= self._until_s:
+            self._give_up()
+            raise self._reason
+        if now_s >= self._give_up_s:
+            self._give_up()
+        elif stream.missing:
+            self._restart_s = now_s + self._wait_s  # of what is there, but gives nothing
+        elif now_s >= self._restart_s:
+            self.opened.stream.restart()
+            self._restart_s = now_s + self._wait_s
+            self._wait_s = min(2 * self._wait_s, LOOK_BACK_S[1])
+        return None
+
+    @property
+    def patience_s(self) -> float:
+        """Until step() has something to do, unless the wake-up is set."""
+        return max(0.0, min(self._until_s, self._give_up_s, self._restart_s) - self._system.now_s())
 
 
 class Recovery:
@@ -55,6 +100,7 @@ class Recovery:
         self._left_behind: list[Errand[Any]] = []  # calls that hung, and nobody waits for
         self.has_left_behind = False
         """There was a call that hung: it may still use what the microphone gave it."""
+        self._waiting: Waiting | None = None  # for a stream that gets its device back by itself
         self._lookout: Attempts[bool] | None = None  # for the device, while the stand-in runs
         self._failure: MediaError | None = None
         self._arrivals: Arrivals | None = None
@@ -62,7 +108,7 @@ class Recovery:
     @property
     def is_reopening(self) -> bool:
         """No stream is open: step() is to be called until it gives one."""
-        return self._closing is not None or self._reopening is not None or self._failure is not None
+        return any((self._waiting, self._closing, self._reopening, self._failure))
 
     def note_end(self, stream: Stream, *, is_stand_in: bool) -> float:
         """This stream is over; how many seconds there are to open another."""
@@ -90,7 +136,7 @@ class Recovery:
         now_s, is_served = self._system.now_s(), self._system.is_served(opened.line.device)
         until_s, close_limit_s = now_s + within_s, SERVER_LIMIT_S if is_served else CLOSE_LIMIT_S
         wake, is_stand_in = opened.wake.set, opened.is_stand_in
-        arrivals, is_silent = self._watch_arrivals(wake), opened.stream.statistics().is_silent
+        arrivals = self._watch_arrivals()
         relapses = self._relapses[is_stand_in]
         # A device that is there but does not last is worse than another.
         does_not_last = not is_stand_in and relapses.wait_s > 0 and self._opener.has_stand_in
@@ -100,8 +146,6 @@ class Recovery:
         stand_in_from_s = now_s + (0.0 if is_stand_in else self._stand_in_after_s)
 
         def close_it() -> bool:
-            if is_silent:
-                arrivals.note_silence()
             opened.close()
             return True
 
@@ -140,18 +184,25 @@ class Recovery:
             )
 
         self._reopen, self._open_beside = reopen, open_beside
-        self._closing = Attempts(
-            close_it,
-            lambda _: None,
-            reason,
-            within_s=0,
-            wake=wake,
-            patience=Patience("close", close_limit_s, self._tell),
-            arrivals=None,  # they do not make it sooner, but may what follows
-            system=self._system,
-        )
-        arrivals.listen()
-        self._closing.step()  # begins it: whoever waits for frames may not come back
+
+        def close() -> None:
+            self._closing = Attempts(
+                close_it,
+                lambda _: None,
+                reason,
+                within_s=0,
+                wake=wake,
+                patience=Patience("close", close_limit_s, self._tell),
+                arrivals=None,  # they do not make it sooner, but may what follows
+                system=self._system,
+            )
+            self._closing.step()  # begins it: whoever waits for frames may not come back
+
+        if opened.stream.gets_back and not stand_in_first:
+            give_up_s = stand_in_from_s if self._opener.has_stand_in else math.inf
+            self._waiting = Waiting(opened, reason, self._system, until_s=until_s, give_up_s=give_up_s, give_up=close)
+        else:
+            close()
 
     def step(self) -> Opened | None:
         """What has been opened, once; raises what ends the capture."""
@@ -164,6 +215,12 @@ class Recovery:
             raise
 
     def _step(self) -> Opened | None:
+        if self._waiting is not None:
+            waiting = self._waiting
+            opened = waiting.step()
+            if opened is not None or self._closing is not None:
+                self._waiting = None
+            return opened
         opened = self._step_beside()
         if opened is None and self._closing is not None and self._closing.step() is not None:
             self._closing = None
@@ -219,7 +276,7 @@ class Recovery:
             MediaAbortedError("the microphone is not back"),
             within_s=math.inf,
             wake=wake,
-            arrivals=self._watch_arrivals(wake),
+            arrivals=self._watch_arrivals(),
             system=self._system,
             # A look that hangs is waited for as long as the stand-in runs.
             patience=Patience("show up", math.inf, lambda _: None),
@@ -241,11 +298,13 @@ class Recovery:
         waiting = [attempts for attempts in (self._closing, self._reopening, self._beside, self._lookout) if attempts]
         heeds_arrivals = any(attempts is not self._closing for attempts in waiting)
         patience_s = min((attempts.patience_s for attempts in waiting), default=math.inf)
+        if self._waiting is not None:
+            patience_s = min(patience_s, self._waiting.patience_s)
         return patience_s, self._arrivals if heeds_arrivals else None
 
-    def _watch_arrivals(self, wake: Callable[[], None]) -> Arrivals:
+    def _watch_arrivals(self) -> Arrivals:
         if self._arrivals is None:
-            self._arrivals = self._system.arrivals(wake)
+            self._arrivals = self._system.arrivals()
         return self._arrivals
 
     def _end_watch(self) -> None:
@@ -262,7 +321,10 @@ class Recovery:
         self._leave(self._beside)
         self._beside = None
         has_closed, opened = True, None
-        if closing is not None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            opened = waiting.opened
+        elif closing is not None:
             has_closed = (await closing.end(timeout_s))[1] is not None
         elif reopening is not None:
             has_closed, opened = await reopening.end(timeout_s)

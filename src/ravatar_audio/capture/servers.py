@@ -3,10 +3,7 @@
 import contextlib
 import errno
 import os
-import re
-import shutil
 import socket
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -182,101 +179,12 @@ def socket_paths(environ: Mapping[str, str], user_id: int) -> dict[str, Path]:
     return {protocol: path for protocol, path in found.items() if path.is_absolute()}
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A sound server's source, as pactl tells."""
-
-    server: str
-    name: str
-    state: str
-    """"RUNNING", "IDLE", "SUSPENDED", or "" when the list does not have it."""
-    is_muted: bool
+_PLUGINS = (b"/libasound_module_pcm_pulse.so", b"/libasound_module_pcm_pipewire.so")
 
 
-ANSWER_LIMIT_S = 2.0
-
-
-class Answer(NamedTuple):
-    """What a program of the system printed; `failure` is why it did not, "" when it did."""
-
-    text: str
-    failure: str = ""
-
-
-def ask(program: str, *words: str) -> Answer:
-    """Run a program of the system, in the C locale."""
-    path = shutil.which(program)
-    if not path:
-        return Answer("", f"{program} is not installed")
-    environment = os.environ | {"LC_ALL": "C"}
-    try:
-        done = subprocess.run(  # noqa: S603 - fixed words
-            [path, *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=ANSWER_LIMIT_S,
-            check=False,
-            env=environment,
-        )
-    except subprocess.TimeoutExpired:
-        return Answer("", f"no answer in {ANSWER_LIMIT_S:g} s")
-    except OSError as error:
-        return Answer("", f"{program} cannot be run: {error.strerror}")
-    said = done.stderr.strip() or f"it ended with {done.returncode}"
-    return Answer(done.stdout, said.splitlines()[-1] if done.returncode else "")
-
-
-def ask_program(program: str, *words: str) -> str:
-    """What a program of the system prints; empty where there is none, or no answer."""
-    return ask(program, *words).text
-
-
-def ask_default_source() -> tuple[Source | None, str]:
-    """The server's default source by pactl; or None, and why not."""
-    info = ask("pactl", "info")
-    if not info.text:
-        return None, info.failure
-    sources = ask_program("pactl", "list", "short", "sources")
-    return parse_source(info.text, sources, ask_program("pactl", "get-source-mute", "@DEFAULT_SOURCE@")), ""
-
-
-def ask_server_info() -> str:
-    """What `pactl info` prints; empty where nobody answers."""
-    return ask_program("pactl", "info")
-
-
-def ask_source_rate_hz(name: str, info: str) -> int:
-    """The native rate of the source of that name, else of the default by `info`; 0 where pactl does not tell."""
-    rates_hz = parse_source_rates(ask_program("pactl", "list", "short", "sources"))
-    if rates_hz and name not in rates_hz:
-        name = parse_source(info, "", "").name
-    return rates_hz.get(name, 0)
-
-
-def parse_keeps_time(info: str) -> bool:
-    """From `pactl info`: capture times are right, as PulseAudio's are; not PipeWire's in its place. Pure."""
-    name = parse_source(info, "", "").server
-    return bool(name) and "PipeWire" not in name
-
-
-def parse_source_rates(sources: str) -> dict[str, int]:
-    """Each source's rate by its name, from `pactl list short sources`. Pure."""
-    found = re.finditer(r"^\d+\t([^\t]+)\t.*\b(\d+)Hz\b", sources, re.MULTILINE)
-    return {name: int(rate) for name, rate in (match.groups() for match in found)}
-
-
-_NO_SOURCE = ("(null)", "n/a", "@NONE@")
-"""How PulseAudio, and PipeWire's server for its clients, print that there is none."""
-
-
-def parse_source(info: str, sources: str, mute: str) -> Source:
-    """From `pactl info`, `pactl list short sources` and `pactl get-source-mute @DEFAULT_SOURCE@`, in the C locale."""
-    fields = dict(line.strip().split(": ", 1) for line in info.splitlines() if ": " in line)
-    name = fields.get("Default Source", "")
-    if name in _NO_SOURCE:
-        name = ""
-    rows = [line.split("\t") for line in sources.splitlines()]
-    state = next((row[-1].strip() for row in rows if len(row) > 2 and row[1] == name), "")
-    return Source(fields.get("Server Name", ""), name, state, mute.strip().lower() == "mute: yes")
+def is_client(maps: Path = Path("/proc/self/maps")) -> bool:
+    """This process has one of ALSA's plugins for sound servers in use."""
+    with contextlib.suppress(OSError):
+        loaded = maps.read_bytes()
+        return any(plugin in loaded for plugin in _PLUGINS)
+    return False

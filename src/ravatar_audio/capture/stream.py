@@ -25,6 +25,8 @@ class StreamRequest:
     """A sound server is in between: gaps are told by when its blocks arrive."""
     server_keeps_time: bool = False
     """Its capture times are right, and tell more."""
+    source: str = ""
+    """The sound server's name for the source; "" is its default one, now and whenever it is opened again."""
 
     @property
     def sample_layout(self) -> tuple[int, int, str]:
@@ -56,6 +58,8 @@ class StreamStatistics:
     """Why, as a negative errno, where the backend knows it; else 0."""
     is_real_time: bool = False
     """The audio thread runs at a real-time priority that we gave it."""
+    missing: str = ""
+    """Why there is no device now, of a stream that gets it back by itself; "" while there is one."""
 
     @property
     def is_silent(self) -> bool:
@@ -67,6 +71,8 @@ class Stream(Protocol):
     """An open stream. Its calls may block; they run in a worker thread."""
 
     backend: str
+    gets_back: bool
+    """It waits for a device that is gone by itself, and goes on with it; else it ends."""
 
     @property
     def latency_s(self) -> float:
@@ -84,11 +90,32 @@ class Stream(Protocol):
     def hurry(self) -> None:
         """A flush has been asked for: whoever pushes is to look at it soon."""
 
+    def restart(self) -> None:
+        """Nothing comes: let one that gets_back() begin anew. Never blocks."""
+
+    def events(self) -> list[tuple[str, str]]:
+        """Kind and message of what has happened since this was asked last."""
+
     def statistics(self) -> StreamStatistics:
         """Never blocks; any thread."""
 
     def block_durations_s(self) -> list[tuple[float, int]]:
         """How long the audio thread took for its blocks: (least duration of a bucket, blocks in it), ascending."""
+
+
+class EndingStream:
+    """What streams have in common that end with their device, and that nobody tells anything."""
+
+    gets_back = False
+
+    def hurry(self) -> None:
+        """Nothing to be done: the callback comes with each block."""
+
+    def restart(self) -> None:
+        """Nothing: it is closed, and another opened."""
+
+    def events(self) -> list[tuple[str, str]]:
+        return []
 
 
 def read_statistics(raw: Any) -> StreamStatistics:

@@ -12,11 +12,8 @@ import trio
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.devices import Device
 from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.moves import MoveWatch
-from ravatar_audio.capture.newcomers import Newcomers
-from ravatar_audio.capture.pactl import is_client
-from ravatar_audio.capture.servers import socket_paths
-from ravatar_audio.capture.stream import Stream
+from ravatar_audio.capture.pulse import SourceWatch, has_pulse
+from ravatar_audio.capture.servers import is_client, socket_paths
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import Errand, call_in_thread
 
@@ -38,15 +35,12 @@ class System:
         """A sound server may be behind it, and is what hangs if anything does."""
         return not device.is_hardware and "hw:" not in device.pcm and is_client()
 
-    def arrivals(self, wake: Callable[[], None]) -> Arrivals:
-        """Tells when devices come, sound servers and their sources; `wake` is called when it must be asked."""
+    def arrivals(self) -> Arrivals:
+        """Tells when devices come, sound servers and their sources."""
         if sys.platform != "linux":
             return Arrivals()
-        return Arrivals(sockets=socket_paths(os.environ, os.getuid()).values(), newcomers=Newcomers(wake))
-
-    def watch_moves(self, stream: Stream, wake: Callable[[], None]) -> MoveWatch | None:
-        """Tells when a sound server moves the stream; None where none can be behind it."""
-        return MoveWatch(wake) if sys.platform == "linux" and stream.backend != "alsa" else None
+        sources = SourceWatch() if has_pulse() else None
+        return Arrivals(sockets=socket_paths(os.environ, os.getuid()).values(), sources=sources)
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
         """See call_in_thread."""

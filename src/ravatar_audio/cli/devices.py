@@ -21,6 +21,7 @@ from ravatar_audio.printable import one_line
 
 LATE_S = 0.2
 """For a device's first block, which may take so long."""
+MONITOR = ", hears what the loudspeaker plays"
 
 
 @click.command(name="devices")
@@ -134,10 +135,14 @@ def described(device: Device, devices: list[Device], look: ChannelsLook | None =
         "serial": device.serial,
         "port": device.port,
         "ALSA name": device.pcm,
+        "source": device.source,
+        "bus": device.bus,
+        "kind": device.form_factor,
+        "profile": device.profile,
         "index": "" if device.index is None else str(device.index),
     }
     lines = [
-        f"{'*' if device.is_default else ' '} {device.name} ({device.host_api})",
+        f"{'*' if device.is_default else ' '} {device.name} ({device.host_api}{MONITOR if device.is_monitor else ''})",
         f"    select    --device {shlex.quote(device.selector_among(devices))}",
         f"    backend   {device.backend}: {device.backend_reason}",
         *offers(device),

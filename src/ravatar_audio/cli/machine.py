@@ -3,8 +3,10 @@
 `root` is for tests.
 """
 
+import contextlib
 import os
 import re
+import subprocess
 import sys
 import threading
 from dataclasses import dataclass
@@ -13,9 +15,10 @@ from pathlib import Path
 from ravatar_audio.capture.alsa import PRIORITY
 from ravatar_audio.capture.cards import read_text
 from ravatar_audio.capture.memory import why_memory_cannot_be_locked
-from ravatar_audio.capture.servers import ask_program
 from ravatar_audio.cli.checks import Finding
 
+ANSWER_LIMIT_S = 2.0
+"""Longest wait for the firmware's program."""
 THROTTLED_BITS = {
     0: "under-voltage",
     1: "ARM frequency capped",
@@ -55,6 +58,22 @@ def parse_throttled(text: str) -> Power | None:
     return Power(now, tuple(word for bit, word in THROTTLED_BITS.items() if bits >> (bit + 16) & 1))
 
 
+def ask_firmware() -> str:
+    """What vcgencmd says of the power; empty where there is none."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(
+            ["vcgencmd", "get_throttled"],  # noqa: S607 - wherever the system has it
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=ANSWER_LIMIT_S,
+            check=False,
+        )
+        return done.stdout
+    return ""
+
+
 def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding | None:
     """None on what is no Raspberry Pi. `vcgencmd` is the program's output, asked for when None."""
     if "Raspberry Pi" not in read_text(root / "proc/device-tree/model"):
@@ -62,7 +81,7 @@ def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding 
     for path in root.glob("sys/devices/platform/soc*/*firmware/get_throttled"):
         if power := parse_throttled(read_text(path)):
             return power.finding()
-    if power := parse_throttled(ask_program("vcgencmd", "get_throttled") if vcgencmd is None else vcgencmd):
+    if power := parse_throttled(ask_firmware() if vcgencmd is None else vcgencmd):
         return power.finding()
     for name in root.glob("sys/class/hwmon/hwmon*/name"):
         if read_text(name) == "rpi_volt" and (alarm := read_text(name.parent / "in0_lcrit_alarm")):

@@ -16,7 +16,8 @@ from ravatar_audio.capture.causes import true_cause
 from ravatar_audio.capture.finding import LIST_TIMEOUT_S, find_devices_in_time
 from ravatar_audio.capture.holders import Holder, holders_of
 from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.servers import RESTART_ADVICE, Servers, Source, ask_default_source, look_at_servers
+from ravatar_audio.capture.pulse import NO_LIBRARY, ServerAnswer, ask_server
+from ravatar_audio.capture.servers import RESTART_ADVICE, Servers, look_at_servers
 from ravatar_audio.capture.worker import call_in_thread
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.cli.listening import judge, listen
@@ -36,11 +37,11 @@ async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIter
     list_timeout_s = LIST_TIMEOUT_S
     if sys.platform == "linux":
         servers = await trio.to_thread.run_sync(look_at_servers)
-        source, failure = None, ""
+        answer = ServerAnswer("")
         if servers.answering:
-            source, failure = await trio.to_thread.run_sync(ask_default_source)
+            answer = await trio.to_thread.run_sync(ask_server)
         yield check_access(look_at_access(), servers)
-        yield (found := check_servers(servers, source, failure))
+        yield (found := check_servers(servers, answer))
         if found.state == "problem":  # then the sound library will hang, but the hardware can be told
             list_timeout_s = HANGING_TIMEOUT_S
     else:
@@ -136,8 +137,8 @@ def check_privacy(refusal: PermissionDeniedError | None) -> Finding:
     return Finding("permission", "fine", "the privacy settings do not refuse the microphone, as far as they tell")
 
 
-def check_servers(servers: Servers, source: Source | None, failure: str = "") -> Finding:
-    """Pure; `failure` is why there is no source. No sound server is no problem: hardware needs none."""
+def check_servers(servers: Servers, answer: ServerAnswer) -> Finding:
+    """Pure. No sound server is no problem: hardware needs none."""
     if not servers.answering:
         if servers.processes:
             return Finding("sound server", "warning", *servers.why_none_answers)
@@ -147,41 +148,43 @@ def check_servers(servers: Servers, source: Source | None, failure: str = "") ->
     here = ("", servers.runtime_dir)  # and not in another session
     if own := [str(process) for process in servers.processes if not process.user and process.runtime_dir in here]:
         said += f"; {', '.join(own)}"
-    if source is None:
-        return _silent_server(servers, said, failure)
-    if not source.name:
+    if answer.failure:
+        return _silent_server(servers, said, answer.failure)
+    source = answer.default
+    if source is None and all(other.is_monitor for other in answer.sources):
         return Finding(
             "sound server",
             "warning",
             f"{said}; it has no source, so no microphone",
-            "Connect the microphone; 'pactl list short sources' lists sources, 'arecord -l' what the kernel has.",
+            "Connect the microphone; 'ravatar-audio devices' lists sources, 'arecord -l' what the kernel has.",
         )
-    said += f"; default source {source.name}" + (f", {source.state.lower()}" if source.state else "")
+    if source is None:
+        return Finding("sound server", "warning", f"{said}; it has no default source", "Choose one: --device NAME.")
+    said += f"; default source {source.name}" + (", suspended" if source.is_suspended else "")
     if source.is_muted:
         return Finding(
             "sound server", "warning", f"{said}, muted", "Unmute it: pactl set-source-mute @DEFAULT_SOURCE@ 0."
         )
-    if source.name.endswith(".monitor"):
+    if source.is_monitor:
         return Finding(
             "sound server",
             "warning",
             f"{said}: it hears what the loudspeaker plays, not a microphone",
-            "Choose a microphone: pactl set-default-source NAME; 'pactl list short sources' has the names.",
+            "Choose a microphone: pactl set-default-source NAME; 'ravatar-audio devices' has the names.",
         )
     return Finding("sound server", "fine", said)
 
 
 def _silent_server(servers: Servers, said: str, failure: str) -> Finding:
-    """A server that takes connections, but pactl has learnt nothing from it."""
+    """A server that takes connections, and says nothing."""
     if not any(server.protocol == "PulseAudio" for server in servers.answering):
         return Finding("sound server", "fine", said)
-    if "not installed" in failure:
+    if NO_LIBRARY in failure:
         return Finding(
             "sound server",
             "warning",
-            f"{said}; {failure}, so what the server does cannot be told: a stream moved to another "
-            "microphone, a microphone that is back",
-            "Install it: sudo apt-get install pulseaudio-utils.",
+            f"{said}; {failure}, so it cannot be spoken to but by PortAudio",
+            "Install it: sudo apt-get install libpulse0.",
         )
     places = " and ".join(str(server.path) for server in servers.answering)
     return Finding(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ravatar_audio.capture.alsa import error_for
 from ravatar_audio.capture.blocks import Blocks
 from ravatar_audio.capture.devices import Device
-from ravatar_audio.capture.stream import StreamRequest, StreamStatistics
+from ravatar_audio.capture.stream import EndingStream, StreamRequest, StreamStatistics
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.native import Chain
@@ -220,7 +220,7 @@ class FakeDevice:
         return self._time_of(stream.block_end) + stream.late_s
 
 
-class FakeStream:
+class FakeStream(EndingStream):
     """An open stream of a made-up device; what the microphone sees of it is the Stream protocol."""
 
     backend = "fake"
@@ -230,6 +230,7 @@ class FakeStream:
         self.latency_s = block_samples / device.rate_hz
         self.next_position = position
         self.late_s = 0.0
+        self._seen_moves = device.moves
         self._has_overrun = False
 
     @property
@@ -271,8 +272,10 @@ class FakeStream:
     def watch(self, stall_s: float) -> bool:
         return False
 
-    def hurry(self) -> None:
-        """Nothing to be done: see FakeMicrophone."""
+    def events(self) -> list[tuple[str, str]]:
+        before, self._seen_moves = self._seen_moves, self._device.moves
+        moved = ("source_changed", "the sound server moved the stream to another source")
+        return [moved] if self._device.moves != before else []
 
     def statistics(self) -> StreamStatistics:
         return self._blocks.statistics()

@@ -11,8 +11,7 @@ import trio
 from ravatar_audio.capture.arrivals import Arrivals
 from ravatar_audio.capture.devices import Device, choose_device
 from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.moves import MoveWatch
-from ravatar_audio.capture.stream import Stream, StreamRequest
+from ravatar_audio.capture.stream import StreamRequest
 from ravatar_audio.capture.system import System
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.capture.worker import Errand
@@ -48,12 +47,8 @@ class FakeSystem(System):
     def is_served(self, device: Device) -> bool:
         return False
 
-    def arrivals(self, wake: Callable[[], None]) -> Arrivals:
+    def arrivals(self) -> Arrivals:
         return cast(Arrivals, FakeArrivals(self.devices))
-
-    def watch_moves(self, stream: Stream, wake: Callable[[], None]) -> MoveWatch:
-        """A made-up device may have a made-up sound server."""
-        return cast(MoveWatch, FakeMoves(self.devices))
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
         await trio.lowlevel.checkpoint()
@@ -140,24 +135,6 @@ class FakeLine:
             self._stream.close()
 
 
-class FakeMoves:
-    """See MoveWatch."""
-
-    def __init__(self, devices: Sequence[FakeDevice]) -> None:
-        self._devices = devices
-        self._seen = self._moves()
-
-    def _moves(self) -> int:
-        return sum(device.moves for device in self._devices)
-
-    def step(self) -> str | None:
-        before, self._seen = self._seen, self._moves()
-        return "the sound server moved the stream to another source" if self._seen != before else None
-
-    def close(self) -> None:
-        """Nothing to give back."""
-
-
 class FakeArrivals:
     """See Arrivals."""
 
@@ -169,12 +146,6 @@ class FakeArrivals:
 
     def _comings(self) -> int:
         return sum(device.comings for device in self._devices)
-
-    def listen(self) -> None:
-        """Nothing: a made-up device tells at once."""
-
-    def note_silence(self) -> None:
-        """Nothing: no made-up sound server suspends it."""
 
     def have_come(self) -> bool:
         before, self._seen = self._seen, self._comings()
