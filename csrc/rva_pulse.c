@@ -4,12 +4,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "rva_pulse_stream.h"
+#include "rva_thread.h"
 
 static void release(rva_pulse_stream *stream) {
     for (int end = 0; end < 2; end++)
@@ -30,6 +30,7 @@ int rva_pulse_open(const rva_pulse *pulse, rva_chain *chain, const rva_pulse_con
     stream->pulse = pulse;
     stream->settled_pipe[0] = stream->settled_pipe[1] = -1;
     stream->spec = (pa_sample_spec){rva_pulse_format(config->format), config->rate_hz, (uint8_t)config->channels};
+    stream->priority = config->priority;
     stream->block_samples = config->block_samples ? config->block_samples : 1;
     stream->stride_bytes = sample_bytes[config->format] * config->channels;
     stream->state = RVA_PULSE_CONNECTING;
@@ -50,11 +51,7 @@ int rva_pulse_open(const rva_pulse *pulse, rva_chain *chain, const rva_pulse_con
 }
 
 int rva_pulse_start(rva_pulse_stream *stream) {
-    sigset_t all, before; /* signals are the program's own threads' */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    const int code = pthread_create(&stream->thread, NULL, rva_pulse_run, stream);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    const int code = rva_thread_start(&stream->thread, rva_pulse_run, stream);
     stream->has_thread = code == 0;
     return code ? RVA_ERROR_SYSTEM - code : RVA_OK;
 }

@@ -62,6 +62,7 @@ typedef struct {
     uint32_t format;               /* RVA_FORMAT_... */
     uint32_t block_samples;        /* per channel; the server may give other lengths */
     int32_t wake_fd;               /* written when something has happened; -1: none */
+    uint32_t priority;             /* of SCHED_FIFO for the thread, where the limits allow it; 0: leave it as it is */
     int64_t resume_ns;             /* captured_ns of the stream that fed this chain before; 0: there was none */
 } rva_pulse_config;
 

@@ -14,7 +14,7 @@ struct rva_pulse_stream {
     const rva_pulse *pulse;
     char *server, *target; /* that were asked for; NULL: the user's, the default one */
     pa_sample_spec spec;
-    uint32_t block_samples, stride_bytes;
+    uint32_t block_samples, stride_bytes, priority;
     pthread_t thread;
     bool has_thread;
     int settled_pipe[2]; /* a byte: `first_code` is known */

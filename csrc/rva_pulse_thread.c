@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "rva_pulse_stream.h"
+#include "rva_thread.h"
 
 /* Longest time between two looks, in ns: what is watched for may be set later. */
 enum { LOOK_NS = 100000000 };
@@ -335,6 +336,8 @@ static void step(rva_pulse_stream *stream, int64_t now_ns) {
 void *rva_pulse_run(void *context) {
     rva_pulse_stream *stream = context;
     const rva_pulse *pulse = stream->pulse;
+    const bool is_real_time = stream->priority && rva_thread_set_priority(pthread_self(), stream->priority);
+    atomic_store_explicit(&stream->base.is_real_time, is_real_time, memory_order_relaxed);
     while (!atomic_load_explicit(&stream->is_closing, memory_order_acquire)) {
         const int64_t now_ns = rva_clock_ns();
         step(stream, now_ns);

@@ -71,8 +71,8 @@ class Settings:
     )
     backend: str = _setting(
         "auto",
-        "What captures: ALSA hardware directly, PortAudio's thread, or its Python callback.",
-        one_of=("auto", "alsa", "portaudio", "pyaudio"),
+        "What captures: ALSA hardware or a sound server directly, PortAudio's thread, or its Python callback.",
+        one_of=("auto", "alsa", "pulse", "portaudio", "pyaudio"),
     )
     rate_hz: int | None = _setting(None, "Device rate; default: the device's own.", low=8_000, high=192_000)
     channels: int | None = _setting(None, "Device channels to open; default: the device's own.", low=1, high=32)

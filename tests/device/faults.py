@@ -10,8 +10,8 @@ from typing import Final
 KINDS: Final = {
     "alsa": "our own thread over ALSA, on the virtual USB microphone",
     "portaudio": "PortAudio, on the virtual USB microphone",
-    "pulse": "PortAudio, behind PulseAudio",
-    "pipewire": "PortAudio, behind PipeWire",
+    "pulse": "our own thread, behind PulseAudio",
+    "pipewire": "our own thread, behind PipeWire",
 }
 
 _NO_SERVER = dict.fromkeys(("alsa", "portaudio"), "no server serves it")
@@ -30,7 +30,7 @@ FAULTS: Final[dict[str, dict[str, str]]] = {
     "overrun": {},
     "server killed and restarted": _NO_SERVER,
     "source unloaded, another there": _NO_SERVER,
-    "source unloaded, no other there": _NO_SERVER | {"pipewire": "it always has another: a dummy of its own"},
+    "source unloaded, no other there": _NO_SERVER,
     "suspended": {},
 }
 """For each fault the kinds of stream on which it cannot be had, and why; on all others a test has it."""

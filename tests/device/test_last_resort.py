@@ -46,10 +46,10 @@ def test_a_program_whose_sound_library_hangs_ends_loudly(usb_microphone: MakeMic
     assert time.monotonic() - begun_s < 30
 
 
-def test_a_program_whose_stand_in_runs_beside_a_server_that_hangs_for_ever_can_be_interrupted(
+def test_a_program_whose_stand_in_runs_for_a_server_that_hangs_for_ever_ends_as_any_other(
     pulse_server: SoundServer, usb_microphone: MakeMicrophones
 ) -> None:
-    """It ends the session, and itself by force: nobody waits for the call that never returns."""
+    """Nothing waits for the server, so nothing has to be ended by force."""
     add_hardware(pulse_server, usb_microphone)
     options = ["--mic", "--device", "usbmic", "--stand-in", "alsa:spare", "--seconds", "600", "--debug"]
     command = [sys.executable, "-m", "ravatar_audio", "demo", *options]
@@ -64,6 +64,6 @@ def test_a_program_whose_stand_in_runs_beside_a_server_that_hangs_for_ever_can_b
                 sent_beside += 1
                 if sent_beside == 4:
                     process.send_signal(signal.SIGINT)
-        assert process.wait(30) == STUCK_EXIT_CODE, "".join(lines)
+        assert process.wait(30) == 130, "".join(lines)
     assert sent_beside >= 4
-    assert any("ended by force" in line for line in lines)
+    assert not any("ended by force" in line for line in lines)

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ravatar_audio.capture.servers import ask_server_info, parse_keeps_time
+from ravatar_audio.capture.pulse import ask_server
 from tests.device.microphones import run_child
-from tests.device.servers import SoundServer, served
+from tests.device.servers import RATE_HZ, SoundServer, served
 from tests.device.test_microphone import CHILD, spectrum_dbfs
 from tests.device.watched import Watched
 
 pytestmark = pytest.mark.device
+
+STOPPED_S = 60 if os.environ.get("RAVATAR_TEST_ROUNDS") else 4
 
 
 def test_a_tone_comes_through_a_sound_server(pulse_server: SoundServer, tmp_path: Path) -> None:
@@ -33,7 +35,7 @@ def test_a_tone_comes_through_a_sound_server(pulse_server: SoundServer, tmp_path
     answer = run_child(pulse_server, CHILD, {"folder": str(tmp_path), "seconds": 5.0, "streams": streams}, limit_s=60)
     assert answer["streams"]["its own rate"]["rate_hz"] == 48_000, "the source's, not PortAudio's default"
     for name, heard in answer["streams"].items():
-        assert heard["backend"] == "portaudio", name
+        assert heard["backend"] == "pulse", name
         assert heard["ring_dropped_samples"] == heard["pending_samples"] == heard["device_overruns"] == 0, name
         assert heard["device_samples"] > 4 * heard["rate_hz"]
         levels, _ = spectrum_dbfs((tmp_path / f"{name}.pcm").read_bytes())
@@ -47,7 +49,7 @@ def test_which_servers_capture_times_are_believed(
 ) -> None:
     for key, value in request.getfixturevalue(name).environment.items():
         monkeypatch.setenv(key, value)
-    assert parse_keeps_time(ask_server_info()) is keeps_time
+    assert ask_server().keeps_time is keeps_time
 
 
 def refused(server: SoundServer, *, as_nobody: bool = False) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def test_a_source_that_the_server_lost_and_a_server_that_is_gone_are_told_apart(
     lost = refused(pulse_server)
     assert lost["error"] == "no_specified_media_found"
     assert "no such source" in lost["message"]
-    assert "pactl list short sources" in lost["advice"]
+    assert "ravatar-audio devices" in lost["advice"]
     assert "'portaudio_code': -9999, 'host_code': -5" in lost["details"], "the libraries' codes are kept"
     pulse_server.kill()
     gone = refused(pulse_server)
@@ -83,6 +85,59 @@ def test_a_source_that_the_server_lost_and_a_server_that_is_gone_are_told_apart(
     assert "no sound server answers" in gone["message"]
     assert "pulseaudio --start" in gone["advice"]
     assert "ECONNREFUSED" in gone["details"]
+
+
+@pytest.mark.parametrize("name", ["pulse_hardware", "pipewire_hardware"])
+def test_a_server_that_is_stopped_holds_up_no_call_of_ours(request: pytest.FixtureRequest, name: str) -> None:
+    server: SoundServer = request.getfixturevalue(name)
+    command = [sys.executable, "-m", "tests.device.stopped_child", str(STOPPED_S)]
+    with subprocess.Popen(command, env=server.environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "hears\n"
+        server.pause()
+        try:
+            answer = json.loads(process.stdout.readline())
+        finally:
+            server.go_on()
+    assert {"stalled", "reopening"} <= set(answer["events"])
+    print(answer["longest_s"])
+    assert all(longest_s < 0.010 for longest_s in answer["longest_s"].values()), answer["longest_s"]
+
+
+def test_a_microphone_that_a_server_serves_needs_no_pyaudio(pulse_server: SoundServer) -> None:
+    """Nor does the list of devices; as where PortAudio is not installed."""
+    code = (
+        "import sys, trio; sys.modules['pyaudio'] = None\n"
+        "from ravatar_audio import capture\n"
+        "listed = [device.selector for device in capture.list_devices()]\n"
+        "async def main():\n"
+        "    async with capture.Microphone() as microphone:\n"
+        "        print(listed, microphone.backend, (await microphone.__anext__()).length_samples)\n"
+        "trio.run(main)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=pulse_server.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "['pulse:usbmic', 'pulse:speaker.monitor'] pulse 4096\n", done.stderr
+
+
+@pytest.mark.parametrize("name", ["pulse_server", "pipewire_server"])
+def test_sources_are_listed_by_names_that_last(request: pytest.FixtureRequest, name: str) -> None:
+    server: SoundServer = request.getfixturevalue(name)
+    command = [sys.executable, "-m", "ravatar_audio", "devices", "--json"]
+    done = subprocess.run(command, env=server.environment, capture_output=True, text=True, timeout=60, check=True)
+    devices = {device["source"]: device for device in json.loads(done.stdout) if device["source"]}
+    microphone, monitor = devices["usbmic"], devices["speaker.monitor"]
+    assert microphone["selector"] == "pulse:usbmic"
+    assert (microphone["backend"], microphone["rate_hz"]) == ("pulse", RATE_HZ)
+    assert microphone["host_api"] == ("PulseAudio" if name == "pulse_server" else "PipeWire")
+    assert (microphone["is_default"], microphone["is_monitor"]) == (True, False)
+    assert (monitor["is_default"], monitor["is_monitor"]) == (False, True)
 
 
 def test_a_stream_that_the_server_moves_is_told_once(pulse_server: SoundServer) -> None:
@@ -118,7 +173,9 @@ def test_the_doctor_tells_a_muted_source_of_a_running_server(pulse_server: Sound
     assert server["text"].endswith("muted")
     assert "set-source-mute" in server["advice"]
     assert level["text"].startswith("digital silence")
-    assert found["microphone"]["text"].startswith("the system's default is default; backend portaudio")
+    assert found["microphone"]["text"].startswith(
+        "the system's default is Remapped Monitor of Null Output; backend pulse"
+    )
 
 
 def test_a_server_that_does_not_start_leaves_no_process_behind(tmp_path: Path) -> None:

@@ -25,9 +25,6 @@ BLOCK_SAMPLES = 160  # 10 ms at 16 kHz
 # Behind a server a gap is right to within a block, mostly to a few samples: RAVATAR_TEST_ROUNDS shows that. Each single
 # one is held to two, as a busy machine's server may lose or delay a block of its own. Seen at a load of 11: 190.
 SERVERS_SAMPLES = 2 * BLOCK_SAMPLES
-# PipeWire's greatest quantum, of samples at the graph's rate. A stream that it moves may get another driver's quantum,
-# and come so much sooner or later from then on (536, 540 and 769 samples were seen), which it tells nobody.
-PIPEWIRE_QUANTUM_SAMPLES = 1_024
 # When a server's stream goes on after a gap, the last block of before may come as late as what follows it, and the
 # latency may change once more: what is missing is told a block too early then, or in parts.
 SETTLING_FRAMES = 2
@@ -192,28 +189,41 @@ def test_a_device_that_slept_with_the_machine_goes_on(place: Place, kind: str) -
         pytest.param("pulse", "killed", marks=pytest.mark.fault("server killed and restarted", "pulse")),
         pytest.param("pipewire", "killed", marks=pytest.mark.fault("server killed and restarted", "pipewire")),
         pytest.param("pulse", "unloaded", marks=pytest.mark.fault("source unloaded, no other there", "pulse")),
+        pytest.param("pipewire", "unloaded", marks=pytest.mark.fault("source unloaded, no other there", "pipewire")),
     ],
 )
 def test_a_sound_server_that_comes_back_is_recovered_from(place: Place, kind: str, fault: str) -> None:
+    """PipeWire moves the stream of a source that is gone to the monitor of a dummy: zeros are no microphone."""
     server, rounds, held = place.server, ROUNDS or 2, []
     assert server is not None
+    noticed_s, back_s = [], []
     with Watched(server, **place.microphone, reopen_s=0.5) as watched:
         for _ in range(rounds):
             watched.until("frames")
             server.kill() if fault == "killed" else server.unplug()
-            watched.until("event", "reopening")
-            watched.until("not_yet", "no sound server answers" if fault == "killed" else "no such source")
+            told = watched.until("event", "reopening")
+            assert ("server is gone" if fault == "killed" else "does not have it any more") in told["message"]
+            noticed_s.append(told["at_s"] - told["last_block_s"])
             server.start() if fault == "killed" else server.plug()
-            watched.until("event", "reopened")
+            there_s = time.monotonic()
+            back_s.append(watched.until("event", "reopened")["at_s"] - there_s)
             held.append(watched.until("frames")["held"])
-        watched.until("frames")  # the newest gap is told by now
         assert_nothing_leaks(watched, held)
+        watched.until("frames")  # the newest gap is told by now
         last = watched.finish()
+    assert watched.count("reopening") == watched.count("reopened") == rounds
+    assert watched.count("source_changed") == 0
     assert_servers_gaps_are_right(last["gaps"], rounds)
+    print(f"noticed after {max(noticed_s):.3f} s at most, back after {max(back_s):.3f} s")
+    # Other work of the machine makes some later; what is waited for where it need not be is late each time.
+    assert min(noticed_s) < 0.05
+    assert min(back_s) < 0.15
 
 
-@pytest.mark.parametrize(("kind", "fault"), [("pipewire", "killed"), ("pulse", "unloaded"), ("pulse", "suspended")])
-def test_a_server_or_source_that_comes_back_is_noticed_and_not_waited_for(place: Place, kind: str, fault: str) -> None:
+@pytest.mark.parametrize(("kind", "fault"), [("pipewire", "killed"), ("pulse", "unloaded")])
+def test_a_server_or_source_that_portaudio_lost_is_noticed_and_not_waited_for(
+    place: Place, kind: str, fault: str
+) -> None:
     """Nothing would be tried for a quarter of an hour, which is longer than the test waits."""
     server = place.server
     assert server is not None
@@ -223,22 +233,12 @@ def test_a_server_or_source_that_comes_back_is_noticed_and_not_waited_for(place:
         "attempts.SILENT_BACKOFF_S": (1e3, 1e3),
         "liveness.FIRST_BLOCK_TIMEOUT_S": 1.0,
     }
-    with Watched(server, **place.microphone, reopen_s=0.5, constants=constants) as watched:
+    with Watched(server, **place.microphone, backend="portaudio", reopen_s=0.5, constants=constants) as watched:
         watched.until("frames")
-        if fault == "suspended":
-            # Nobody uses it when it is resumed, and then PulseAudio tells nobody.
-            server.do("load-module", "module-suspend-on-idle", "timeout=0")
-            server.suspend(True)
-            watched.until("event", "reopened")
-            watched.until("watched", "suspended")
-            server.suspend(False)
-        else:
-            server.kill() if fault == "killed" else server.unplug()
-            if fault == "unloaded":
-                watched.until("watched", "sources")
-            while sum("not_yet" in line for line in watched.seen) < 2:  # the third would come long after
-                watched.until("not_yet")
-            server.start() if fault == "killed" else server.plug()
+        server.kill() if fault == "killed" else server.unplug()
+        while sum("not_yet" in line for line in watched.seen) < 2:  # the third would come long after
+            watched.until("not_yet")
+        server.start() if fault == "killed" else server.plug()
         watched.until("event", "reopened")
         watched.until("frames")
         watched.finish()
@@ -325,8 +325,7 @@ def test_a_source_that_goes_while_another_is_there_is_told_and_sound_goes_on(pla
         last = watched.finish()
     assert watched.count("source_changed") == 2 * rounds, "each is told once"
     assert watched.count("reopening") == 0
-    within = PIPEWIRE_QUANTUM_SAMPLES if kind == "pipewire" else SERVERS_SAMPLES
-    assert_servers_gaps_are_right(last["gaps"], 0, within)
+    assert_servers_gaps_are_right(last["gaps"], 2 * rounds)
 
 
 @pytest.mark.parametrize("kind", ["pulse", "pipewire"])
@@ -352,7 +351,7 @@ def test_a_server_that_hangs_while_its_stream_is_closed_is_waited_for(
 ) -> None:
     server: SoundServer = request.getfixturevalue(name)
     rounds, held = ROUNDS // 5 or 1, []
-    with Watched(server, device="usbmic", reopen_s=0.5) as watched:
+    with Watched(server, device="usbmic", backend="portaudio", reopen_s=0.5) as watched:
         for _ in range(rounds):
             watched.until("frames")
             server.pause()

@@ -37,7 +37,7 @@ def add_hardware(server: SoundServer, make: MakeMicrophones) -> None:
 
 
 @pytest.mark.parametrize("ending", ["goes on", "dies"])
-def test_a_stand_in_runs_while_the_stream_of_a_server_that_hangs_cannot_be_closed(
+def test_a_stand_in_runs_while_a_server_hangs(
     pulse_server: SoundServer, usb_microphone: MakeMicrophones, ending: str
 ) -> None:
     add_hardware(pulse_server, usb_microphone)
@@ -46,7 +46,6 @@ def test_a_stand_in_runs_while_the_stream_of_a_server_that_hangs_cannot_be_close
         for _ in range(rounds):
             watched.until("frames")
             pulse_server.pause()
-            watched.until("event", "hanging")
             assert "spare" in watched.until("event", "stand_in")["message"]
             watched.until("frames")
             if ending == "goes on":
@@ -55,8 +54,9 @@ def test_a_stand_in_runs_while_the_stream_of_a_server_that_hangs_cannot_be_close
                 pulse_server.kill()
                 pulse_server.start()
             # On a busy machine the stand-in may stall, or the server come back too late for a look at it.
-            watched.until("message", "usbmic (ALSA, ")
+            watched.until("message", ", usbmic) is open again")
             held.append(watched.until("frames")["held"])
         assert_nothing_leaks(watched, held)
         last = watched.finish()
-    assert last["lost"] > 3 * 16_000 * rounds
+    assert last["lost"] > 16_000 * rounds
+    assert watched.count("hanging") == 0

@@ -4,9 +4,8 @@ Its argument is JSON: Microphone's arguments, "ramp": whether the microphone hea
 so many samples at a time may be lost or inserted as silence on the way, which is not told; "settling": of gaps that
 are at most so many frames apart the sum is told; "constants": values of other constants of the capture. Lines:
 {"frames": n, "held": ...} for each second frame, {"event": kind, ...} for events, with the time at which the newest
-block of its last stream came, {"not_yet": message} for each attempt to open it again that fails, {"watched": message}
-for what a server is asked to tell, {"error": code, ...}, and at the end a line with "gaps" that sums up, the live
-session too.
+block of its last stream came, {"not_yet": message} for each attempt to open it again that fails, {"error": code, ...},
+and at the end a line with "gaps" that sums up, the live session too.
 """
 
 import importlib
@@ -144,6 +143,7 @@ async def main(arguments: dict[str, Any]) -> None:
             given_lost += frame.device_lost_samples + frame.ring_lost_samples
             yield frame
             heard.add(frame)
+            last_block_s()  # which notes the stream
             if heard.count % 2 == 0:
                 tell(frames=heard.count, held=held())
 
@@ -164,7 +164,6 @@ async def main(arguments: dict[str, Any]) -> None:
         await microphone.stop()  # what there is by then still goes out
 
     Telling("attempts", "not_yet")
-    Telling("newcomers", "watched")
     summary: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as state:
         async with Emulator(EmulatorSettings()) as emulator:

@@ -237,7 +237,7 @@ PULSE = Servers((Process("pulseaudio", 9),), (Server("PulseAudio", SOCKET, 0),))
 PIPEWIRE = Servers((Process("pipewire", 9),), (Server("PipeWire", SOCKET, 0),))
 FORBIDDEN = Servers((Process("pulseaudio", 9),), (Server("PulseAudio", SOCKET, errno.EACCES),))
 SOURCE = Source(
-    "usbmic", "USB microphone", "usb", "microphone", "", 48_000, 1, "int16", is_default=True, is_monitor=False,
+    "usbmic", "USB microphone", "usb", "microphone", "", "", 48_000, 1, "int16", is_default=True, is_monitor=False,
     is_muted=False, is_suspended=False,
 )  # fmt: skip
 

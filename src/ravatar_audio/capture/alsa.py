@@ -12,7 +12,14 @@ from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices
 from ravatar_audio.capture.chatter import chatter_to_log
 from ravatar_audio.capture.devices import Device, channels_text
-from ravatar_audio.capture.stream import EndingStream, StreamRequest, StreamStatistics, read_durations, read_statistics
+from ravatar_audio.capture.stream import (
+    PRIORITY,
+    EndingStream,
+    StreamRequest,
+    StreamStatistics,
+    read_durations,
+    read_statistics,
+)
 from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import (
     ConstraintsError,
@@ -23,9 +30,6 @@ from ravatar_audio.errors import (
     RecorderError,
 )
 from ravatar_audio.native import SAMPLE_BYTES, Chain, format_code
-
-PRIORITY = 10
-"""Of SCHED_FIFO for the capture thread, where the limits allow it; below what sound servers take."""
 
 _KINDS: dict[int, type[MediaError]] = {
     errno.EACCES: PermissionDeniedError,

@@ -9,6 +9,7 @@ import trio
 
 from ravatar_audio._core import lib
 from ravatar_audio.capture.pulse import SourceWatch
+from ravatar_audio.capture.worker import Errand
 
 DEVICE_FOLDER = Path("/dev/snd")
 """Where the kernel's sound devices come and go on Linux; its permissions are set a moment after a device has come."""
@@ -109,8 +110,9 @@ class Arrivals:
 
 
 def _close(fd: int) -> None:
+    """In a thread, as closing takes up to 20 ms."""
     trio.lowlevel.notify_closing(fd)
-    os.close(fd)
+    Errand(lambda: os.close(fd), lambda _: None).start()
 
 
 def _watch_nearest(fd: int, folder: Path) -> bool:

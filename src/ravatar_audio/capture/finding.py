@@ -119,7 +119,14 @@ def find_without_portaudio(selector: str | int | None) -> Device | None:
         return find_source(selector)
     if kind != "default" and alsa.has_alsa() and (found := _hardware(selector)):
         return found
-    if kind in ("usb", "card") or kind.isdigit() or not (served := list_sources()):
+    if kind == "card" or kind.isdigit():
+        return None
+    answer = pulse.ask_server()
+    if answer.hangs:  # PortAudio would hang with it
+        raise RecorderError(
+            f"the sound server takes connections, and that is all: {answer.failure}", advice=RESTART_ADVICE
+        )
+    if not (served := pulse.as_devices(answer)):
         return None
     if kind == "default":
         return _default_of(served)
@@ -152,6 +159,6 @@ def _hardware(selector: str | int | None) -> Device | None:
     try:
         return choose_device(alsa.list_hardware(), selector)
     except DeviceNotFoundError as error:
-        if error.details.get("candidates") and str(selector).startswith(("usb:", "card:")):
+        if error.details.get("candidates") and str(selector).startswith("card:"):
             raise
         return None

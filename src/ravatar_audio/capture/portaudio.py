@@ -18,11 +18,11 @@ from types import ModuleType
 from typing import Any, NoReturn, Self
 
 from ravatar_audio._core import ffi, lib
-from ravatar_audio.capture.alsa import PRIORITY
 from ravatar_audio.capture.blocks import Blocks
 from ravatar_audio.capture.chatter import chatter_to_log
 from ravatar_audio.capture.devices import Device, layout_text
 from ravatar_audio.capture.stream import (
+    PRIORITY,
     EndingStream,
     Stream,
     StreamRequest,

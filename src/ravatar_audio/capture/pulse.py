@@ -11,8 +11,9 @@ from typing import Any
 
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.devices import Device
-from ravatar_audio.capture.stream import StreamRequest, StreamStatistics, read_durations, read_statistics
+from ravatar_audio.capture.stream import PRIORITY, StreamRequest, StreamStatistics, read_durations, read_statistics
 from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.worker import Errand
 from ravatar_audio.errors import (
     DeviceInUseError,
     DeviceNotFoundError,
@@ -51,6 +52,8 @@ class Source:
     form_factor: str
     profile: str
     """Of Bluetooth."""
+    usb_id: str
+    """Vendor and product, as "2886:0018"."""
     rate_hz: int
     """Its own, as channels and format."""
     channels: int
@@ -71,6 +74,8 @@ class ServerAnswer:
     sources: tuple[Source, ...] = ()
     failure: str = ""
     """Why there is no answer; "" when there is one."""
+    hangs: bool = False
+    """It takes connections, but says nothing."""
 
     @property
     def default(self) -> Source | None:
@@ -121,7 +126,7 @@ def ask_server(limit_s: float = ANSWER_LIMIT_S) -> ServerAnswer:
     name, raw = ffi.new("char[]", lib.RVA_PULSE_TEXT), ffi.new("rva_pulse_source[]", MOST_SOURCES)
     count = lib.rva_pulse_list(_library(), ffi.NULL, round(limit_s * 1e9), name, raw, MOST_SOURCES)
     if count == lib.RVA_ERROR_PULSE - _TIMEOUT:
-        return ServerAnswer("", failure=f"no answer in {limit_s:g} s")
+        return ServerAnswer("", failure=f"no answer in {limit_s:g} s", hangs=True)
     if count < 0:
         return ServerAnswer("", failure=_text(lib.rva_pulse_error_text(_library(), count)))
     return ServerAnswer(_text(name), tuple(_source(raw[number]) for number in range(min(count, MOST_SOURCES))))
@@ -134,6 +139,7 @@ def _source(raw: Any) -> Source:
         bus=_text(raw.bus),
         form_factor=_text(raw.form_factor),
         profile=_text(raw.profile),
+        usb_id=_usb_id(_text(raw.vendor_id), _text(raw.product_id)),
         rate_hz=raw.rate_hz,
         channels=raw.channels,
         format=next(name for name in SAMPLE_BYTES if format_code(name) == raw.format),
@@ -142,6 +148,12 @@ def _source(raw: Any) -> Source:
         is_muted=bool(raw.is_muted),
         is_suspended=bool(raw.is_suspended),
     )
+
+
+def _usb_id(vendor: str, product: str) -> str:
+    """PipeWire writes the numbers as "0x2886", PulseAudio as "2886"."""
+    numbers = [text.removeprefix("0x").zfill(4).casefold() for text in (vendor, product) if text]
+    return ":".join(numbers) if len(numbers) == 2 else ""
 
 
 def as_devices(answer: ServerAnswer) -> list[Device]:
@@ -160,6 +172,7 @@ def as_devices(answer: ServerAnswer) -> list[Device]:
             bus=source.bus,
             form_factor=source.form_factor,
             profile=source.profile,
+            usb_id=source.usb_id if source.bus == "usb" else "",
             is_monitor=source.is_monitor,
         )
         for source in answer.sources
@@ -188,6 +201,7 @@ class PulseStream:
                 "format": format_code(request.format),
                 "block_samples": request.block_samples,
                 "wake_fd": wake.write_fd,
+                "priority": PRIORITY,
                 "resume_ns": resume_ns,
             },
         )
@@ -303,5 +317,9 @@ class SourceWatch:
         stream, self._stream = self._stream, None
         if stream is not None:
             self._wake.let_go()
-            lib.rva_pulse_close(stream, ffi.new("rva_stream_statistics *"))
-            self._wake.close()
+
+            def close() -> None:
+                lib.rva_pulse_close(stream, ffi.new("rva_stream_statistics *"))
+                self._wake.close()
+
+            Errand(close, lambda _: None).start()  # on a busy machine its thread may take a while to see it

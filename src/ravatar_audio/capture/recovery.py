@@ -154,7 +154,9 @@ class Recovery:
 
             def open_again() -> Opened:
                 or_stand_in = self._system.now_s() >= stand_in_from_s
-                return self._opener.open(into, or_stand_in=or_stand_in, stand_in_first=stand_in_first)
+                # What gets its device back by itself has been waited for until now.
+                other_first = stand_in_first or (opened.stream.gets_back and not is_stand_in)
+                return self._opener.open(into, or_stand_in=or_stand_in, stand_in_first=other_first)
 
             return Attempts(
                 open_again,

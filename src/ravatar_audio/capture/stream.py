@@ -6,6 +6,9 @@ from typing import Any, Protocol
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.devices import Device
 
+PRIORITY = 10
+"""Of SCHED_FIFO for the capture thread, where the limits allow it; below what sound servers take."""
+
 
 @dataclass(frozen=True, slots=True)
 class StreamRequest:
