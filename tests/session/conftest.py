@@ -34,9 +34,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.trio(run=run))
             body = inspect.getsource(function).partition("async def ")[2]
             if refuses and ("black" in item.name or "black_hole" in body):
-                item.add_marker(
-                    pytest.mark.skip(reason="only root may make black holes of sockets here")
-                )
+                item.add_marker(pytest.mark.skip(reason="only root may make black holes of sockets here"))
 
 
 def kernel_refuses_filters() -> bool:
