@@ -8,8 +8,7 @@ import trio
 
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.emulator.faults import Fault
-from ravatar_audio.session import ChatSession, LiveSession
-from ravatar_audio.session.live import LiveStatistics
+from ravatar_audio.session import ChatSession, LiveSession, LiveStatistics
 from ravatar_audio.turns import Recording
 
 from .conftest import Frames, MakeSettings, until

@@ -246,17 +246,3 @@ async def test_a_file_is_heard_from_its_first_sample_however_long_the_session_ta
             assert statistics.dropped_frames == 0
     [heard] = (tmp_path / "heard").glob("*.wav")
     assert heard.read_bytes()[44:][: len(data)] == data
-
-
-@pytest.mark.parametrize("mode", ["open", "auto", "ptt", "vad"])
-async def test_a_mode_that_needs_a_turn_source_and_has_none_is_told(
-    settings_for: MakeSettings, caplog: pytest.LogCaptureFixture, mode: str
-) -> None:
-    with trio.fail_after(20):
-        async with (
-            Emulator() as emulator,
-            SyntheticSource() as source,
-            LiveSession(settings_for(emulator, mode=mode), source),
-        ):
-            pass
-    assert ("has no effect without a TurnSource" in caplog.text) is (mode in ("ptt", "vad"))

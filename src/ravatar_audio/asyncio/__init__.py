@@ -38,7 +38,16 @@ from ravatar_audio.converter import Converter
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
-from ravatar_audio.session import LinkLost, LinkUp, LiveStatistics, SessionRenewed
+from ravatar_audio.session import (
+    ConversationRenewed,
+    LinkLost,
+    LinkUp,
+    LiveStatistics,
+    SendingAccepted,
+    SendingRefused,
+    SessionRenewed,
+    StreamingUrlChanged,
+)
 from ravatar_audio.session.sound_file import read_recording
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
@@ -52,6 +61,7 @@ __all__ = [
     "CaptureStatistics",
     "ChatSession",
     "ConnectionMessage",
+    "ConversationRenewed",
     "Converter",
     "Device",
     "Emulator",
@@ -77,12 +87,15 @@ __all__ = [
     "Recording",
     "Recordings",
     "Reply",
+    "SendingAccepted",
+    "SendingRefused",
     "ServerMessage",
     "SessionRenewed",
     "Settings",
     "SettingsError",
     "Source",
     "StreamFault",
+    "StreamingUrlChanged",
     "SyntheticSource",
     "SystemMessage",
     "TurnEvent",

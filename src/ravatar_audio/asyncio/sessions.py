@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -10,13 +11,15 @@ from ravatar_audio.api.results import ChatItem
 from ravatar_audio.asyncio.sources import Source, TurnSource
 from ravatar_audio.asyncio.waiting import Stream, call, enter, leave
 from ravatar_audio.embedding.faces import EmulatorFace, LiveSessionFace, SessionFace
+from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.emulator.faults import Fault
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import chat, live
 from ravatar_audio.session.events import LiveEvent
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import Recording
+from ravatar_audio.turns import Recording, TurnEvent
+from ravatar_audio.worlds import check_world
 
 Session = TypeVar("Session", bound=live.LiveSession | chat.ChatSession)
 
@@ -24,8 +27,8 @@ Session = TypeVar("Session", bound=live.LiveSession | chat.ChatSession)
 class _Conversation(SessionFace[Session], Generic[Session]):
     """What both modes share."""
 
-    def __init__(self, inner: Session) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: Session, resident: Resident[Any] | None = None) -> None:
+        super().__init__(inner, resident)
         self._events = Stream(self._resident, inner.events().__anext__)
 
     async def __aenter__(self) -> Self:
@@ -73,6 +76,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         reconnect_limit_s: float | None = 120.0,
         lossless: bool | None = None,
         declare_gaps: bool = True,
+        linger_s: float | None = None,
         on_sent: Callable[[Frame], None] | None = None,
     ) -> None:
         _Conversation.__init__(
@@ -85,6 +89,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
                 reconnect_limit_s=reconnect_limit_s,
                 lossless=lossless,
                 declare_gaps=declare_gaps,
+                linger_s=linger_s,
                 on_sent=None if on_sent is None else self._note_sent,
             ),
         )
@@ -93,6 +98,44 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
     def _note_sent(self, frame: Frame) -> None:
         if self._on_sent is not None:
             self._loop.call_soon_threadsafe(self._on_sent, frame)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        source: Source[Any] | str = "mic",
+        *,
+        on_turn: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+        on_sent: Callable[[Frame], None] | None = None,
+    ) -> AsyncIterator[Self]:
+        """Everything as the settings say, in one block; see `ravatar_audio.LiveSession.open`."""
+        check_world("asyncio", cls.__name__)
+        loop = asyncio.get_running_loop()
+        manager = live.LiveSession.open(
+            settings,
+            source._inner if isinstance(source, Source) else source,
+            on_turn=_in_loop(loop, on_turn),
+            on_frame=_in_loop(loop, on_frame),
+            on_sent=_in_loop(loop, on_sent),
+        )
+        resident: Resident[live.LiveSession] = Resident(manager)
+        if isinstance(source, Source):
+            source._resident = resident
+        made = cls.__new__(cls)
+        _Conversation.__init__(made, await enter(resident), resident)
+        try:
+            yield made
+        except BaseException:
+            await leave(resident, is_failed=True)
+            raise
+        await leave(resident, is_failed=False)
+
+    @property
+    def turns(self) -> TurnSource:
+        """The gate in front of the source, with its controls. Raises SettingsError for a source without one."""
+        return TurnSource._around(self._ask(lambda: self._inner.turns), self._resident)
 
     async def __aenter__(self) -> Self:
         self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
@@ -108,6 +151,42 @@ class ChatSession(_Conversation[chat.ChatSession]):
 
     def __init__(self, settings: Settings, *, reconnect_limit_s: float | None = 120.0) -> None:
         super().__init__(chat.ChatSession(settings, reconnect_limit_s=reconnect_limit_s))
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        source: Source[Any] | str | None = None,
+        *,
+        on_turn: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> AsyncIterator[Self]:
+        """Everything as the settings say, in one block; see `ravatar_audio.ChatSession.open`."""
+        check_world("asyncio", cls.__name__)
+        loop = asyncio.get_running_loop()
+        manager = chat.ChatSession.open(
+            settings,
+            source._inner if isinstance(source, Source) else source,
+            on_turn=_in_loop(loop, on_turn),
+            on_frame=_in_loop(loop, on_frame),
+        )
+        resident: Resident[chat.ChatSession] = Resident(manager)
+        if isinstance(source, Source):
+            source._resident = resident
+        made = cls.__new__(cls)
+        _Conversation.__init__(made, await enter(resident), resident)
+        try:
+            yield made
+        except BaseException:
+            await leave(resident, is_failed=True)
+            raise
+        await leave(resident, is_failed=False)
+
+    @property
+    def turns(self) -> TurnSource:
+        """The gate in front of the source, with its controls. Raises SettingsError for a source without one."""
+        return TurnSource._around(self._ask(lambda: self._inner.turns), self._resident)
 
     def history(self, *, per_page: int = 20) -> AsyncIterator[ChatItem]:
         """What was said before, page after page, in the platform's order; only while the session lasts."""
@@ -133,3 +212,14 @@ class Emulator(EmulatorFace):
     async def strike(self, fault: Fault) -> None:
         """Let something go wrong now."""
         await call(self._resident, self._inner.strike, fault)
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
+    """The callback as something that the library's thread may call: it runs in the loop."""
+    if callback is None:
+        return None
+
+    def pass_on(value: Any) -> None:
+        loop.call_soon_threadsafe(callback, value)
+
+    return pass_on

@@ -1,6 +1,7 @@
 """Conversations with the platform, and a platform of one's own, for programs of threads."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -9,13 +10,14 @@ from ravatar_audio.api.results import ChatItem
 from ravatar_audio.blocking.sources import Source, TurnSource
 from ravatar_audio.blocking.waiting import Stream, call, enter, leave
 from ravatar_audio.embedding.faces import EmulatorFace, LiveSessionFace, SessionFace
+from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.emulator.faults import Fault
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import chat, live
 from ravatar_audio.session.events import LiveEvent
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import Recording
+from ravatar_audio.turns import Recording, TurnEvent
 
 Session = TypeVar("Session", bound=live.LiveSession | chat.ChatSession)
 
@@ -23,8 +25,8 @@ Session = TypeVar("Session", bound=live.LiveSession | chat.ChatSession)
 class _Conversation(SessionFace[Session], Generic[Session]):
     """What both modes share."""
 
-    def __init__(self, inner: Session) -> None:
-        super().__init__(inner)
+    def __init__(self, inner: Session, resident: Resident[Any] | None = None) -> None:
+        super().__init__(inner, resident)
         self._events = Stream(self._resident, inner.events().__anext__)
 
     def __enter__(self) -> Self:
@@ -72,6 +74,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         reconnect_limit_s: float | None = 120.0,
         lossless: bool | None = None,
         declare_gaps: bool = True,
+        linger_s: float | None = None,
         on_sent: Callable[[Frame], None] | None = None,
     ) -> None:
         _Conversation.__init__(
@@ -84,9 +87,46 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
                 reconnect_limit_s=reconnect_limit_s,
                 lossless=lossless,
                 declare_gaps=declare_gaps,
+                linger_s=linger_s,
                 on_sent=on_sent,
             ),
         )
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        settings: Settings,
+        source: Source[Any] | str = "mic",
+        *,
+        on_turn: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+        on_sent: Callable[[Frame], None] | None = None,
+    ) -> Iterator[Self]:
+        """Everything as the settings say, in one block; see `ravatar_audio.LiveSession.open`."""
+        manager = live.LiveSession.open(
+            settings,
+            source._inner if isinstance(source, Source) else source,
+            on_turn=on_turn,
+            on_frame=on_frame,
+            on_sent=on_sent,
+        )
+        resident: Resident[live.LiveSession] = Resident(manager)
+        if isinstance(source, Source):
+            source._resident = resident
+        made = cls.__new__(cls)
+        _Conversation.__init__(made, enter(resident), resident)
+        try:
+            yield made
+        except BaseException:
+            leave(resident, is_failed=True)
+            raise
+        leave(resident, is_failed=False)
+
+    @property
+    def turns(self) -> TurnSource:
+        """The gate in front of the source, with its controls. Raises SettingsError for a source without one."""
+        return TurnSource._around(self._ask(lambda: self._inner.turns), self._resident)
 
     def wait_finished(self) -> None:
         """Wait until the source has ended and everything was sent and acknowledged. Raises the session's error."""
@@ -98,6 +138,40 @@ class ChatSession(_Conversation[chat.ChatSession]):
 
     def __init__(self, settings: Settings, *, reconnect_limit_s: float | None = 120.0) -> None:
         super().__init__(chat.ChatSession(settings, reconnect_limit_s=reconnect_limit_s))
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        settings: Settings,
+        source: Source[Any] | str | None = None,
+        *,
+        on_turn: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> Iterator[Self]:
+        """Everything as the settings say, in one block; see `ravatar_audio.ChatSession.open`."""
+        manager = chat.ChatSession.open(
+            settings,
+            source._inner if isinstance(source, Source) else source,
+            on_turn=on_turn,
+            on_frame=on_frame,
+        )
+        resident: Resident[chat.ChatSession] = Resident(manager)
+        if isinstance(source, Source):
+            source._resident = resident
+        made = cls.__new__(cls)
+        _Conversation.__init__(made, enter(resident), resident)
+        try:
+            yield made
+        except BaseException:
+            leave(resident, is_failed=True)
+            raise
+        leave(resident, is_failed=False)
+
+    @property
+    def turns(self) -> TurnSource:
+        """The gate in front of the source, with its controls. Raises SettingsError for a source without one."""
+        return TurnSource._around(self._ask(lambda: self._inner.turns), self._resident)
 
     def history(self, *, per_page: int = 20) -> Iterator[ChatItem]:
         """What was said before, page after page, in the platform's order; only while the session lasts."""

@@ -8,6 +8,7 @@ from ravatar_audio import capture
 from ravatar_audio.blocking.waiting import Stream, call, enter, leave
 from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TurnSourceFace, takes_arguments_of
+from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import recordings, turn_source
 from ravatar_audio.settings import Settings
@@ -158,8 +159,15 @@ class TurnSource(TurnSourceFace):
         made._set(turn_source.TurnSource.from_settings(settings, source._inner, on_event=on_event, on_frame=on_frame))
         return made
 
-    def _set(self, inner: turn_source.TurnSource) -> None:
-        super().__init__(inner)
+    @classmethod
+    def _around(cls, inner: turn_source.TurnSource, resident: Resident[Any]) -> Self:
+        """The face of one that another's manager opens."""
+        made = cls.__new__(cls)
+        made._set(inner, resident)
+        return made
+
+    def _set(self, inner: turn_source.TurnSource, resident: Resident[Any] | None = None) -> None:
+        super().__init__(inner, resident)
         self._frames = Stream(self._resident, inner.__anext__)
         self._outcomes: Stream[Outcome | None] = Stream(self._resident, inner.next_outcome)
 

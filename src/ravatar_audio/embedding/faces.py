@@ -38,9 +38,10 @@ def takes_arguments_of(
 class Face(Generic[Inner]):
     """An object of another world that stands for one of this package's in the thread."""
 
-    def __init__(self, inner: Inner) -> None:
+    def __init__(self, inner: Inner, resident: Resident[Any] | None = None) -> None:
+        """`resident`: where it lives, if another one's manager opens it."""
         self._inner = inner
-        self._resident: Resident[Any] = Resident(inner)
+        self._resident = Resident(inner) if resident is None else resident
 
     def _ask(self, function: Callable[[], T]) -> T:
         thread = self._resident.thread
@@ -236,6 +237,10 @@ class EmulatorFace(Face[Emulator]):
     def expire_tokens(self) -> None:
         """Let every token that was issued be refused from now on."""
         self._ask(self._inner.expire_tokens)
+
+    def forget(self, *memories: str) -> None:
+        """Know nothing any more of what was given out: "token", "conversation", "slot"; or all."""
+        self._ask(lambda: self._inner.forget(*memories))
 
     def expire_sessions(self) -> None:
         """End all live sessions, as the server does."""

@@ -93,3 +93,12 @@ class Log:
     def _write(self, level: int, text: str, values: tuple[object, ...]) -> None:
         if LOGGER.isEnabledFor(level):
             LOGGER.log(level, "%s", one_line(self.redact(text % values if values else text)))
+
+
+def log_debug() -> None:
+    """Log everything of this package; to standard error where the program has no handlers of its own."""
+    LOGGER.setLevel(logging.DEBUG)
+    if not LOGGER.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(message)s"))
+        LOGGER.addHandler(handler)

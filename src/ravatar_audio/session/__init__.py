@@ -23,8 +23,9 @@ from ravatar_audio.session.events import (
     SessionRenewed,
     StreamingUrlChanged,
 )
-from ravatar_audio.session.live import LiveSession, LiveStatistics
+from ravatar_audio.session.live import LiveSession
 from ravatar_audio.session.recordings import Recordings
+from ravatar_audio.session.statistics import LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource
 
 __all__ = [

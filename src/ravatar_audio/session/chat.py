@@ -1,14 +1,26 @@
 """Chat Mode: text and recorded voice go up as messages, replies come down as events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Self
 
+import trio
+
+from ravatar_audio.api.groups import beside
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.results import Avatar, ChatItem
+from ravatar_audio.capture import Source, open_source
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.frames import Frame
+from ravatar_audio.observe.log import log_debug
 from ravatar_audio.session.choosing import choose_avatar
 from ravatar_audio.session.conversation import Conversation
+from ravatar_audio.session.recordings import Recordings
+from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
+from ravatar_audio.turns import TurnEvent
 
 
 class ChatSession(Conversation):
@@ -32,6 +44,52 @@ class ChatSession(Conversation):
         limits: LinkLimits | None = None,
     ) -> None:
         super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        source: Source | str | None = None,
+        *,
+        on_turn: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+    ) -> AsyncIterator[Self]:
+        """Everything as the settings say, in one block; with a source, its turns are sent as recorded messages.
+
+        `source` is one that is not open yet, or what `open_source` makes one of: "mic", a sound file's path, .... It is
+        opened behind a gate, `chat.turns`, whose controls are press(), release(), mute() and so on. `on_turn` is called
+        with each turn's event, `on_frame` with each frame that is heard; they must return at once. With `debug` the log
+        goes to standard error, unless the program has handlers of its own. Raises as Microphone and ChatSession do.
+        """
+        if settings.debug:
+            log_debug()
+        async with cls(settings) as chat:
+            if source is None:
+                yield chat
+                return
+            opened = open_source(settings, source) if isinstance(source, str) else source
+            turns = TurnSource.from_settings(settings, opened, on_event=on_turn, on_frame=on_frame)
+            turns.follow(chat.connection)
+            async with turns, beside() as nursery:
+                chat._turns = turns
+                nursery.start_soon(chat._send_recordings, Recordings(turns))
+                yield chat
+
+    _turns: TurnSource | None = None
+
+    @property
+    def turns(self) -> TurnSource:
+        """The gate of the source that `open` was given. Raises SettingsError where it was given none."""
+        if self._turns is None:
+            raise SettingsError("this session has no source", advice="Give one: ChatSession.open(settings, 'mic').")
+        return self._turns
+
+    async def _send_recordings(self, recordings: Recordings) -> None:
+        """Each in a task of its own: the next turn may begin while one is on its way."""
+        async with trio.open_nursery() as nursery:
+            async for recording in recordings:
+                nursery.start_soon(self.send_voice, recording)
 
     def _choose_avatar(self) -> Avatar:
         return choose_avatar(self.connection, self.settings.avatar_id)

@@ -42,7 +42,7 @@ class Conversation(LinkKeeper):
         super().__init__(settings, reconnect_limit_s, limits)
         self._given_platform = platform
         self._stack = AsyncExitStack()
-        self._is_entered = self._is_over = False
+        self._is_entered = self._is_over = self._is_all_said = False
         self._failure: Exception | None = None
         self._is_failure_raised = False
 
@@ -60,7 +60,7 @@ class Conversation(LinkKeeper):
         return await self._stack.__aexit__(kind, error, trace)
 
     def events(self) -> Events:
-        """The server's messages and what happens to the link, until the session is over.
+        """The server's messages and what happens to the link, until the session is over, or by `linger_s`.
 
         At most 1,000 wait for whoever iterates, and 32 MiB; then the oldest are dropped and counted.
         """
@@ -70,7 +70,7 @@ class Conversation(LinkKeeper):
         await trio.lowlevel.checkpoint()
         self._check_entered()
         while not self._events:
-            if self._is_over:
+            if self._is_over or self._is_all_said:
                 self._raise_failure()
                 raise StopAsyncIteration
             await self._changed.park()

@@ -2,9 +2,9 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -17,74 +17,26 @@ from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.api.results import Avatar, viewer_url
-from ravatar_audio.capture import Source
-from ravatar_audio.errors import SessionExpiredError
+from ravatar_audio.capture import Microphone, Source, open_source
+from ravatar_audio.errors import SessionExpiredError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.observe.histogram import Distribution, Histogram
-from ravatar_audio.observe.log import line_logger
+from ravatar_audio.observe.histogram import Histogram
+from ravatar_audio.observe.log import log_debug
 from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import LiveEvent, SessionRenewed, StreamingUrlChanged
 from ravatar_audio.session.in_flight import QueuedFrame
 from ravatar_audio.session.refusals import Doubt
 from ravatar_audio.session.slot import Slot
+from ravatar_audio.session.statistics import LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
-
-log = line_logger(__name__)
+from ravatar_audio.turns import Mode, TurnEvent
 
 LAST_FRAMES_S = 1.0
 """For sending what waits when the source has failed."""
 
 ACKNOWLEDGEMENT_LOOK_S = 0.01
-
-
-@dataclass(frozen=True, slots=True)
-class LiveStatistics:
-    """Counters of a live session. taken = sent + dropped + pending, and sent = acknowledged + in flight, in frames and
-    in samples, at every moment.
-
-    Samples are at 16 kHz and count a frame's true length.
-    """
-
-    taken_frames: int
-    taken_samples: int
-    """Taken from the source."""
-    sent_frames: int
-    sent_samples: int
-    """Written to a socket as a whole, and not known to be lost."""
-    acknowledged_frames: int
-    acknowledged_samples: int
-    """Of these, what the peer's system has acknowledged: it is there, whatever becomes of the connection."""
-    in_flight_frames: int
-    in_flight_samples: int
-    """Of these, what is under way. When the connection is lost it goes again where it is no older than `outbox_ms`."""
-    acknowledgements_known: bool
-    """This system tells what is acknowledged (Linux). Elsewhere that is what was written 8 s ago, and what a lost
-    connection took in its last 8 s counts as lost, "in_flight"."""
-    repeated_frames: int
-    repeated_samples: int
-    """Written again on another connection, as it was not acknowledged on the first: it may have come twice."""
-    dropped_frames: int
-    dropped_samples: Mapping[str, int]
-    """By cause: "outbox" - waited too long for the network; "in_flight" - written to a connection that was lost before
-    it was acknowledged, and too old to be sent again; "refused" - the platform had it, and did not accept it. Of those
-    "in_flight" some may have been heard all the same."""
-    pending_frames: int
-    pending_samples: int
-    source_lost_samples: int
-    """Lost before they were taken, as frames told: the ring was full, or the device lost them."""
-    age_newest: Distribution
-    """How old a frame's newest sample was when the message had been written."""
-    age_oldest: Distribution
-    """The same of its oldest sample, had each frame been a whole one: 256 ms more."""
-    connects: int
-    reconnects: int
-    messages_received: int
-    messages_skipped: int
-    """Not JSON."""
-    events_dropped: int
-    """Nobody took them from `events()`."""
 
 
 class LiveSession(Conversation):
@@ -106,11 +58,13 @@ class LiveSession(Conversation):
     is dropped for a slow network; default: what the source says (`is_real_time`). `declare_gaps`: a message behind a
     gap says how many samples are missing, and one that may come a second time says so.
     `plain`: leave audio messages to the WebSocket library; the same arrives, at several times the cost.
+    `linger_s`: so long after the source has ended and everything was sent, `events()` ends; None: not before the block.
     `on_sent` is called with each frame that was written, and must return at once. `platform`: share one between
     sessions; default: one of its own.
 
     The session has the source for itself; whoever else takes from it meanwhile gets trio.BusyResourceError. It begins
     with what is captured after it is entered (`Source.discard`; turns have their pre-roll).
+    A setting that needs more than this is refused by its name: turns need a TurnSource. `open()` does it all.
     Cancelled while the platform starts the session, it waits up to 10 s for the answer, to give the slot back.
     """
 
@@ -129,9 +83,11 @@ class LiveSession(Conversation):
         lossless: bool | None = None,
         declare_gaps: bool = True,
         plain: bool = False,
+        linger_s: float | None = None,
         on_sent: Callable[[Frame], None] | None = None,
         limits: LinkLimits | None = None,
     ) -> None:
+        _check_turns(settings, source)
         super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
         self._source = source
         self._frames: AsyncIterator[Frame] | None = None
@@ -142,17 +98,59 @@ class LiveSession(Conversation):
         self._outbox.is_lossless = self._is_lossless
         self._declares_gaps = declare_gaps
         self._is_plain = plain
+        self._linger_s = linger_s
         self._on_sent = on_sent
         self._is_source_over = False
         self._told_url: str | None = None
         self._age_newest = Histogram()
         self._source_lost_samples = 0
 
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        source: Source | str = "mic",
+        *,
+        on_turn: Callable[[TurnEvent], None] | None = None,
+        on_frame: Callable[[Frame], None] | None = None,
+        on_sent: Callable[[Frame], None] | None = None,
+    ) -> AsyncIterator[Self]:
+        """Everything as the settings say, in one block:
+
+            async with LiveSession.open(Settings.load()) as live:
+                async for event in live.events():
+                    ...
+
+        `source` is one that is not open yet, or what `open_source` makes one of: "mic", a sound file's path, "-", ....
+        It is opened behind a gate, `live.turns`, whose controls are press(), release(), mute() and so on. As on the
+        command line, the mode "auto" is what the platform says for the microphone, and "open" for anything else.
+        `events()` ends `linger_s` after the source's end. With `debug` the log goes to standard error, unless the
+        program has handlers of its own. `on_turn` is called with each turn's event, `on_frame` with each frame that is
+        heard, `on_sent` with each that was sent; they must return at once. Raises as Microphone and LiveSession do.
+        """
+        if settings.debug:
+            log_debug()
+        if settings.mode == "auto" and not (source == "mic" or isinstance(source, Microphone)):
+            settings = replace(settings, mode="open")
+        opened = open_source(settings, source) if isinstance(source, str) else source
+        turns = TurnSource.from_settings(settings, opened, on_event=on_turn, on_frame=on_frame)
+        live = cls(settings, turns, linger_s=settings.linger_s, on_sent=on_sent)
+        async with turns, live:
+            yield live
+
+    @property
+    def turns(self) -> TurnSource:
+        """The gate in front of the source, with its controls. Raises SettingsError for a source without one."""
+        if not isinstance(self._source, TurnSource):
+            raise SettingsError(
+                "this session's source has no gate", advice="LiveSession.open() makes one; a TurnSource is one."
+            )
+        return self._source
+
     async def __aenter__(self) -> Self:
         if self._is_entered or not isinstance(self._source, (Source, TurnSource)):
             return await super().__aenter__()
-        if isinstance(self._source, Source) and self.settings.mode in ("ptt", "vad"):
-            log.warning("the mode %r has no effect without a TurnSource: all sound is sent", self.settings.mode)
         with ExitStack() as holding:
             self._frames = holding.enter_context(self._source._held_by("a live session"))
             if not self._is_lossless:
@@ -265,6 +263,12 @@ class LiveSession(Conversation):
         else:
             self._is_source_over = True
             self._changed.unpark_all()
+            if self._linger_s is not None:
+                with contextlib.suppress(Exception):  # whoever waits for the session hears of it
+                    await self.wait_finished()
+                    await trio.sleep(self._linger_s)
+                self._is_all_said = True
+                self._changed.unpark_all()
 
     async def _clean_up(self) -> None:
         await self._slot.end_orphans(self.platform)
@@ -352,3 +356,16 @@ class LiveSession(Conversation):
             log.debug("sent frame %d: %d samples, %.1f dBFS, %.1f ms old", *what)
         if self._on_sent is not None:
             self._on_sent(frame)
+
+
+def _check_turns(settings: Settings, source: object) -> None:
+    """Raise SettingsError for settings that need a gate where there is none."""
+    if isinstance(source, TurnSource):
+        return
+    asked = [f"mode = {settings.mode!r}"] if settings.mode in (Mode.PTT, Mode.VAD) else []
+    asked += ["half_duplex"] if settings.half_duplex else []
+    if asked:
+        raise SettingsError(
+            f"{' and '.join(asked)} would have no effect: the source, a {type(source).__name__}, has no gate",
+            advice="Use LiveSession.open(settings), or TurnSource.from_settings(settings, source) as the source.",
+        )
