@@ -12,6 +12,8 @@ enum { LOOK_NS = 100000000 };
 /* Between two attempts to connect, and to have what the server refused. */
 enum { RECONNECT_NS = 100000000, RETRY_NS = 1000000000 };
 
+#define DUMMY "auto_null"
+
 static void copy_text(char *to, const char *from) {
     const size_t length = from ? strnlen(from, RVA_PULSE_TEXT - 1) : 0;
     if (length) memmove(to, from, length);
@@ -232,11 +234,14 @@ static void end_look(rva_pulse_stream *stream) {
     if (stream->stream && stream->is_doubtful && !is_there) {
         miss_source(stream, RVA_ERROR_PULSE - PA_ERR_NOENTITY);
     } else if (stream->stream && stream->is_doubtful) { /* somebody has moved it, who could have chosen the source */
-        stream->is_doubtful = false;
-        stream->has_lost = true;
         const char *name = stream->pulse->stream_get_device_name(stream->stream);
-        emit(stream, RVA_PULSE_MOVED, 0, 0, stream->attached, name);
-        copy_text(stream->attached, name);
+        /* But nobody chooses the dummy that servers have for want of a sound card: the source is about to go. */
+        stream->is_doubtful = name && strncmp(name, DUMMY, strlen(DUMMY)) == 0;
+        if (!stream->is_doubtful) {
+            stream->has_lost = true;
+            emit(stream, RVA_PULSE_MOVED, 0, 0, stream->attached, name);
+            copy_text(stream->attached, name);
+        }
     } else if (stream->stream && is_monitor_name(stream->attached) && !is_there) {
         miss_source(stream, RVA_ERROR_PULSE - PA_ERR_NOENTITY);
     } else if (!stream->stream && !is_there) {

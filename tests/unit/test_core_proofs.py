@@ -1,5 +1,6 @@
 """Proofs about the core that are run, not argued: races, memory errors, system calls, the ring's algorithm."""
 
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -74,6 +75,29 @@ def test_gaps_behind_a_server_are_told_by_when_its_blocks_arrive(compile_c: Comp
     program = compile_c("gap_check", *flags)
     result = subprocess.run([program], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
     assert result.returncode == 0, result.stdout + result.stderr[-4_000:]
+
+
+@pytest.mark.parametrize("sanitizer", SANITIZERS)
+def test_what_a_sound_server_does_to_a_stream_is_told_once_and_no_monitor_is_heard(
+    compile_c: CompileC, sanitizer: str
+) -> None:
+    """A made-up libpulse: holes, overflows, moves and ends in every order, also those that a real server seldom has."""
+    program = compile_c("pulse_check", *SANITIZERS[sanitizer])
+    result = subprocess.run([program], capture_output=True, text=True, timeout=HANG_LIMIT_S, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr[-4_000:]
+
+
+def test_libpulses_types_are_declared_as_its_headers_have_them(compile_c: CompileC) -> None:
+    if not Path("/usr/include/pulse/pulseaudio.h").exists():
+        if os.environ.get("CI"):
+            pytest.fail("libpulse's headers are missing: sudo apt-get install libpulse-dev")
+        pytest.skip("libpulse's headers are missing")
+    programs = [compile_c("pulse_abi", *flags, units=[]) for flags in (["-O0", "-DOURS"], ["-O0"])]
+    ours, theirs = (
+        subprocess.run([program], capture_output=True, text=True, check=True).stdout for program in programs
+    )
+    assert ours == theirs
+    assert len(ours.splitlines()) > 40
 
 
 @pytest.mark.parametrize("what", ["overruns", "alternates", "closes", "signals"])

@@ -9,15 +9,13 @@ liveness        stalls, and when a stream must be opened again (pure)
 watchdog, drift what can go wrong without an error; the device's clock (pure)
 chains          what is left of devices that were used before
 arrivals        devices and sound servers that come
-newcomers       a sound server's sources that come, or are resumed
-moves, pactl    a stream that a sound server moves; what its own programs tell
 sources         what stands in for a microphone: files, pipes, generated sound; which of them the user means
 devices         devices as data, and how one is chosen (pure)
 arrays          microphone arrays that are known: which channel carries what (arrays.toml)
 channels        the sound of each channel, and which to hear (pure)
 finding, cards  the devices of this system, and the true reason when one is not found
 line            a device that has been found and its stream, whichever backend it is
-alsa            our own capture thread over ALSA
+alsa, pulse     our own capture threads, over ALSA and over the PulseAudio protocol; what they can be opened on
 portaudio       the only module that knows PortAudio and PyAudio
 stream          what a device backend gives to the microphone
 wake, worker    the audio thread's wake-up of trio; blocking calls with a deadline

@@ -59,18 +59,17 @@ class Microphone(Source):
     the buffer): there it is `block_s`, or the least period that ALSA knows of the device. The device's buffer of
     `buffer_s`, or four blocks if that is longer, is how late the audio thread may be without a loss.
 
-    `backend` is "alsa" (our own thread, Linux hardware), "portaudio" (C on PortAudio's thread), "pyaudio" (its Python
-    callback, which loses sound when the interpreter is busy, and takes a sound server's word for how much was lost) or
-    "auto": "alsa" for hardware that ALSA serves, as PortAudio does not survive its unplugging, and "portaudio" for
-    everything else.
+    `backend` is "alsa" (our own thread, Linux hardware), "pulse" (our own thread, a sound server's sources: PulseAudio
+    or PipeWire), "portaudio" (C on PortAudio's thread), "pyaudio" (its Python callback, which loses sound when the
+    interpreter is busy, and takes a sound server's word for how much was lost) or "auto": "alsa" for hardware that ALSA
+    serves, as PortAudio does not survive its unplugging, "pulse" for sound servers, "portaudio" for everything else.
 
     When no block has come for `stall_s`, or for three blocks if that is longer, the event "stalled" says so. When the
     device has ended the stream, or sent nothing for `reopen_s`, it is closed, looked for by the same selector and
     opened again, for at most `recover_s` seconds (0: not at all). On Linux that is tried at once when a device, a sound
-    server or its source comes, or a suspended source is resumed (of sources tell pactl and parec, where they are
-    installed); besides, and elsewhere, ever more seldom: in the end every 5 s, and where it opens through PortAudio but
-    gives nothing every minute, as that may take a core meanwhile. Frame numbers go on, and the gap is counted as lost
-    by the device. A call into the sound library that does not return is waited for, and the event "hanging" says so:
+    server or its source comes; besides, and elsewhere, ever more seldom: in the end every 5 s, and where it opens
+    through PortAudio but gives nothing every minute, as that may take a core meanwhile. "pulse" gets its source back by
+    itself as soon as that is there. Frame numbers go on, and the gap is counted as lost by the device. A call into the sound library that does not return is waited for, and the event "hanging" says so:
     for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over,
     iterating raises RecorderError or MediaAbortedError.
 

@@ -41,7 +41,7 @@ MUTED = {
 }
 SUSPENDED = {
     "linux": "; behind a sound server, wake a suspended source: pactl suspend-source NAME 0 "
-    "('pactl list short sources' has names and states)."
+    "('ravatar-audio devices' has the names)."
 }
 
 LOOK_S = 4.0
