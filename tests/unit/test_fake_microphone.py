@@ -290,8 +290,8 @@ async def test_a_source_that_is_silent_from_the_start_is_listened_to_ever_more_s
     assert told[-1][0] == "reopened"
     assert told[-1][1] < 20_000_000 / 16_000 + 60, "it is heard again within a minute"
     ends_s, begins_s = ([at_s for kind, at_s in told if kind == one] for one in ("reopening", "reopened"))
-    # The clock's begin is the machine's, and so is how its floats are rounded; and a made-up machine waits for a microsecond
-    # at least, which one wait has more often than another.
+    # The clock's begin is the machine's, and so is how its floats are rounded; and a made-up machine waits for a
+    # microsecond at least, which one wait has more often than another.
     waits_s = [round(begin_s - end_s, 5) for end_s, begin_s in zip(ends_s, begins_s, strict=True)]
     assert waits_s == sorted(waits_s)
     assert waits_s[1] < 3, "not to be lost for a minute when it is back at once"

@@ -69,9 +69,10 @@ class Microphone(Source):
     opened again, for at most `recover_s` seconds (0: not at all). On Linux that is tried at once when a device, a sound
     server or its source comes; besides, and elsewhere, ever more seldom: in the end every 5 s, and where it opens
     through PortAudio but gives nothing every minute, as that may take a core meanwhile. "pulse" gets its source back by
-    itself as soon as that is there. Frame numbers go on, and the gap is counted as lost by the device. A call into the sound library that does not return is waited for, and the event "hanging" says so:
-    for a minute where a sound server may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over,
-    iterating raises RecorderError or MediaAbortedError.
+    itself as soon as that is there. Frame numbers go on, and the gap is counted as lost by the device. A call into the
+    sound library that does not return is waited for, and the event "hanging" says so: for a minute where a sound server
+    may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over, iterating raises RecorderError or
+    MediaAbortedError.
 
     `stand_in` names another microphone, which is taken when the device is not there at first, or not back within
     `stand_in_after_s` seconds, or opens but has not lasted for so long; the device is taken again when it is back. Both
