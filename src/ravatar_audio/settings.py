@@ -268,7 +268,7 @@ def _read_file(path: Path, names: set[str]) -> dict[str, Any]:
             f"settings file {str(path)!r} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}",
             advice="Save it as UTF-8.",
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"settings file {str(path)!r} is not valid TOML: {error}") from error
     if unknown := sorted(set(values) - names):
         hints = [f"{name} (did you mean {near}?)" if (near := _meant(name, names)) else name for name in unknown]

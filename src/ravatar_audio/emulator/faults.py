@@ -169,7 +169,7 @@ def read_faults(path: str | Path) -> tuple[Fault, ...]:
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise SettingsError(f"fault file {str(path)!r} cannot be read: {error.strerror}") from error
-    except ValueError as error:  # JSONDecodeError, TOMLDecodeError and UnicodeDecodeError are all ValueErrors
+    except (ValueError, RecursionError) as error:  # what JSON, TOML and UTF-8 raise are ValueErrors
         raise SettingsError(f"fault file {str(path)!r} is not valid: {error}") from error
     tables = values.get("fault") if isinstance(values, dict) else values
     if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
