@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from ravatar_audio.emulator import Emulator, EmulatorSettings
     from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
     from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
+    from ravatar_audio.processing import VoiceSource, VoiceStatistics
     from ravatar_audio.session import (
         ChatSession,
         ConversationRenewed,
@@ -78,6 +79,7 @@ _HOMES = {
     "emulator": "Emulator EmulatorSettings",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
+    "processing": "VoiceSource VoiceStatistics",
     "session": (
         "ChatSession ConversationRenewed LinkLost LinkUp LiveSession LiveStatistics Recordings SendingAccepted "
         "SendingRefused SessionRenewed StreamingUrlChanged TurnSource"

@@ -2,5 +2,14 @@
 
 from ravatar_audio.processing.canceller import Canceller, EchoStatistics, LinearCanceller
 from ravatar_audio.processing.placing import PlacedReference, PlacingStatistics
+from ravatar_audio.processing.voice import VoiceSource, VoiceStatistics
 
-__all__ = ["Canceller", "EchoStatistics", "LinearCanceller", "PlacedReference", "PlacingStatistics"]
+__all__ = [
+    "Canceller",
+    "EchoStatistics",
+    "LinearCanceller",
+    "PlacedReference",
+    "PlacingStatistics",
+    "VoiceSource",
+    "VoiceStatistics",
+]

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from ravatar_audio.frames import RATE_HZ
+from ravatar_audio.frames import HOP_SAMPLES, RATE_HZ
 from ravatar_audio.processing.canceller import Canceller
 from ravatar_audio.processing.delays import (
     AHEAD_SAMPLES,
@@ -84,7 +84,7 @@ class PlacedReference:
         self._heard = np.zeros(SPAN_SAMPLES, np.float32)
         self._placed = np.zeros(SPAN_SAMPLES, np.float32)
         self._line = ClockLine()
-        self._position = self._looked = 0  # microphone's samples
+        self._position = self._looked = self._begun = 0  # microphone's samples; the last: without a gap since then
         self._delay: float | None = None
         self._moves = self._corrections = self._path_changes = self._lost = 0
         self._corrected_s = 0.0
@@ -108,11 +108,42 @@ class PlacedReference:
             needless = min(needless, len(self._raw))
             self._raw, self._front = self._raw[needless:], self._front + needless
 
+    @property
+    def end_samples(self) -> int:
+        """Up to where the reference is there."""
+        return self._front + len(self._raw)
+
+    def needs_samples(self, length: int) -> int:
+        """Up to where it has to be for the microphone's next `length` samples."""
+        return math.ceil(self._at + self._ratio * length) + (0 if self._is_exact(self._at) else _TAPS // 2)
+
+    def place(self, begin_samples: int) -> None:
+        """Another of the reference's samples belongs to the microphone's next one; what was learnt is forgotten."""
+        self._at = float(begin_samples)
+        self.canceller.restart()
+        self.skip(0)
+
+    def skip(self, samples: int) -> None:
+        """The microphone lost so many: its next one is that much later."""
+        self._at += self._ratio * samples
+        self._position += samples
+        self._begun = self._position
+        self._tell_history(0)
+
     def process(self, microphone: bytes) -> bytes:
-        """The microphone's next samples, a multiple of 256, without their echo."""
+        """The microphone's next samples without their echo.
+
+        Of a length that is no multiple of 256, as at an end, the last few may not come out.
+        """
+        odd = -len(microphone) % (2 * HOP_SAMPLES)
+        if odd:
+            at, position = self._at, self._position
+            out = self.process(microphone + bytes(odd))[: len(microphone)]
+            self._at, self._position = at + self._ratio * (len(microphone) // 2), position + len(microphone) // 2
+            self.skip(0)
+            return out
         heard = np.frombuffer(microphone, "<i2").astype(np.float32)
-        needed = math.ceil(self._at + self._ratio * len(heard)) + (0 if self._is_exact(self._at) else _TAPS // 2)
-        self._lost += min(len(heard), max(0, needed - self._front - len(self._raw)))
+        self._lost += min(len(heard), max(0, self.needs_samples(len(heard)) - self.end_samples))
         placed = self._read(self._at, len(heard))
         self._at += self._ratio * len(heard)
         pcm = np.clip(np.rint(placed), -32_768, 32_767).astype("<i2").tobytes()
@@ -120,7 +151,7 @@ class PlacedReference:
         self._heard = np.concatenate([self._heard, heard])[-SPAN_SAMPLES:]
         self._placed = np.concatenate([self._placed, placed])[-SPAN_SAMPLES:]
         self._position += len(heard)
-        if self._position - self._looked >= LOOK_SAMPLES and self._position >= SPAN_SAMPLES:
+        if self._position - self._looked >= LOOK_SAMPLES and self._position - self._begun >= SPAN_SAMPLES:
             self._looked = self._position
             self._look()
         return out
@@ -174,7 +205,7 @@ class PlacedReference:
         self._delay = delay
         self._correct()
         if self._line.count >= 3 and not REACH_SAMPLES[0] <= delay <= REACH_SAMPLES[1]:
-            ahead = self._front + len(self._raw) - math.ceil(self._at) - _TAPS
+            ahead = self.end_samples - math.ceil(self._at) - _TAPS
             later = min(round(LEAD_SAMPLES - delay), ahead)
             if later < 0 or delay + later >= REACH_SAMPLES[0]:
                 self._move(later)
@@ -197,8 +228,11 @@ class PlacedReference:
     def _move(self, later: int) -> None:
         """Let the echo be `later` samples later behind the reference: the reference is taken from further on."""
         self._at += later
+        self._tell_history(later)
+        self._placed = self._read(self._at - self._ratio * SPAN_SAMPLES, SPAN_SAMPLES)
+        self._moves += 1
+
+    def _tell_history(self, later: int) -> None:
         length = self.canceller.history_samples
         history = self._read(self._at - self._ratio * length, length)
         self.canceller.move(later, np.clip(np.rint(history), -32_768, 32_767).astype("<i2").tobytes())
-        self._placed = self._read(self._at - self._ratio * SPAN_SAMPLES, SPAN_SAMPLES)
-        self._moves += 1

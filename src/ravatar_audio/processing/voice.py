@@ -1,0 +1,251 @@
+"""A microphone without the loudspeaker's echo: a source around two others."""
+
+import struct
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import trio
+
+from ravatar_audio.capture.source import CaptureStatistics, Source
+from ravatar_audio.errors import RavatarError
+from ravatar_audio.frames import FRAME_BYTES, HOP_SAMPLES, RATE_HZ, Frame
+from ravatar_audio.processing.canceller import Canceller, LinearCanceller
+from ravatar_audio.processing.placing import PlacedReference
+
+WAIT_S: Final = 0.050
+"""The longest that a microphone's frame waits for its reference."""
+LOST_S: Final = 2.0
+"""A reference of which nothing has come for so long is lost."""
+
+_MARGIN_SAMPLES: Final = RATE_HZ // 50
+"""Capture times may be some 10 ms off; and a reference that is taken a little earlier than need be is there."""
+_OFF_S: Final = 0.1
+"""By how much times and count of a reference may differ before it is moved to where the times say."""
+_HOP: Final = struct.Struct("=QIIII")
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceStatistics:
+    """What has become of the echo."""
+
+    erle_db: float
+    """Echo return loss enhancement in the last 10 s of echo; 0.0: none yet."""
+    is_settled: bool
+    """The echo's path is learnt, and the reference is there: a visitor can be heard while the avatar speaks."""
+    delay_s: float | None
+    """By how much the echo is behind the reference as it is placed; None: not known yet."""
+    reference_ppm: float
+    """By how much the reference's clock is fast against the microphone's."""
+    moves: int
+    restarts: int
+    path_changes: int
+    reference_lost_samples: int
+    """Of the reference, that had not come when the microphone's frame had waited for it."""
+
+
+class VoiceSource(Source):
+    """The source's frames, with the reference's echo taken out of them:
+
+        source = VoiceSource(Microphone("USB"), Microphone("monitor"))
+        async with source, LiveSession(settings, source) as live:
+            ...
+
+    `source` is the microphone and `reference` what the loudspeaker plays: another microphone that hears a sound
+    server's monitor or a loopback, or a PushSource that is given what a program plays itself, with `captured_s` as
+    the time when it is heard; pushed silence between two answers lets the last quarter of a second of the first one
+    come in time. Both are opened and closed with it. Frames have the source's length, number, position and times;
+    hops and peak are those of the clean sound, but clipping and runs of zeros, which are the microphone's. Events and
+    statistics are the source's; besides them there are the events "echo_settled", "echo_path_changed",
+    "reference_lost" and "reference_back", and `voice_statistics()`.
+
+    A frame waits for its reference for 50 ms at most. Without one the microphone's sound passes as it is.
+    """
+
+    def __init__(self, source: Source, reference: Source, canceller: Canceller | None = None) -> None:
+        super().__init__()
+        self.source, self.reference = source, reference
+        self.canceller = canceller or LinearCanceller()
+        self._placed = PlacedReference(self.canceller)
+        self._is_placed = self._is_lost = self._was_settled = False
+        self._frame: Frame | None = None
+        self._expected: int | None = None
+        self._path_changes = 0
+        self._reference_end: tuple[float, int] | None = None  # when its last sample was captured, and which it is
+        self._shift = 0
+        self._missing_s = self._wait_until_s = self._captured_s = 0.0
+        self._events = source._events
+
+    def _copy_what_is_heard(self) -> None:
+        source = self.source
+        self.name, self.backend, self.is_real_time = source.name, source.backend, source.is_real_time
+        self.rate_hz, self.channels, self.format = source.rate_hz, source.channels, source.format
+
+    async def _open(self) -> None:
+        await self.source.__aenter__()
+        try:
+            await self.reference.__aenter__()
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self.source.aclose()
+            raise
+        self._copy_what_is_heard()
+
+    async def _next(self) -> Frame | None:
+        if self._frame is None:
+            try:
+                self._frame = await anext(self.source)
+            except StopAsyncIteration:
+                return None
+            self._wait_until_s = trio.current_time() + (0.0 if self._is_lost else WAIT_S)
+        await self._hear_reference(self._frame)
+        frame, self._frame = self._frame, None
+        return self._clean(frame)
+
+    def _take_waiting(self) -> Frame | None:
+        frame, self._frame = self._frame, None
+        if frame is None:
+            frame = next(self.source._waiting_frames(), None)
+        if frame is None:
+            return None
+        for heard in self.reference._waiting_frames():
+            self._push(heard)
+        return self._clean(frame)
+
+    async def _hear_reference(self, frame: Frame) -> None:
+        """Take what has come of the reference, and wait for what is needed."""
+        for heard in self.reference._waiting_frames():
+            self._push(heard)
+        if not self._is_there(frame):
+            self.reference.request_flush()
+            # what ends the reference is told when nothing has come for some time
+            with suppress(StopAsyncIteration, RavatarError), trio.move_on_at(self._wait_until_s):
+                while not self._is_there(frame):
+                    self._push(await anext(self.reference))
+        self._missing_s += frame.length_samples / RATE_HZ
+        if self._missing_s > LOST_S and not self._is_lost:
+            self._is_lost = True
+            self._tell(
+                "reference_lost", f"nothing has come from the reference {self.reference.name!r} for {LOST_S:g} s"
+            )
+
+    def _is_there(self, frame: Frame) -> bool:
+        self._place(frame)
+        return self._is_placed and self._placed.end_samples >= self._placed.needs_samples(frame.length_samples)
+
+    def _push(self, heard: Frame) -> None:
+        """A frame of the reference, where it belongs by its count, or by its times where those are far off."""
+        self._missing_s = 0.0
+        if self._is_lost:
+            self._is_lost = False
+            self._tell("reference_back", f"the reference {self.reference.name!r} is there again")
+        position = heard.position_samples + self._shift
+        end = position + heard.length_samples
+        if self._reference_end is not None:
+            late = round((heard.captured_s - self._reference_end[0]) * RATE_HZ) - (end - self._reference_end[1])
+            if abs(late) > _OFF_S * RATE_HZ:
+                self._shift += late
+                position, end = position + late, end + late
+        self._reference_end = heard.captured_s, end
+        self._placed.push(heard.pcm[: 2 * heard.length_samples], position)
+
+    def _place(self, frame: Frame) -> None:
+        """By the times, once: from then on the sounds tell."""
+        if self._is_placed or self._reference_end is None:
+            return
+        captured_s, end = self._reference_end
+        begin_s = frame.captured_s - frame.length_samples / RATE_HZ
+        self._placed.place(end - round((captured_s - begin_s) * RATE_HZ) - _MARGIN_SAMPLES)
+        self._is_placed = True
+
+    def _clean(self, frame: Frame) -> Frame:
+        if self._expected is not None and frame.position_samples != self._expected:
+            self._placed.skip(frame.position_samples - self._expected)
+        self._expected = frame.position_samples + frame.length_samples
+        self._captured_s = frame.captured_s
+        out = self._placed.process(frame.pcm[: 2 * frame.length_samples])
+        self._tell_changes()
+        sound = np.frombuffer(out, "<i2").astype(np.int64)
+        hops, peak = [], 0
+        for number, raw in enumerate(_HOP.iter_unpack(frame.hop_data)):
+            part = np.abs(sound[number * HOP_SAMPLES : (number + 1) * HOP_SAMPLES])
+            loudest = int(part.max(initial=0))
+            hops.append(_HOP.pack(int((part * part).sum()), len(part), loudest, raw[3], raw[4]))
+            peak = max(peak, loudest)
+        pcm = out + bytes(FRAME_BYTES - len(out))
+        return frame._replace(pcm=pcm, peak=peak, hop_data=b"".join(hops))
+
+    def _tell_changes(self) -> None:
+        placing = self._placed.statistics()
+        if placing.path_changes != self._path_changes:
+            self._path_changes = placing.path_changes
+            self._tell("echo_path_changed", "the echo comes by another path; it is learnt anew")
+        is_settled = self.canceller.statistics().is_settled
+        if is_settled and not self._was_settled:
+            self._tell("echo_settled", "the echo's path is learnt: a visitor is heard while the avatar speaks")
+        self._was_settled = is_settled
+
+    async def stop(self) -> None:
+        """Capture no more: iteration ends after the frames there are."""
+        await self.source.stop()
+
+    async def aclose(self) -> None:
+        """Close both."""
+        try:
+            await self.source.aclose()
+        finally:
+            await self.reference.aclose()
+
+    @property
+    def group_delay_s(self) -> float:
+        """Resampler's and canceller's."""
+        return self.source.group_delay_s + self.canceller.lag_samples / RATE_HZ
+
+    def request_flush(self) -> None:
+        """As Source says, at the end of a hop."""
+        counts = self.source.statistics()
+        since = round((self._now_s() - self._captured_s) * RATE_HZ) if self._captured_s else 0
+        soon = round(counts.block_s * RATE_HZ) + HOP_SAMPLES  # where the microphone is not yet, when it learns of it
+        self.flush_at(self._position_samples + max(counts.pending_samples, since) + soon)
+
+    def flush_at(self, position_samples: int | None) -> None:
+        """As Source says, rounded up to a whole hop behind the last frame: cancellation goes by hops."""
+        if position_samples is not None:
+            ahead = max(0, position_samples - self._position_samples)
+            position_samples = self._position_samples + -(-ahead // HOP_SAMPLES) * HOP_SAMPLES
+        self.source.flush_at(position_samples)
+
+    def tap(self, seconds: float) -> None:
+        """As Source says: of the microphone itself."""
+        self.source.tap(seconds)
+
+    def tapped(self) -> tuple[bytes, tuple[int, ...]]:
+        """As Source says: of the microphone itself."""
+        return self.source.tapped()
+
+    def _now_s(self) -> float:
+        return self.source._now_s()
+
+    def statistics(self) -> CaptureStatistics:
+        """The microphone's; what was discarded here it has delivered."""
+        counts, discarded = self.source.statistics(), self._discarded_samples
+        return replace(
+            counts,
+            delivered_samples=counts.delivered_samples - discarded,
+            discarded_samples=counts.discarded_samples + discarded,
+        )
+
+    def voice_statistics(self) -> VoiceStatistics:
+        """What has become of the echo, as of now."""
+        echo, placing = self.canceller.statistics(), self._placed.statistics()
+        return VoiceStatistics(
+            erle_db=echo.erle_db,
+            is_settled=echo.is_settled and not self._is_lost,
+            delay_s=placing.delay_s,
+            reference_ppm=placing.reference_ppm,
+            moves=placing.moves,
+            restarts=echo.restarts,
+            path_changes=placing.path_changes,
+            reference_lost_samples=placing.lost_samples if self._is_placed else 0,
+        )
