@@ -139,6 +139,8 @@ __all__ = [
     "TurnRules",
     "TurnSource",
     "UnknownMessage",
+    "VoiceSource",
+    "VoiceStatistics",
     "__version__",
     "list_devices",
     "open_source",
