@@ -17,18 +17,18 @@ import trio
 from ravatar_audio import Frame, LiveSession, Microphone, Settings
 from ravatar_audio.api.audio import AudioEncoder
 from ravatar_audio.api.link import Link
-from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 from ravatar_audio.session import live as live_module
 
-from .bare import bare_program
 from .baselines import trio_pipeline
 from .baselines.microphones import BLOCK_S, OnBlock, PyAudioSource
 from .baselines.ticket import take_ticket
 from .baselines.timing import Passage
+from .floor import floor_program
 from .loads import Holder
 from .message import ENVELOPE
 from .ticker import Ticker
-from .wakeup import floor
+from .wakeup import floor as floor_of_trio
 
 WARM_UP_FRAMES = 4
 START_LIMIT_S = 20.0
@@ -166,17 +166,16 @@ async def usual(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def bare(request: dict[str, Any]) -> dict[str, Any]:
-    """The machine alone: a thread that is woken, and a message that is written."""
-    payload_bytes = len(AudioEncoder(ENVELOPE).text(bytes(FRAME_BYTES)))
-    with bare_program() as program:
-        times = program.paced_s(request["ws_url"], payload_bytes, frames_in(request), FRAME_S)
+async def floor(request: dict[str, Any]) -> dict[str, Any]:
+    """The machine alone: a thread that is woken, and a message that is made and written."""
+    with floor_program() as program:
+        times = program.paced_s(request["ws_url"], ENVELOPE.audio_affixes(), frames_in(request), FRAME_S)
     return {"times": times, "lost_samples": 0, "group_delay_s": 0.0, "longest_hold_s": 0.0}
 
 
 async def trio_alone(request: dict[str, Any]) -> dict[str, Any]:
     """A wake-up of a trio task, and nothing else."""
-    latencies_s = (await floor(Ticker(), frames_in(request), FRAME_S))[1:]
+    latencies_s = (await floor_of_trio(Ticker(), frames_in(request), FRAME_S))[1:]
     return {"times": [[0.0, latency_s, latency_s] for latency_s in latencies_s]}
 
 
@@ -184,7 +183,7 @@ def frames_in(request: dict[str, Any]) -> int:
     return max(WARM_UP_FRAMES + 2, int(request["seconds"] / FRAME_S))
 
 
-CHILDREN = {"ours": ours, "large_pages": ours, "usual": usual, "bare": bare, "trio": trio_alone}
+CHILDREN = {"ours": ours, "large_pages": ours, "usual": usual, "floor": floor, "trio": trio_alone}
 
 
 def main() -> None:

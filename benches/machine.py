@@ -7,7 +7,22 @@ import ssl
 import sys
 from pathlib import Path
 
-PACKAGES = ("ravatar-audio", "trio", "trio-websocket", "wsproto", "numpy", "soxr", "PyAudio", "websockets")
+from ravatar_audio.errors import SettingsError
+from ravatar_audio.native import Chain
+
+PACKAGES = (
+    "ravatar-audio",
+    "trio",
+    "trio-websocket",
+    "wsproto",
+    "numpy",
+    "soxr",
+    "PyAudio",
+    "websockets",
+    "picows",
+    "uvloop",
+    "aiohttp",
+)
 
 
 class Missing(Exception):  # noqa: N818 - it is no error
@@ -19,6 +34,7 @@ def fingerprint() -> dict[str, object]:
     return {
         "cpu": _cpu(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "kernel": _kernel(),
         "governor": _read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "memory_mb": _memory_mb(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -39,6 +55,15 @@ def _cpu() -> str:
         if line.startswith(("model name", "Model")):
             return line.split(":", 1)[1].strip()
     return _read("/proc/device-tree/model") or platform.processor() or platform.machine()
+
+
+def _kernel() -> str | None:
+    """The instruction set of the core's inner loops: the processor's best, or what RAVATAR_AUDIO_KERNEL says."""
+    try:
+        with Chain(rate_hz=48_000) as chain:
+            return chain.kernel
+    except SettingsError:
+        return None
 
 
 def _memory_mb() -> int | None:

@@ -1,7 +1,9 @@
-"""Brings the figures of README.md and docs/ up to date from a run: python -m benches.readme RUN_DIR
+"""Brings the figures of README.md and docs/ up to date from a run: python -m benches.readme RUN_DIR [SECOND_RUN_DIR]
 
-Without RUN_DIR from what is kept in docs/figures. That folder keeps of a run what the tables show, as JSON, and the
-pictures that docs/*.md refer to, as SVG. A region between two marks is written anew:
+The second run is another machine's, or another kernel's (RAVATAR_AUDIO_KERNEL): where it meets a goal that the first
+does not, or the other way round, the README's table shows both. Without RUN_DIR from what is kept in docs/figures. That
+folder keeps of a run what the tables show, as JSON, and the pictures that docs/*.md refer to, as SVG. A region between
+two marks is written anew:
 
     <!-- figures: goals -->  …  <!-- /figures -->
 """
@@ -21,6 +23,9 @@ DOCUMENTS = ("README.md", "docs/latency.md", "docs/resampler.md")
 MARKS = re.compile(r"(?P<begin><!-- figures: (?P<region>\w+) -->\n).*?(?P<end><!-- /figures -->)", re.DOTALL)
 PICTURE = re.compile(r"\(figures/([\w-]+)\.svg\)")
 
+SECOND = "second"
+"""The folder in docs/figures of another machine's run."""
+
 Run = Mapping[str, Mapping[str, Any]]
 
 
@@ -35,19 +40,29 @@ class Line:
 
 LINES = (
     Line(
+        "ready → the server has it, over the usual trio pipeline's, p50 / p99",
+        "latency",
+        tuple(f"ready to server, idle, wss, ours to usual, {p}" for p in ("p50", "p99")),
+    ),
+    Line(
+        "the same with the usual pipeline's conversion, p50 / p99",
+        "latency",
+        tuple(f"ready to server, idle, wss, ours to usual with its conversion, {p}" for p in ("p50", "p99")),
+    ),
+    Line(
+        "ready → the server has it, one wss stream, p50 / p99",
+        "latency",
+        tuple(f"ready to server, idle, wss, ours, {p}" for p in ("p50", "p99")),
+    ),
+    Line(
+        "ready → written, over a C program that wakes, encodes and writes, p50",
+        "latency",
+        ("ready to written, idle, wss, ours over the floor, p50",),
+    ),
+    Line(
         "ready → written, one wss stream, p50 / p99",
         "latency",
         tuple(f"ready to written, idle, wss, ours, {p}" for p in ("p50", "p99")),
-    ),
-    Line(
-        "ready → written, over the usual trio pipeline's, p50 / p99",
-        "latency",
-        tuple(f"ready to written, idle, wss, ours to usual, {p}" for p in ("p50", "p99")),
-    ),
-    Line(
-        "the same of a C program that only wakes and writes, p50",
-        "latency",
-        ("ready to written, idle, wss, bare, p50",),
     ),
     Line("wake-up of a trio task by the audio thread, p50", "wakeup", ("eventfd, idle, p50",)),
     Line("wake-up, over that by trio's own thread entry, p50", "wakeup", ("eventfd to from_thread, idle, p50",)),
@@ -66,7 +81,8 @@ LINES = (
         "latency",
         ("lost, held, wss, ours", "lost, held, wss, usual"),
     ),
-    Line("CPU per message, wss: ours / a C program that only writes it", "message", ("wss_ours", "wss_bare")),
+    Line("CPU per message, wss, over a C program that encodes and writes it", "message", ("wss_ours_to_floor",)),
+    Line("CPU per message, wss: ours / that C program", "message", ("wss_ours", "wss_floor")),
     Line("CPU per message, wss, over the usual pipeline's", "message", ("wss_ours_to_usual",)),
     Line("2,000 wss streams on one core: lateness, p99 / max", "streams", ("ours_2000_p99", "ours_2000_max")),
     Line("1,500 of the usual pipeline: lateness, p99 / max", "streams", ("usual_1500_p99", "usual_1500_max")),
@@ -109,13 +125,14 @@ LINES = (
 FLOORS = {
     "latency": (
         "ready to written, idle, wss, ours, p50",
-        "ready to written, idle, wss, bare, p50",
-        "stage, bare, wake_up, p50",
+        "ready to written, idle, wss, floor, p50",
+        "stage, floor, wake_up, p50",
         "floor: wake-up of a trio task, p50",
-        "stage, bare, write, p50",
+        "stage, floor, encode, p50",
+        "stage, floor, write, p50",
         "ready to written, idle, wss, large pages to small ones, p50",
     ),
-    "message": ("wss_ours", "wss_bare", "wss_ours_to_bare", "wss_usual"),
+    "message": ("wss_ours", "wss_floor", "wss_ours_to_floor", "wss_usual"),
     "resample": (
         "48 kHz int16, cold caches, balanced: mean call",
         "48 kHz int16, cold caches but warm code, balanced: mean call",
@@ -137,28 +154,37 @@ FLOORS = {
 """What docs/*.md show beneath the goals: what a part takes, and what stands in the way of more."""
 
 
-def goals(run: Run) -> Iterator[str]:
-    """The README's table, and what it was measured on."""
+def goals(run: Run, second: Run) -> Iterator[str]:
+    """The README's table, and what it was measured on; a line on which the second machine differs shows both."""
     yield "| figure | measured | goal | | command |\n| --- | --- | --- | --- | --- |\n"
     for line in LINES:
-        found = _rows(run, line.bench)
-        rows = [row for row in map(found.get, line.figures) if row is not None and row["value"] is not None]
-        verdict = {None: "", True: "reached", False: "**not reached**"}[_reached(rows)]
-        if len(rows) < len(line.figures) and _reached(rows) is not False:
-            verdict = "**not all measured**" if rows else "**not measured**"
+        rows, others = (_found(line, those) for those in (run, second))
+        verdict, other = _verdict(line, rows), _reached(others)
+        if None not in (other, _reached(rows)) and other is not _reached(rows):
+            verdict += f"; {_values(others)} and {_verdict(line, others)} on {_processor(second[line.bench])}"
         measured = _values(rows) if rows else "-"
         cells = [line.what, measured, _goal(rows), verdict, f"`python -m benches.{line.bench}`"]
         yield f"| {' | '.join(cells)} |\n"
-    machines = {(data["machine"]["cpu"], data["machine"]["cores"], data["machine"]["python"]) for data in run.values()}
-    for cpu, cores, python in sorted(machines):
-        yield f"\nMeasured on {cpu}, {cores} cores, Python {python}"
-    loads = [data["machine"]["load"] for data in run.values() if data["machine"]["load"] is not None]
-    if loads:
-        yield f", load {min(loads):.1f} to {max(loads):.1f}"
-    yield ", quick: rough figures.\n" if any(data["quick"] for data in run.values()) else ".\n"
+    yield from machines(run, "Measured on")
+    yield from machines(second, "Compared with")
 
 
-def stages(run: Run) -> Iterator[str]:
+def machines(run: Run, what: str) -> Iterator[str]:
+    """Each processor with what ran on it, and what else the machine did meanwhile."""
+    benches: dict[str, list[str]] = {}
+    for bench, data in run.items():
+        benches.setdefault(_machine(data), []).append(bench)
+    for machine, names in benches.items():
+        loads = [load for name in names if (load := run[name]["machine"]["load"]) is not None]
+        yield f"\n{what} {machine}"
+        if loads:
+            yield f", load {min(loads):.1f} to {max(loads):.1f}"
+        if len(benches) > 1:
+            yield f" ({', '.join(names)})"
+        yield ", quick: rough figures.\n" if any(run[name]["quick"] for name in names) else ".\n"
+
+
+def stages(run: Run, _: Run) -> Iterator[str]:
     """What each stage of a message's way takes."""
     for made in run.get("latency", {}).get("stages", []):
         cases = list(made["cases"])
@@ -172,7 +198,7 @@ def stages(run: Run) -> Iterator[str]:
         yield "\n"
 
 
-def floors(run: Run) -> Iterator[str]:
+def floors(run: Run, _: Run) -> Iterator[str]:
     """What the machine and trio take by themselves, beside ours."""
     yield "| figure | measured | command |\n| --- | --- | --- |\n"
     for bench in ("latency", "message"):
@@ -183,7 +209,7 @@ def floors(run: Run) -> Iterator[str]:
                 yield f"| {what.replace('_', ' ')} | {_values([rows[figure]])} | `python -m benches.{bench}` |\n"
 
 
-def resampler(run: Run) -> Iterator[str]:
+def resampler(run: Run, _: Run) -> Iterator[str]:
     """All goals of the resampler's bench, and the floors under those that are out of reach."""
     rows = _rows(run, "resample")
     yield "| figure | measured | goal | |\n| --- | --- | --- | --- |\n"
@@ -197,7 +223,7 @@ def resampler(run: Run) -> Iterator[str]:
             yield f"| {figure} | {_values([rows[figure]])} |\n"
 
 
-REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {
+REGIONS: dict[str, Callable[[Run, Run], Iterator[str]]] = {
     "goals": goals,
     "stages": stages,
     "floors": floors,
@@ -205,9 +231,20 @@ REGIONS: dict[str, Callable[[Run], Iterator[str]]] = {
 }
 
 
-def rendered(text: str, run: Run) -> str:
+def rendered(text: str, run: Run, second: Run) -> str:
     """A document with its regions written anew; raises KeyError for a region that there is not."""
-    return MARKS.sub(lambda match: match["begin"] + "".join(REGIONS[match["region"]](run)) + match["end"], text)
+
+    def region(match: re.Match[str]) -> str:
+        return match["begin"] + "".join(REGIONS[match["region"]](run, second)) + match["end"]
+
+    return MARKS.sub(region, text)
+
+
+def kept(root: Path) -> tuple[Run, Run]:
+    """What docs/figures has of the run, and of the second one: nothing where there was none."""
+    folder = root / "docs" / "figures"
+    second = folder / SECOND
+    return read_all(folder), read_all(second) if second.is_dir() else {}
 
 
 def lacking(run: Run) -> list[str]:
@@ -229,6 +266,12 @@ def slim(data: dict[str, Any]) -> dict[str, Any]:
     return data | {"rows": rows, "distributions": [], "series": [], "comparisons": []}
 
 
+def keep_second(run: dict[str, dict[str, Any]], root: Path) -> None:
+    """Put another machine's small JSON beside the first's."""
+    for bench, data in run.items():
+        write(slim(data), root / "docs" / "figures" / SECOND / f"{bench}.json")
+
+
 def keep(run: dict[str, dict[str, Any]], root: Path) -> None:
     """Put the run's small JSON and the pictures that documents refer to into docs/figures."""
     folder = root / "docs" / "figures"
@@ -245,6 +288,30 @@ def keep(run: dict[str, dict[str, Any]], root: Path) -> None:
 
 def _rows(run: Run, bench: str) -> dict[str, dict[str, Any]]:
     return {row["figure"]: row for row in run.get(bench, {}).get("rows", [])}
+
+
+def _found(line: Line, run: Run) -> list[dict[str, Any]]:
+    """The line's figures that the run has."""
+    found = _rows(run, line.bench)
+    return [row for row in map(found.get, line.figures) if row is not None and row["value"] is not None]
+
+
+def _verdict(line: Line, rows: list[dict[str, Any]]) -> str:
+    reached = _reached(rows)
+    if len(rows) < len(line.figures) and reached is not False:
+        return "**not all measured**" if rows else "**not measured**"
+    return {None: "", True: "reached", False: "**not reached**"}[reached]
+
+
+def _processor(data: Mapping[str, Any]) -> str:
+    """Its name, and the kernel of the core's inner loops, where the run says which."""
+    kernel = data["machine"].get("kernel")
+    return f"{data['machine']['cpu']} ({kernel})" if kernel else str(data["machine"]["cpu"])
+
+
+def _machine(data: Mapping[str, Any]) -> str:
+    machine = data["machine"]
+    return f"{_processor(data)}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"
 
 
 def _reached(rows: list[dict[str, Any]]) -> bool | None:
@@ -275,13 +342,13 @@ def _unit(unit: str) -> str:
 
 
 def main() -> None:
-    """Keep the run that is named, and write all regions; exit code 1 where the run lacks a figure."""
-    if len(sys.argv) > 1:
-        keep(read_all(Path(sys.argv[1])), ROOT)
-    run = read_all(ROOT / "docs" / "figures")
+    """Keep the runs that are named, and write all regions; exit code 1 where the run lacks a figure."""
+    for place, keep_it in zip(sys.argv[1:3], (keep, keep_second), strict=False):
+        keep_it(read_all(Path(place)), ROOT)
+    run, second = kept(ROOT)
     for name in DOCUMENTS:
         document = ROOT / name
-        document.write_text(rendered(document.read_text(encoding="utf-8"), run), encoding="utf-8")
+        document.write_text(rendered(document.read_text(encoding="utf-8"), run, second), encoding="utf-8")
     gaps = lacking(run)
     for gap in gaps:
         print(f"not in the run, so not in the table: {gap}", file=sys.stderr)

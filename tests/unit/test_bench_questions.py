@@ -9,11 +9,13 @@ import pytest
 import trio
 from websockets.sync.client import connect
 
-from benches import callback, latency, reconnect, storm, sweep, wakeup
+from benches import callback, latency, latency_measured, reconnect, storm, sweep, wakeup
 from benches.arrivals import running_arrivals
-from benches.bare import bare_program
 from benches.baselines.ticket import tls_context
+from benches.floor import floor_program
 from benches.harness import Report
+from benches.latency_measured import Measured, pooled
+from benches.message import ENVELOPE
 from benches.pusher import Pusher
 from benches.ticker import Ticker
 from ravatar_audio.errors import SettingsError
@@ -50,40 +52,78 @@ def test_the_server_of_the_latency_bench_notes_each_message_when_it_has_come(tmp
 
 
 def test_the_machines_own_share_is_measured_at_the_server_that_the_others_write_to(tmp_path: Path) -> None:
-    with bare_program() as program, running_arrivals(tmp_path / "stamps", secure=True) as server:
-        times = program.paced_s(server.url, 11_250, 3, 0.02)
-        assert [ready <= awake <= written for ready, awake, written in times] == [True] * 3
-        assert program.cpu_s(server.url, 11_250, 20) > 0
+    affixes = ENVELOPE.audio_affixes()
+    with floor_program() as program, running_arrivals(tmp_path / "stamps", secure=True) as server:
+        times = program.paced_s(server.url, affixes, 3, 0.02)
+        assert [ready <= awake <= made <= written for ready, awake, made, written in times] == [True] * 3
+        assert program.cpu_s(server.url, affixes, 20) > 0
         arrived_s = server.read_s()  # the second connection was served, so all of the first one has been read
-    assert [arrived > ready for (ready, _, _), arrived in zip(times, arrived_s, strict=False)] == [True] * 3
+    assert [arrived > ready for (ready, *_), arrived in zip(times, arrived_s, strict=False)] == [True] * 3
 
 
 def test_what_the_machine_trio_and_we_take_adds_up_to_the_whole() -> None:
-    def run(contender: str, *times: float) -> latency.Measured:
-        return latency.Measured(contender, [list(times)], 0, 0.0, 0.0)
+    def run(contender: str, *times: float) -> Measured:
+        return Measured(contender, [list(times)], 0, 0.0, 0.0)
 
     report = Report("latency")
     runs = {
         ("ours", "wss"): run("ours", 1.0, 1.01, 1.0102, 1.01025, 1.0104, 1.0106),
         ("large_pages", "wss"): run("large_pages", 1.0, 1.01, 1.0102, 1.01022, 1.0103, 1.0106),
-        ("bare", "wss"): run("bare", 1.0, 1.00002, 1.00012, 1.0002),
+        ("floor", "wss"): run("floor", 1.0, 1.00002, 1.000025, 1.00012, 1.0002),
     }
     latency.add_floors(report, runs, run("trio", 0.0, 0.00015, 0.00015))
     shares = report.all_stages[-1]["cases"]["ours"]
     assert sum(shares.values()) == pytest.approx(400.0)
     assert shares["from there to a task of trio"] == pytest.approx(130.0)
+    assert shares["encode, in C"] == pytest.approx(5.0)
 
 
 def test_stages_add_up_and_the_usual_conversion_is_left_out_of_the_comparison() -> None:
-    ours = latency.Measured("ours", [[1.0, 1.010, 1.012, 1.013, 1.016, 1.017]], 0, 0.003, 0.0)
-    usual = latency.Measured("usual", [[1.0, 1.002, 1.003, 1.004, 1.008, 1.007]], 0, 0.0, 0.0)
+    ours = Measured("ours", [[1.0, 1.010, 1.012, 1.013, 1.016, 1.017]], 0, 0.003, 0.0)
+    usual = Measured("usual", [[1.0, 1.002, 1.003, 1.004, 1.008, 1.007]], 0, 0.0, 0.0)
     assert ours.ready_to_written_s == pytest.approx([0.006])
     assert usual.ready_to_written_s == pytest.approx([0.007])  # 8 ms, 1 of them conversion
-    assert [ours.stage_s(name)[0] for name in latency.STAGES["ours"]] == pytest.approx(
+    assert [ours.stage_s(name)[0] for name in latency_measured.STAGES["ours"]] == pytest.approx(
         [0.010, 0.002, 0.001, 0.003, 0.001]
     )
     assert usual.stage_s("server") == [0.0]  # it was there before the call had returned
     assert usual.ready_to_server_s == pytest.approx([0.006])
+    assert usual.ready_to_server_with_conversion_s == pytest.approx([0.007])
+    assert ours.ready_to_server_with_conversion_s == ours.ready_to_server_s  # it was converted before it was ready
+
+
+def test_contenders_are_compared_at_the_server_over_all_rounds_and_by_the_floor_of_the_same_run() -> None:
+    """What the rival's call does after its last system call is not held against it."""
+
+    def turn(contender: str, server_s: float, lost: int = 0) -> Measured:
+        passed = {
+            "ours": [0.0, 1.0, 1.0001, 1.0002, 1.0003],
+            "usual": [1.0, 1.0001, 1.0002, 1.0003, 1.009],  # came back long after the server had it
+            "floor": [1.0, 1.00005, 1.00006, 1.0001],
+        }[contender]
+        return Measured(contender, [[*passed, 1.0 + server_s]] * 10, lost, 0.0, 0.0)
+
+    turns = {
+        ("ours", "wss"): [turn("ours", 0.0004), turn("ours", 0.0006, lost=7)],
+        ("usual", "wss"): [turn("usual", 0.0009), turn("usual", 0.0009)],
+        ("floor", "wss"): [turn("floor", 0.0002), turn("floor", 0.0002)],
+    }
+    assert (len(pooled(turns["ours", "wss"]).times), pooled(turns["ours", "wss"]).lost_samples) == (20, 7)
+    report = Report("latency")
+    latency_measured.add_ratios(report, turns)
+    rows = {row.figure: row for row in report.rows}
+    to_usual = rows["ready to server, idle, wss, ours to usual, p50"]
+    assert to_usual.value == pytest.approx(0.4 / 0.8)
+    assert to_usual.repeats == pytest.approx((0.4 / 0.8, 0.6 / 0.8))
+    assert rows["ready to server, idle, wss, ours to usual, p99"].reached is False
+    assert rows["ready to server, idle, wss, ours to usual with its conversion, p50"].value == pytest.approx(4 / 9)
+    over_floor = rows["ready to written, idle, wss, ours over the floor, p50"]
+    assert over_floor.value == pytest.approx(3.0)
+    assert over_floor.goal == 2.2
+    del turns["floor", "wss"]
+    without = Report("latency")
+    latency_measured.add_ratios(without, turns)
+    assert [row.figure for row in without.rows] == [row.figure for row in report.rows if "floor" not in row.figure]
 
 
 def test_what_a_fault_cost_is_told_from_which_frames_came_and_when() -> None:

@@ -214,7 +214,7 @@ def test_a_package_that_is_missing_is_named_with_its_command() -> None:
 @pytest.mark.parametrize("name", readme.DOCUMENTS)
 def test_the_documents_tell_the_figures_of_the_run_that_is_kept(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert text == readme.rendered(text, results.read_all(ROOT / "docs" / "figures")), "run: python -m benches.readme"
+    assert text == readme.rendered(text, *readme.kept(ROOT)), "run: python -m benches.readme"
     assert readme.MARKS.search(text)
 
 
@@ -229,13 +229,36 @@ def test_a_line_of_the_readme_shows_its_figures_goal_and_command() -> None:
         made.at_most("ready to written, idle, wss, ours, p50", 300.4, "us", 320)
         made.at_most("ready to written, idle, wss, ours, p99", 512.0, "us", 450)
 
-    table = "".join(readme.goals(run_of(add, "latency")))
+    table = "".join(readme.goals(run_of(add, "latency"), {}))
     line = "| 300 / 512 µs | ≤ 320 / 450 | **not reached** | `python -m benches.latency` |"
     assert line in table
     assert "| one live wss stream: CPU | - |  | **not measured** | `python -m benches.footprint` |" in table
-    half = "".join(readme.goals(run_of(lambda made: made.at_most("wss_ours", 20.0, "us", 25), "message")))
+    half = "".join(readme.goals(run_of(lambda made: made.at_most("wss_ours", 20.0, "us", 25), "message"), {}))
     assert "| 20 µs | ≤ 25 | **not all measured** | `python -m benches.message` |" in half
     assert "footprint: CPU, ours, wss" in readme.lacking(run_of(add, "latency"))
+
+
+def test_a_goal_that_one_machine_meets_and_another_does_not_is_shown_with_both() -> None:
+    def on(cpu: str, kernel: str, value: float) -> dict[str, dict[str, Any]]:
+        made = run_of(lambda report: report.at_most("wss_ours_to_floor", value, "ratio", 1.35), "message")
+        made["message"]["machine"] |= {"cpu": cpu, "kernel": kernel, "load": 0.25}
+        return made
+
+    first, slower, alike = on("Old", "sse2", 1.2), on("New", "avx2", 1.5), on("New", "avx2", 1.3)
+    assert "| 1.2 | ≤ 1.35 | reached; 1.5 and **not reached** on New (avx2) |" in "".join(readme.goals(first, slower))
+    assert "| 1.5 | ≤ 1.35 | **not reached**; 1.2 and reached on Old (sse2) |" in "".join(readme.goals(slower, first))
+    table = "".join(readme.goals(first, alike))
+    assert "| 1.2 | ≤ 1.35 | reached |" in table
+    assert "\nMeasured on Old (sse2), " in table
+    assert "\nCompared with New (avx2), " in table
+    assert ", load 0.2 to 0.2, quick" in table or ", load 0.2 to 0.2." in table
+
+
+def test_the_second_run_is_kept_beside_the_first(tmp_path: Path) -> None:
+    readme.keep(run_of(everything), tmp_path)
+    readme.keep_second(run_of(everything, "other"), tmp_path)
+    run, second = readme.kept(tmp_path)
+    assert (list(run), list(second)) == (["example"], ["other"])
 
 
 def test_keeping_a_run_keeps_what_documents_show(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
-/* The machine's own share: what a thread that is woken and a message that is written take without interpreter or library.
+/* The machine's own share: what a thread that is woken and a message that is made and written take without an interpreter.
  *
- *     bare PORT PATH IS_SECURE PAYLOAD_BYTES COUNT PERIOD_NS
+ *     floor PORT PATH IS_SECURE PREFIX SUFFIX PCM_BYTES COUNT PERIOD_NS
  *
- * Connects to a WebSocket server on this machine. With a period, one thread fires at that rhythm, by an eventfd as the audio
- * thread does, and the other, which waits in epoll as an event loop does, sends a ready message; one line for each:
- * nanoseconds (CLOCK_MONOTONIC) when it was fired, when the other thread was awake, when the call that wrote had returned.
- * Without a period (0) the messages go one after the other, and the only line is nanoseconds of processor time for each.
+ * Connects to a WebSocket server on this machine. A message is PREFIX, the base64 text of PCM_BYTES of sound, and SUFFIX, made
+ * by the core's own rva_message.c, with another mask each time. With a period, one thread fires at that rhythm, by an eventfd
+ * as the audio thread does, and the other, which waits in epoll as an event loop does, takes the sound, makes the message and
+ * writes it; one line for each: nanoseconds (CLOCK_MONOTONIC) when it was fired, when the other thread was awake, when the
+ * message was there, when the call that wrote it had returned. Without a period (0) the messages are made and written one after
+ * the other, and the only line is nanoseconds of processor time for each.
  *
  * TLS is OpenSSL's, loaded at run time by its public functions, so that nothing is needed to build this; the server, on this
  * machine, is not verified. Exit codes: 2: a system call failed, 3: no OpenSSL. */
@@ -25,6 +27,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "rva_message.h"
 
 typedef struct ssl ssl;
 typedef struct ssl_context ssl_context;
@@ -61,7 +65,7 @@ static int64_t now(clockid_t clock) {
 
 static long must(long result) {
     if (result < 0) {
-        perror("bare");
+        perror("floor");
         exit(2);
     }
     return result;
@@ -69,7 +73,7 @@ static long must(long result) {
 
 static void must_do(int succeeded, const char *what) {
     if (succeeded) return;
-    fprintf(stderr, "bare: %s failed\n", what);
+    fprintf(stderr, "floor: %s failed\n", what);
     exit(3);
 }
 
@@ -84,6 +88,29 @@ static void make_secure(void) {
     }
     secure = tls.new_ssl(tls.new_context(tls.client_method()));
     must_do(secure && tls.set_fd(secure, sock) == 1 && tls.connect(secure) == 1, "the TLS handshake");
+}
+
+static struct {
+    const char *prefix, *suffix;
+    uint8_t *ring, *pcm, *frame; /* where the audio thread left the sound, a copy of it, the message */
+    size_t pcm_bytes, bytes;
+} message;
+
+static void make_room(void) {
+    message.bytes = rva_message_bytes(strlen(message.prefix), message.pcm_bytes, strlen(message.suffix));
+    message.ring = calloc(1, message.pcm_bytes);
+    message.pcm = calloc(1, message.pcm_bytes);
+    message.frame = calloc(1, message.bytes);
+    must_do(message.ring && message.pcm && message.frame, "making room for a message");
+    for (size_t i = 0; i < message.pcm_bytes; i++)
+        message.ring[i] = (uint8_t)i;
+}
+
+static void make_message(long number) {
+    const uint8_t mask[4] = {(uint8_t)number, (uint8_t)(number >> 8), (uint8_t)(number >> 16), 0x5a};
+    memcpy(message.pcm, message.ring, message.pcm_bytes);
+    rva_message_encode(message.frame, (const uint8_t *)message.prefix, strlen(message.prefix), message.pcm, message.pcm_bytes,
+                       (const uint8_t *)message.suffix, strlen(message.suffix), mask);
 }
 
 static void send_all(const uint8_t *data, int bytes) {
@@ -124,7 +151,7 @@ static void *fire(void *count) {
     return NULL;
 }
 
-static void send_when_fired(const uint8_t *message, int bytes, long count) {
+static void send_when_fired(long count) {
     pthread_t thread;
     struct epoll_event event = {.events = EPOLLIN};
     const int epoll = (int)must(epoll_create1(0));
@@ -136,41 +163,48 @@ static void send_when_fired(const uint8_t *message, int bytes, long count) {
         must(epoll_wait(epoll, &event, 1, -1));
         const int64_t awake_ns = now(CLOCK_MONOTONIC);
         must(read(wake_fd, &times, sizeof times));
-        send_all(message, bytes);
+        make_message(left);
+        const int64_t made_ns = now(CLOCK_MONOTONIC);
+        send_all(message.frame, (int)message.bytes);
         const int64_t written_ns = now(CLOCK_MONOTONIC);
-        printf("%lld %lld %lld\n", (long long)atomic_load(&fired_ns), (long long)awake_ns, (long long)written_ns);
+        printf("%lld %lld %lld %lld\n", (long long)atomic_load(&fired_ns), (long long)awake_ns, (long long)made_ns,
+               (long long)written_ns);
     }
     pthread_join(thread, NULL);
 }
 
-static void send_in_a_row(const uint8_t *message, int bytes, long count) {
-    for (long left = count / 10; left > 0; left--) /* these do not count */
-        send_all(message, bytes);
+static void make_and_send(long count) {
+    for (long left = count; left > 0; left--) {
+        make_message(left);
+        send_all(message.frame, (int)message.bytes);
+    }
+}
+
+static void send_in_a_row(long count) {
+    make_and_send(count / 10); /* these do not count */
     const int64_t began_ns = now(CLOCK_PROCESS_CPUTIME_ID);
-    for (long left = count; left > 0; left--)
-        send_all(message, bytes);
+    make_and_send(count);
     printf("%lld\n", (long long)((now(CLOCK_PROCESS_CPUTIME_ID) - began_ns) / count));
 }
 
 int main(int count, char **words) {
-    if (count != 7) return 1;
-    const uint16_t payload_bytes = (uint16_t)atoi(words[4]);
-    uint8_t *message = calloc(1, payload_bytes + 8u); /* FIN, text, 16 bits of length, masked by zeros */
+    if (count != 9) return 1;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)atoi(words[1]))};
     const int yes = 1;
-    if (!message) return 2;
-    memcpy(message, (const uint8_t[]){0x81, 0xfe, (uint8_t)(payload_bytes >> 8), (uint8_t)payload_bytes}, 4);
+    message.prefix = words[4];
+    message.suffix = words[5];
+    message.pcm_bytes = (size_t)atol(words[6]);
+    make_room();
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     sock = (int)must(socket(AF_INET, SOCK_STREAM, 0));
     must(connect(sock, (const struct sockaddr *)&address, sizeof address));
     must(setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes));
     if (atoi(words[3])) make_secure();
     open_websocket(words[2]);
-    period_ns = atoll(words[6]);
+    period_ns = atoll(words[8]);
     if (period_ns)
-        send_when_fired(message, payload_bytes + 8, atol(words[5]));
+        send_when_fired(atol(words[7]));
     else
-        send_in_a_row(message, payload_bytes + 8, atol(words[5]));
-    free(message);
+        send_in_a_row(atol(words[7]));
     return 0;
 }
