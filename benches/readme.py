@@ -108,6 +108,16 @@ LINES = (
         "reconnect",
         ("lost, reset, ours, p50", "lost, reset, usual, asyncio, p50"),
     ),
+    Line(
+        "samples lost by a server's restart, 1 s long, median: ours / the usual asyncio pipeline",
+        "reconnect",
+        ("lost, server restart, ours, p50", "lost, server restart, usual, asyncio, p50"),
+    ),
+    Line(
+        "age of the oldest sound that came after it: ours / the usual asyncio pipeline",
+        "reconnect",
+        ("latest, server restart, ours", "latest, server restart, usual, asyncio"),
+    ),
     Line("one 10 ms block, 48 kHz stereo: share of its time", "callback", ("share of 10 ms, core, idle",)),
     Line(
         "the block in Python, over that: PyAudio / sounddevice",

@@ -1,11 +1,13 @@
 """How long until a stream goes on after a fault, and what sound does it cost? Each fault, beside the usual pipelines.
 
 A stream of numbered frames at real-time pace (16 kHz, so that nothing is converted) goes to an emulator; when some have
-come, a fault strikes. `link back` is from the fault until the next WebSocket is open, its handshake left out;
+come, a fault strikes. `link back` is from the fault until the server has answered the next WebSocket's handshake;
 `streaming again` is from the fault until a frame has come over it. Two seconds later it is counted which frames have
 come: those that never did are lost (in samples; what was on its way when the fault struck is among them), those that
-came more than half a second after they had been captured are late. The usual pipelines (benches/baselines) reconnect as
-their libraries' documentation shows. What is not back in time is shown as missing, and its lost samples go on.
+came more than half a second after they had been captured are late, and `latest` is the age of the oldest that came:
+who keeps all that was captured while the link was down loses less and plays it later. The usual pipelines
+(benches/baselines) keep it in a queue without end, and reconnect as their libraries' documentation shows. All of them
+take turns, as often as each other. What is not back in time is shown as missing, and its lost samples go on.
 
 Faults: Close with a code; reset; the connection ends without a Close; for ever nothing passes (`black hole`); for ever
 nothing is read (`stop reading`); everything is reset, and for a second every connection is (`server restart`); a reset,
@@ -28,7 +30,7 @@ from unittest import mock
 
 import trio
 
-from ravatar_audio import Emulator, EmulatorSettings, FileSource, LinkUp, LiveSession, Settings
+from ravatar_audio import Emulator, EmulatorSettings, FileSource, LiveSession, Settings
 from ravatar_audio.emulator import Fault
 from ravatar_audio.emulator.contract import ClientMessage
 from ravatar_audio.emulator.platform import Live
@@ -37,12 +39,13 @@ from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ
 from .baselines import asyncio_pipeline, trio_pipeline
 from .baselines.microphones import SamplesSource
 from .baselines.ticket import Ticket, take_ticket
-from .harness import Report, median, progress, running
+from .harness import Report, interleave, median, running
 
 FRAME_S = FRAME_SAMPLES / RATE_HZ
 SOUND_S = 60.0
 FRAMES_BEFORE = 4
 AFTER_S = 2.0
+REPEATS = 3
 LATE_S = 0.5
 DOWN_S = 1.0
 SMALL_BUFFER_BYTES = 32_768
@@ -84,8 +87,6 @@ class Heard:
     """What one live session brought: (time, number, connection) of each frame."""
 
     frames: list[tuple[float, int, int]] = field(default_factory=list)
-    handshakes_s: list[float] = field(default_factory=list)
-    """Of our own links, in their order."""
     changed: trio.Event = field(default_factory=trio.Event)
 
     def note(self, number: int, connection: int) -> None:
@@ -120,9 +121,7 @@ async def ours(emulator: Emulator, folder: Path, heard: Heard) -> None:
         FileSource(folder / "numbers.wav") as source,
         LiveSession(settings, source, reconnect_limit_s=None) as live,
     ):
-        async for event in live.events():
-            if isinstance(event, LinkUp):
-                heard.handshakes_s.append(event.handshake_s)
+        await live.wait_finished()
 
 
 async def usual_trio(emulator: Emulator, folder: Path, heard: Heard) -> None:
@@ -166,15 +165,11 @@ def main() -> None:
     with running("reconnect", __doc__) as (report, options):
         logging.getLogger("ravatar_audio").setLevel(logging.ERROR)  # that links go down is the point
         strikes = {name: STRIKES[name] for name in QUICK} if options.quick else STRIKES
-        repeats = {"ours": 1 if options.quick else 3}
-        outcomes: dict[str, dict[str, list[Outcome]]] = {}
-        for number, contender in enumerate(CONTENDERS):
-            for repeat in range(repeats.get(contender, 1)):
-                progress((number + repeat / 3) / len(CONTENDERS), contender)
-                for name, outcome in trio.run(strike_all, contender, strikes, 4.0 if options.quick else 14.0).items():
-                    outcomes.setdefault(name, {}).setdefault(contender, []).append(outcome)
-        for name, by_contender in outcomes.items():
-            add_rows(report, name, STRIKES[name], by_contender)
+        limit_s = 4.0 if options.quick else 14.0
+        turns = {name: partial(trio.run, strike_all, name, strikes, limit_s) for name in CONTENDERS}
+        rounds = interleave(turns, 1 if options.quick else REPEATS, warm_up=0)
+        for name, strike in strikes.items():
+            add_rows(report, name, strike, {who: [each[name] for each in those] for who, those in rounds.items()})
 
 
 def add_rows(report: Report, name: str, strike: Strike, outcomes: Mapping[str, list[Outcome]]) -> None:
@@ -191,7 +186,8 @@ def add_rows(report: Report, name: str, strike: Strike, outcomes: Mapping[str, l
         lost = [outcome.lost_samples for outcome in those]
         report.at_most(f"lost, {case}, p50", median(lost), "samples", repeats=lost)
         report.at_most(f"late, {case}, p50", median([outcome.late_samples for outcome in those]), "samples")
-        report.at_most(f"latest, {case}", max(outcome.latest_s for outcome in those), "s")
+        latest_s = [outcome.latest_s for outcome in those]
+        report.at_most(f"latest, {case}", max(latest_s), "s", repeats=latest_s)
     report.comparison(f"Streaming again after: {name}", again, "s")
 
 
@@ -269,8 +265,6 @@ def judge(heard: Heard, struck_s: float, before: int, link_s: float | None) -> O
     numbers = {number for _, number, _ in heard.frames}
     late_s = [came_s - began_s - (number + 1) * FRAME_S for came_s, number, _ in heard.frames]
     again_s = next((came_s - struck_s for came_s, _, connection in heard.frames if connection > before), None)
-    if link_s is not None and len(heard.handshakes_s) > 1:
-        link_s = max(0.0, link_s - heard.handshakes_s[-1])
     return Outcome(
         link_s=link_s if again_s is not None else None,
         again_s=again_s,

@@ -1,8 +1,8 @@
 /* Times rings side by side: ring_driver ROUNDS, JSON lines on stdout, the values of all rounds.
  *
  * A block is 960 bytes: 10 ms of 48 kHz int16. The producer fills it with its number, the consumer adds it up and compares.
- * In a ring of slots both work in place; in a ring of bytes, which is what the others are, the producer writes a block of
- * its own and the consumer reads into one. Every ring holds eight blocks. All contenders run in this process and take turns:
+ * In our ring of slots both work in place, and so they do in the others' by their interfaces for that ("in place"); beside
+ * it, as their examples show, the producer writes a block of its own and the consumer reads into one. Every ring holds eight blocks. All contenders run in this process and take turns:
  * "two_threads_ns" for a block through two threads on two cores, as fast as they can; "one_thread_ns" pushed and taken by
  * one thread; "paced_push_ns" for the push alone when a block comes every 50 us to a consumer that has had time to take
  * the last: what an audio thread pays. "bare hand-off" is no ring but the floor under any. Rounds are short, so that most of them pass without an interruption. */
@@ -125,6 +125,27 @@ static bool jack_take(void *ring, uint64_t *sum) {
 }
 static void jack_close_ring(void *ring) { jack_ringbuffer_free(ring); }
 static const contender jack = {"JACK", jack_open, jack_push, jack_take, jack_close_ring};
+
+/* In place a block has 1,024 bytes, so that none is in two pieces; such a ring is full when a byte is left, so it is of 16. */
+static void *jack_in_place_open(void) { return jack_ringbuffer_create(2 * HELD_BLOCKS * 1024); }
+static bool jack_in_place_push(void *ring, uint64_t number) {
+    jack_ringbuffer_data_t parts[2];
+    jack_ringbuffer_get_write_vector(ring, parts);
+    if (parts[0].len < 1024) return false;
+    fill((uint64_t *)(void *)parts[0].buf, number);
+    jack_ringbuffer_write_advance(ring, 1024);
+    return true;
+}
+static bool jack_in_place_take(void *ring, uint64_t *sum) {
+    jack_ringbuffer_data_t parts[2];
+    jack_ringbuffer_get_read_vector(ring, parts);
+    if (parts[0].len < 1024) return false;
+    *sum = add_up((const uint64_t *)(const void *)parts[0].buf);
+    jack_ringbuffer_read_advance(ring, 1024);
+    return true;
+}
+static const contender jack_in_place = {"JACK in place", jack_in_place_open, jack_in_place_push, jack_in_place_take,
+                                        jack_close_ring};
 #endif
 
 #ifdef HAVE_PORTAUDIO
@@ -134,6 +155,12 @@ long PaUtil_WriteRingBuffer(void *ring, const void *data, long elements);
 long PaUtil_ReadRingBuffer(void *ring, void *data, long elements);
 long PaUtil_GetRingBufferWriteAvailable(const void *ring);
 long PaUtil_GetRingBufferReadAvailable(const void *ring);
+long PaUtil_GetRingBufferWriteRegions(void *ring, long elements, void **first, long *first_count, void **second,
+                                      long *second_count);
+long PaUtil_AdvanceRingBufferWriteIndex(void *ring, long elements);
+long PaUtil_GetRingBufferReadRegions(void *ring, long elements, void **first, long *first_count, void **second,
+                                     long *second_count);
+long PaUtil_AdvanceRingBufferReadIndex(void *ring, long elements);
 
 typedef struct {
     _Alignas(64) unsigned char state[512];
@@ -160,6 +187,25 @@ static bool portaudio_take(void *ring, uint64_t *sum) {
     return true;
 }
 static const contender portaudio = {"PortAudio", portaudio_open, portaudio_push, portaudio_take, free};
+
+static bool portaudio_in_place_push(void *ring, uint64_t number) {
+    void *first, *second;
+    long first_count, second_count;
+    if (PaUtil_GetRingBufferWriteRegions(ring, 1, &first, &first_count, &second, &second_count) < 1) return false;
+    fill(first, number);
+    PaUtil_AdvanceRingBufferWriteIndex(ring, 1);
+    return true;
+}
+static bool portaudio_in_place_take(void *ring, uint64_t *sum) {
+    void *first, *second;
+    long first_count, second_count;
+    if (PaUtil_GetRingBufferReadRegions(ring, 1, &first, &first_count, &second, &second_count) < 1) return false;
+    *sum = add_up(first);
+    PaUtil_AdvanceRingBufferReadIndex(ring, 1);
+    return true;
+}
+static const contender portaudio_in_place = {"PortAudio in place", portaudio_open, portaudio_in_place_push,
+                                             portaudio_in_place_take, free};
 #endif
 
 static const contender *const contenders[] = {
@@ -168,9 +214,11 @@ static const contender *const contenders[] = {
     &bare,
 #ifdef HAVE_PORTAUDIO
     &portaudio,
+    &portaudio_in_place,
 #endif
 #ifdef HAVE_JACK
     &jack,
+    &jack_in_place,
 #endif
     NULL,
 };

@@ -18,6 +18,7 @@ from benches.latency_measured import Measured, pooled
 from benches.message import ENVELOPE
 from benches.pusher import Pusher
 from benches.ticker import Ticker
+from ravatar_audio._core import lib
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import Chain
 from tests.conftest import IS_EMULATED
@@ -151,6 +152,19 @@ def test_a_blocks_time_is_measured_hot_and_cold_for_any_settings() -> None:
         assert len(hot) == 250
         assert all(0 < took_s < 1.0 for took_s in hot)
     assert len(pusher.durations_s(2, is_cold=True, rate_hz=16_000)) == 2
+
+
+def test_a_duration_of_the_core_counts_as_the_longest_that_its_bucket_can_hold() -> None:
+    """So what is told of ours is never less than what it took."""
+    begins_ns = [lib.rva_stream_bucket_ns(bucket) for bucket in range(lib.RVA_DURATION_BUCKETS)]
+    durations_s = [(begin_ns * 1e-9, 1) for begin_ns in begins_ns]
+    longest_s = 3.0 * durations_s[-1][0]
+    told = callback.at_upper_ends(durations_s, longest_s)
+    assert told[-1] == (longest_s, 1)
+    assert [value for value, _ in told[:-1]] == pytest.approx([begin_s for begin_s, _ in durations_s[1:]])
+    assert callback.at_upper_ends([(begins_ns[100] * 1e-9, 5)], begins_ns[100] * 1.01e-9) == [
+        (begins_ns[100] * 1.01e-9, 5)
+    ]  # no block took longer than the longest
 
 
 def test_a_kernel_is_used_for_a_while_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
