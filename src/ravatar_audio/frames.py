@@ -59,7 +59,7 @@ class Frame(NamedTuple):
     position_samples: int
     """Of the first sample, from the start of the capture, at 16 kHz."""
     length_samples: int
-    """True length: 4,096, or less in a frame that was flushed."""
+    """True length: 4,096, or less in a frame that was flushed; 0 in one of silence behind a turn."""
     captured_s: float
     """When the last sample was at the microphone."""
     finished_s: float
@@ -154,4 +154,4 @@ class Frame(NamedTuple):
     @property
     def rms_dbfs(self) -> float:
         """RMS level over the frame's true length against full scale, in dB; a full-scale sine is -3.01."""
-        return dbfs(math.sqrt(sum(hop.energy for hop in self.hops) / self.length_samples))
+        return dbfs(math.sqrt(sum(hop.energy for hop in self.hops) / max(1, self.length_samples)))

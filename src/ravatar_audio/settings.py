@@ -109,6 +109,12 @@ class Settings:
     )
     pre_roll_ms: int = _setting(300, "Sound from before the button or the voice.", low=0, high=5_000)
     tail_ms: int = _setting(200, "Sound after the button was let go.", low=0, high=5_000)
+    trailing_silence_ms: int = _setting(
+        1_000,
+        "Silence that a live session sends after push-to-talk: a detector on the server ends the turn by it.",
+        low=0,
+        high=10_000,
+    )
     shortest_press_ms: int = _setting(200, "A shorter press of the button sends nothing.", low=0, high=5_000)
     press_cap_ms: int = _setting(120_000, "Longest turn of push-to-talk.", low=1_000, high=3_600_000)
     hangover_ms: int = _setting(900, "Silence that ends a turn of voice activity.", low=50, high=10_000)

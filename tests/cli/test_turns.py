@@ -80,6 +80,7 @@ def terminal(environment: dict[str, str], *arguments: str) -> Iterator[Terminal]
 def test_the_space_bar_is_a_button_and_its_last_word_is_sent(environment: dict[str, str], tmp_path: Path) -> None:
     with emulator(environment, tmp_path / "heard") as (url, process):
         arguments = ["live", "--api-url", url, "--source", "synthetic:speech", "--mode", "ptt"]
+        arguments += ["--trailing-silence-ms", "0"]  # only what was said is counted
         with terminal(environment, *arguments) as live:
             live.wait_shown("hold the space bar")
             live.wait_shown("ready")
@@ -107,6 +108,7 @@ def test_a_terminal_with_the_kitty_protocol_tells_a_tap_from_a_press(
 ) -> None:
     with emulator(environment, tmp_path / "heard") as (url, process):
         arguments = ["live", "--api-url", url, "--source", "synthetic:speech", "--mode", "ptt"]
+        arguments += ["--trailing-silence-ms", "0"]  # only what was said is counted
         with terminal(environment, *arguments) as live:
             live.wait_shown("\x1b[?u")
             live.type(b"\x1b[?0u")

@@ -1,5 +1,6 @@
 """Modes in a live session: who picks them, mute that lasts, the avatar's voice that gates the microphone."""
 
+import math
 import sys
 
 import pytest
@@ -157,3 +158,26 @@ def test_the_neural_detector_is_made_when_it_is_named(monkeypatch: pytest.Monkey
         TurnSource.from_settings(Settings(mode="vad", detector="neural"), ScriptedSource(1))
     with pytest.raises(SettingsError, match="cap_ms"):
         TurnSource.from_settings(Settings(cap_ms=1_000, pre_roll_ms=1_000), ScriptedSource(1))
+
+
+@pytest.mark.parametrize("trailing_silence_ms", [0, 1_000])
+async def test_a_turn_of_push_to_talk_is_answered(settings_for: MakeSettings, trailing_silence_ms: int) -> None:
+    """Its sound ends in the midst of speech: the silence behind it, or the time without any, ends it on the server."""
+    answer = ""
+    with trio.fail_after(20):
+        async with Emulator() as emulator:
+            settings = settings_for(emulator, mode="ptt", trailing_silence_ms=trailing_silence_ms)
+            async with LiveSession.open(settings, SyntheticSource("tone")) as live:
+                live.turns.press()
+                await trio.sleep(0.6)
+                live.turns.release()
+                async for event in live.events():
+                    if isinstance(event, Reply):
+                        answer = event.text or ""
+                        break
+                sent = live.statistics()
+            silent_frames = math.ceil(trailing_silence_ms * 16 / 4_096)
+            whole_frames = math.ceil(sent.sent_samples / 4_096)
+            assert silent_frames - 1 <= sent.sent_frames - whole_frames <= silent_frames
+            assert emulator.statistics().live[0].samples == 4_096 * sent.sent_frames
+    assert "I heard" in answer

@@ -36,6 +36,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "mode": "vad",
         "pre_roll_ms": "250",
         "tail_ms": "150",
+        "trailing_silence_ms": "500",
         "shortest_press_ms": "0",
         "hangover_ms": "700",
         "onset_ms": "48",

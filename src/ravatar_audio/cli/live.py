@@ -46,6 +46,7 @@ TURNS = (
     "mode",
     "pre_roll_ms",
     "tail_ms",
+    "trailing_silence_ms",
     "shortest_press_ms",
     "press_cap_ms",
     "hangover_ms",

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,7 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ravatar_audio.emulator.contract import ClientMessage, Violation, check_message, check_recording, media_type
 from ravatar_audio.emulator.faults import STREAM_ERRORS, Fault, FaultScript
-from ravatar_audio.emulator.hearing import Heard
+from ravatar_audio.emulator.hearing import HANGOVER_S, Heard
 from ravatar_audio.emulator.platform import Live, Platform
 from ravatar_audio.emulator.relay import Link
 from ravatar_audio.emulator.statistics import ConnectionStatistics
@@ -56,6 +57,9 @@ class Conversation:
         self._opened_s = trio.current_time()
         self._closed_s: float | None = None
         self._messages = self._frames = self._replies = self._replies_dropped = 0
+        self._newest_frame: tuple[ClientMessage, Live] | None = None
+        self._quiet_s = math.inf
+        """When a turn is over because no more of it has come."""
         self._close_code: int | None = None
 
     def statistics(self) -> ConnectionStatistics:
@@ -181,10 +185,14 @@ class Conversation:
 
     async def _receive(self) -> None:
         while True:
-            try:
-                event = await self._socket.receive()
-            except WebSocketDisconnect:
-                return
+            with trio.move_on_at(self._quiet_s) as patience:
+                try:
+                    event = await self._socket.receive()
+                except WebSocketDisconnect:
+                    return
+            if patience.cancelled_caught:
+                self._note_pause()
+                continue
             if event["type"] != "websocket.receive":
                 return
             self._messages += 1
@@ -266,9 +274,19 @@ class Conversation:
         self._frames += 1
         for turn in live.take_frame(message, self.number, self._platform.folder):
             self._answer_turn(message, live, turn)
+        self._newest_frame = message, live
+        self._quiet_s = trio.current_time() + HANGOVER_S if live.hearing.is_in_turn else math.inf
         if not live.has_warned and live.hearing.zero_run_samples >= _NO_SOUND_SAMPLES:
             live.has_warned = True
             self._answer(message, live, "I hear nothing but zeros: is your microphone muted?")
+
+    def _note_pause(self) -> None:
+        """Sound has stopped coming in the midst of a turn, as a client does that sends turns only."""
+        self._quiet_s = math.inf
+        if self._newest_frame is not None:
+            message, live = self._newest_frame
+            if self._platform.is_active(live) and (turn := live.note_pause()) is not None:
+                self._answer_turn(message, live, turn)
 
     def _answer_turn(self, message: ClientMessage, live: Live, turn: Heard) -> None:
         self._remember(message, live, f"({turn.length_s:.1f} s of speech)")

@@ -84,6 +84,15 @@ class Hearing:
         turns = [self._hop(power, int(peak)) for power, peak in zip(powers, peaks, strict=True)]
         return [turn for turn in turns if turn is not None]
 
+    @property
+    def is_in_turn(self) -> bool:
+        """A turn has begun, and not ended."""
+        return self._start is not None
+
+    def note_pause(self) -> Heard | None:
+        """Nothing has come for HANGOVER_S: that is quiet too, and ends a turn."""
+        return self._finish(is_cut=False) if self.is_in_turn else None
+
     def _zeros_at_end(self, samples: npt.NDArray[np.int16]) -> int:
         if samples[-1]:
             return 0

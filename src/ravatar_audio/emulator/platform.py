@@ -82,6 +82,12 @@ class Live:
         self.turns += len(turns)
         return turns
 
+    def note_pause(self) -> Heard | None:
+        """No frame has come for the hangover; the turn that ended by that."""
+        turn = self.hearing.note_pause()
+        self.turns += turn is not None
+        return turn
+
     def finish(self, state: Literal["ended", "expired", "forgotten"]) -> None:
         """It is over; its recording is closed."""
         if self.state == "active":

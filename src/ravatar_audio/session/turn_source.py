@@ -17,11 +17,11 @@ from ravatar_audio.capture.one_taker import OneTaker, TrioThread
 from ravatar_audio.capture.source import HeldFrames, frame_since
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import MediaError
-from ravatar_audio.frames import Frame
+from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.session.choosing import choose_mode
 from ravatar_audio.session.speaking import LONGEST_S, spoken_s, tells_speaking
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, TurnEvent, TurnRules
+from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, Reason, TurnEvent, TurnRules
 from ravatar_audio.turns.neural import NeuralDetector
 
 
@@ -40,7 +40,9 @@ class TurnSource:
     `on_event` is called with each event in its place between the frames, when these are taken, `on_frame` with each
     frame that is heard, before the gate; they must return at once. `follows_platform`: a LiveSession sets the mode by
     what the platform says (vadEnabled). `half_duplex`: it also tells when the avatar speaks (docs/turns.md); the
-    application can do so itself, with or without it.
+    application can do so itself, with or without it. `trailing_silence_s`: behind a turn of push-to-talk, which ends in
+    the midst of sound, frames of silence follow, so that a detector on the server hears its end. They have no samples
+    of the capture in them (`length_samples` is 0), and next_outcome() does not give them.
     """
 
     def __init__(
@@ -50,10 +52,14 @@ class TurnSource:
         *,
         follows_platform: bool = False,
         half_duplex: bool = False,
+        trailing_silence_s: float = 0.0,
         on_event: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
         self.source, self.gate = source, gate
+        self._trailing_samples = round(trailing_silence_s * RATE_HZ)
+        self._silence: deque[Frame] = deque()
+        self._last_frame: Frame | None = None
         self._follows_platform, self._is_half_duplex = follows_platform, half_duplex
         self._on_event, self._on_frame = on_event, on_frame
         self._ready: deque[Outcome] = deque()
@@ -92,6 +98,7 @@ class TurnSource:
             gate,
             follows_platform=settings.mode == "auto",
             half_duplex=settings.half_duplex,
+            trailing_silence_s=settings.trailing_silence_ms / 1_000,
             on_event=on_event,
             on_frame=on_frame,
         )
@@ -131,10 +138,26 @@ class TurnSource:
             yield HeldFrames(lambda: self._next_frame(holder))
 
     async def _next_frame(self, holder: str | None) -> Frame:
-        while (outcome := await self._next_outcome(holder)) is not None:
+        while not self._silence:
+            if (outcome := await self._next_outcome(holder)) is None:
+                raise StopAsyncIteration
             if isinstance(outcome, Frame):
+                self._last_frame = outcome
                 return outcome
-        raise StopAsyncIteration
+            if outcome.kind is EventKind.ENDED and outcome.reason is Reason.RELEASED:
+                self._silence += self._silent_frames(outcome.position_samples)
+        return self._silence.popleft()
+
+    def _silent_frames(self, position_samples: int) -> Iterator[Frame]:
+        """The silence behind a turn; its last frame may have begun it, by its padding."""
+        last = self._last_frame
+        if last is not None:
+            padding_samples = FRAME_SAMPLES - last.length_samples
+            for _ in range(math.ceil((self._trailing_samples - padding_samples) / FRAME_SAMPLES)):
+                yield last._replace(
+                    pcm=bytes(FRAME_BYTES), position_samples=position_samples, length_samples=0, ring_lost_samples=0,
+                    device_lost_samples=0, discontinuity=False, flushed=True, clipped=0, peak=0, hop_data=b"",
+                )  # fmt: skip
 
     async def next_outcome(self) -> Outcome | None:
         """The next frame or event, each in its place, for those who want both; None at the end.
