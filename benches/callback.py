@@ -12,25 +12,23 @@ Without a device: one block of 10 ms through the core, by rate, format, channels
 cold, after a walk over more memory than the caches hold, as a callback finds them that comes once in 10 ms.
 """
 
-import contextlib
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import trio
 
 from ravatar_audio._core import lib
 from ravatar_audio.capture import Microphone
-from ravatar_audio.errors import SettingsError
 
 from .baselines.microphones import BlockSource, PyAudioSource, SounddeviceSource
 from .baselines.sound import Framer
 from .harness import Report, median, percentile, progress, running, this_module
+from .kernels import supported, using_kernel
 from .loads import be_urgent, spinning
 from .pusher import Pusher
 from .virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
@@ -40,7 +38,6 @@ SHARE_GOAL_PERCENT = 0.1
 PYTHON: dict[str, type[BlockSource]] = {"pyaudio": PyAudioSource, "sounddevice": SounddeviceSource}
 CONTENDERS = ("core", *PYTHON)
 LOADS: dict[str, Callable[[], AbstractContextManager[None]]] = {"idle": nullcontext, "busy": spinning}
-KERNELS = ("portable", "sse2", "avx2", "avx512", "neon")
 
 USUAL = {"rate_hz": RATE_HZ, "channels": CHANNELS, "format": "int16"}
 CASES: dict[str, list[dict[str, Any]]] = {
@@ -140,11 +137,7 @@ def measure_cases(report: Report, hot_calls: int, cold_calls: int) -> None:
         progress(0.2 * number / len(CASES), what)
         named = {str(case[next(iter(case))]): USUAL | case for case in cases}
         add_cases(report, pusher, what, named, hot_calls, cold_calls)
-    kernels: dict[str, dict[str, Any]] = {}
-    for kernel in KERNELS:
-        with using_kernel(kernel), contextlib.suppress(SettingsError):  # not every processor has each
-            pusher.durations_s(1, is_cold=False, **USUAL)
-            kernels[kernel] = USUAL | {"kernel": kernel}
+    kernels = {kernel: USUAL | {"kernel": kernel} for kernel in supported()}
     add_cases(report, pusher, "kernel", kernels, hot_calls, cold_calls)
 
 
@@ -165,21 +158,6 @@ def add_cases(
     for temperature, values in (("hot", hot_us), ("cold", cold_us)):
         title = f"One block of 10 ms by {what}, {temperature}, p50 (else {usual})"
         report.comparison(title, values, "us", ours=tuple(values))
-
-
-@contextmanager
-def using_kernel(name: str | None) -> Iterator[None]:
-    """Chains that are opened meanwhile have this kernel; None: what the environment says."""
-    before = os.environ.get("RAVATAR_AUDIO_KERNEL")
-    if name is not None:
-        os.environ["RAVATAR_AUDIO_KERNEL"] = name
-    try:
-        yield
-    finally:
-        if before is not None:
-            os.environ["RAVATAR_AUDIO_KERNEL"] = before
-        elif name is not None:
-            del os.environ["RAVATAR_AUDIO_KERNEL"]
 
 
 def main() -> None:

@@ -38,6 +38,8 @@ class Line:
     figures: tuple[str, ...]
 
 
+X86_KERNELS = ("sse2", "avx2", "avx512")
+
 LINES = (
     Line(
         "ready → the server has it, over the usual trio pipeline's, p50 / p99",
@@ -128,6 +130,18 @@ LINES = (
         "resampling speed over soxr HQ's, int16 48 kHz",
         "resample",
         ("int16 48 kHz, balanced: times the speed of soxr HQ",),
+    ),
+    *(
+        Line(
+            f"the same by kernel, {what}: sse2 / avx2 / avx512",
+            "resample",
+            tuple(f"int16 48 kHz, {profile}, {kernel}: times the speed of {soxr}" for kernel in X86_KERNELS),
+        )
+        for what, profile, soxr in (
+            ("`balanced` over Debian's soxr", "balanced", "soxr HQ"),
+            ("`balanced` over soxr built for this machine", "balanced", "soxr HQ built for this machine"),
+            ("`high`, whose stop band is HQ's, over Debian's soxr", "high", "soxr HQ"),
+        )
     ),
 )
 

@@ -7,6 +7,7 @@ where that is allowed. Tones are measured through the core as the tests measure 
 
 import json
 import math
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import soxr
 
 from ravatar_audio.converter import Converter
 
-from . import resample_quality, ring
+from . import resample_kernels, resample_quality, ring
 from .harness import Missing, Report, median, needs_program, running
 from .packages import has_header, install
 from .resampler import UNITS
@@ -66,10 +67,13 @@ def build_driver(folder: Path, report: Report) -> Path:
     return program
 
 
-def drive(program: Path, rate_hz: int, input_format: str, rounds: int, cold_calls: int) -> Measured:
-    output = subprocess.run(
-        [program, str(rate_hz), input_format, str(rounds), str(cold_calls)], capture_output=True, text=True, check=True
-    ).stdout
+def drive(
+    program: Path, rate_hz: int, input_format: str, rounds: int, cold_calls: int, soxr_folder: Path | None = None
+) -> Measured:
+    """What the driver says of each contender; soxr is the system's, or the one of a folder."""
+    command = [str(program), str(rate_hz), input_format, str(rounds), str(cold_calls)]
+    environment = dict(os.environ) if soxr_folder is None else os.environ | {"LD_LIBRARY_PATH": str(soxr_folder)}
+    output = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
     measured: Measured = {}
     for row in map(json.loads, output.splitlines()):  # a contender has a line more when calls were made cold
         measured.setdefault(row.pop("name"), {}).update(row)
@@ -155,6 +159,14 @@ def speed(report: Report, program: Path, quick: bool) -> None:
     report.at_most("48 kHz, soxr HQ: longest lag", f48.get("soxr HQ", {}).get("lag_s", math.nan) * 1e3, "ms")
 
 
+def by_kernel(report: Report, program: Path, folder: Path, quick: bool) -> None:
+    def calls_ns(soxr_folder: Path | None) -> dict[str, float]:
+        measured = drive(program, 48_000, "s16", 15 if quick else 51, 0, soxr_folder)
+        return {name: row["call_ns"] for name, row in measured.items()}
+
+    resample_kernels.measure(report, folder, calls_ns)
+
+
 def cold_call(report: Report, measured: Measured) -> None:
     """What a call with cold caches is made of: the least that any callback pays, data, and code."""
     cases: dict[str, dict[str, float]] = {}
@@ -222,7 +234,9 @@ def from_python(report: Report, quick: bool) -> None:
 def main() -> None:
     with running("resample", __doc__) as (report, options), tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        speed(report, build_driver(folder, report), options.quick)
+        program = build_driver(folder, report)
+        speed(report, program, options.quick)
+        by_kernel(report, program, folder, options.quick)
         from_python(report, options.quick)
         ring.measure(report, folder, options.quick)
         resample_quality.measure(report, folder, options.quick)

@@ -9,11 +9,22 @@ import pytest
 import trio
 from websockets.sync.client import connect
 
-from benches import callback, latency, latency_measured, reconnect, storm, sweep, wakeup
+from benches import (
+    callback,
+    kernels,
+    latency,
+    latency_measured,
+    reconnect,
+    resample_kernels,
+    soxr_source,
+    storm,
+    sweep,
+    wakeup,
+)
 from benches.arrivals import running_arrivals
 from benches.baselines.ticket import tls_context
 from benches.floor import floor_program
-from benches.harness import Report
+from benches.harness import Missing, Report
 from benches.latency_measured import Measured, pooled
 from benches.message import ENVELOPE
 from benches.pusher import Pusher
@@ -167,9 +178,45 @@ def test_a_duration_of_the_core_counts_as_the_longest_that_its_bucket_can_hold()
     ]  # no block took longer than the longest
 
 
+def test_only_debians_own_lists_become_lists_of_source_packages() -> None:
+    stanzas = "# a mirror\nTypes: deb\nURIs: http://a/debian\nSuites: bookworm bookworm-updates\nComponents: main\n"
+    others = "\nTypes: deb\nURIs: https://b\nSuites: nodistro\nComponents: main\n"
+    made = soxr_source.of_sources(stanzas + others, "bookworm")
+    assert made == stanzas.replace("Types: deb", "Types: deb-src")
+    lines = "deb http://a/debian bookworm main\n# deb http://a bookworm main\ndeb http://c stable main\n"
+    assert soxr_source.of_sources(lines, "bookworm") == "deb-src http://a/debian bookworm main\n"
+
+
+def test_each_kernel_is_compared_with_soxr_of_the_same_run_and_what_lacks_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def build(folder: Path) -> Path:
+        raise Missing("cmake is not there")
+
+    def drive(soxr_folder: Path | None) -> dict[str, float]:
+        slower = os.environ["RAVATAR_AUDIO_KERNEL"] == "portable"
+        return {"balanced": 800.0 * (1 + slower), "high": 1600.0, "soxr HQ": 1200.0 if soxr_folder else 1600.0}
+
+    def values(report: Report) -> dict[str, float | None]:
+        return {row.figure: row.value for row in report.rows}
+
+    monkeypatch.setattr(resample_kernels, "supported", lambda: ["portable", "sse2"])
+    monkeypatch.setattr(resample_kernels, "build_soxr", build)
+    report = Report("resample")
+    resample_kernels.measure(report, tmp_path, drive)
+    assert values(report)["int16 48 kHz, balanced, portable: times the speed of soxr HQ"] == 1.0
+    assert values(report)["int16 48 kHz, balanced, sse2: times the speed of soxr HQ"] == 2.0
+    assert [gap["why"] for gap in report.missing] == ["cmake is not there"]
+    monkeypatch.setattr(resample_kernels, "build_soxr", lambda folder: folder)
+    report = Report("resample")
+    resample_kernels.measure(report, tmp_path, drive)
+    name = "int16 48 kHz, high, sse2: times the speed of soxr HQ"
+    assert (values(report)[name], values(report)[f"{name} built for this machine"]) == (1.0, 0.75)
+
+
 def test_a_kernel_is_used_for_a_while_and_then_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAVATAR_AUDIO_KERNEL", "portable")
-    with callback.using_kernel("no_such_kernel"), pytest.raises(SettingsError):
+    with kernels.using_kernel("no_such_kernel"), pytest.raises(SettingsError):
         Chain(rate_hz=48_000)
     with Chain(rate_hz=48_000) as chain:
         assert chain.kernel == "portable"
