@@ -28,6 +28,7 @@ def main(tree: Path, target: Path) -> None:
                 entry.uid = entry.gid = 0
                 entry.uname = entry.gname = ""
                 entry.mtime = epoch
+                entry.pax_headers = {}  # where the time is once more, to the nanosecond
                 entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
                 archive.addfile(entry, made.extractfile(entry) if entry.isfile() else None)
     # No file name and no time of packing in the header.

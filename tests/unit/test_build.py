@@ -164,6 +164,19 @@ def test_a_wheel_from_the_source_archive_is_that_from_the_tree_to_the_bit(
     assert other.read_bytes() == wheel.read_bytes()
 
 
+def test_the_released_source_archive_is_the_same_to_the_bit_whenever_it_is_made(tmp_path: Path) -> None:
+    archives: list[bytes] = []
+    for folder in ("one", "two"):
+        tree = copied(tmp_path / folder / "tree")
+        for file in tree.rglob("*"):
+            os.utime(file, (len(archives) * 1000, len(archives) * 1000))
+        tool = [sys.executable, str(ROOT / "scripts" / "source_archive.py"), str(tree), str(tmp_path / folder)]
+        subprocess.run(tool, env=os.environ | RELEASED, check=True, stdout=subprocess.DEVNULL)
+        (archive,) = (tmp_path / folder).glob("*.tar.gz")
+        archives.append(archive.read_bytes())
+    assert archives[0] == archives[1]
+
+
 def test_the_source_archive_can_be_tested_and_holds_nothing_that_was_made(sdist: Path) -> None:
     names = {str(path.relative_to(sdist)) for path in sdist.rglob("*") if path.is_file()}
     tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
