@@ -20,7 +20,9 @@ PRODUCT, RECORDED = examples(PAGE)
 def test_the_pages_defaults_are_the_settings() -> None:
     defaults = {item.name: item.default for item in dataclasses.fields(Settings)}
     rows = re.findall(r"^\| `(\w+)` \| (-?[\d.]+) \|", PAGE, re.MULTILINE)
-    assert {name for name, _ in rows} == {item.name for item in dataclasses.fields(TurnRules)} | {"speech_dbfs"}
+    assert {name for name, _ in rows} == {item.name for item in dataclasses.fields(TurnRules)} | {
+        *("speech_dbfs", "trailing_silence_ms")
+    }
     for name, value in rows:
         assert float(value) == defaults[name], name
 
