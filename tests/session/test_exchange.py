@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
@@ -206,6 +207,43 @@ async def test_behind_a_firewall_that_drops_each_try_is_short_and_said(caplog: p
     assert said, "nothing was said while it was tried again"
     assert "no connection to 127.0.0.1" in said[0]
     assert "next try in" in said[0]
+
+
+class _Failing(Platform):
+    """Each call fails with the next of these, after so many seconds, and then answers."""
+
+    failures: list[tuple[float, RavatarError]]
+
+    async def _once(self, *_: object) -> dict[str, object]:
+        if not self.failures:
+            return {"result": "success", "jwt": "a.b.c"}
+        took_s, error = self.failures.pop(0)
+        await trio.sleep(took_s)
+        raise error
+
+
+@pytest.mark.parametrize(
+    ("failures", "warned"),
+    [
+        pytest.param([(0.0, "refused")] * 3, 1, id="the same at once"),
+        pytest.param([(30.0, "no answer")] * 3, 3, id="the same after long silence"),
+        pytest.param([(11.0, "no answer")] * 3, 2, id="the same, now and then"),
+        pytest.param([(0.0, "refused"), (0.0, "502"), (0.0, "refused")], 3, id="another reason"),
+    ],
+)
+def test_why_it_is_tried_again_is_said_once_and_again_while_nothing_is_heard(
+    failures: list[tuple[float, str]], warned: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def ask() -> None:
+        client = _Failing(Settings(api_url="http://127.0.0.1:9"), "u")
+        client.failures = [(took_s, UnreachableError(text)) for took_s, text in failures]
+        await client.request_token()
+
+    caplog.set_level(logging.DEBUG, logger="ravatar_audio")
+    trio.run(ask, clock=trio.testing.MockClock(autojump_threshold=0))
+    said = [record for record in caplog.records if "next try in" in record.getMessage()]
+    assert len(said) == len(failures), "each try is at least a debug line"
+    assert sum(record.levelno == logging.WARNING for record in said) == warned
 
 
 async def test_while_it_waits_for_a_slot_the_reason_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -59,6 +59,9 @@ if TYPE_CHECKING:
 TRIES = 4
 """Of a call that fails for a passing reason: the first, and as many again as the platform's own demo makes."""
 
+SAY_AGAIN_S = 20.0
+"""So long after a warning of a failed try the same reason is worth another."""
+
 _PASSING = frozenset({408, 429, 502, 504})
 
 
@@ -255,6 +258,7 @@ class Platform:
         backoff = backoff or Backoff(first_s=1.0, base_s=2.0, cap_s=8.0)
         slot_deadline_s = trio.current_time() + slot_wait_s
         may_refresh = authorised
+        retry_log = _RetryLog(self.log)
         tries = 0
         while True:
             token = await self.tokens.get() if authorised else None
@@ -279,9 +283,7 @@ class Platform:
                 is_enough = tries >= TRIES or delay_s > self.settings.request_timeout_ms / 1000
                 if not error.retryable or (is_enough and not is_waiting):
                     raise
-            # While it is busy the reason is said once: that may last for hours.
-            is_known = isinstance(failure, BusyError) and tries > 1
-            (self.log.debug if is_known else self.log.warning)("%s; next try in %.1f s", failure.message, delay_s)
+            retry_log.note(failure, delay_s)
             await trio.sleep(delay_s)
 
     async def _once(
@@ -326,6 +328,27 @@ class Platform:
             details["retry_after_s"] = parse_retry_after(retry_after, headers.get("Date", ""))
         is_gateway = status == 503 and not isinstance(data, dict)  # the platform says in JSON that it is busy
         raise (GatewayTimeoutError if is_gateway else _error_type(status))(text, **details)
+
+
+class _RetryLog:
+    """Warns of what is tried again: of the first failure, of another reason, and of the same one every 20 s.
+
+    Being busy is said once: that may last for hours. All others are debug lines.
+    """
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._reason = ""
+        self._said_s = -math.inf
+
+    def note(self, failure: RavatarError, delay_s: float) -> None:
+        """A try has failed; the next one is in `delay_s`."""
+        now_s = trio.current_time()
+        is_stale = now_s - self._said_s >= SAY_AGAIN_S and not isinstance(failure, BusyError)
+        is_news = is_stale or failure.message != self._reason
+        if is_news:
+            self._reason, self._said_s = failure.message, now_s
+        (self._log.warning if is_news else self._log.debug)("%s; next try in %.1f s", failure.message, delay_s)
 
 
 def _error_type(status: int) -> type[RavatarError]:
