@@ -87,7 +87,16 @@ LINES = (
     Line("CPU per message, wss: ours / that C program", "message", ("wss_ours", "wss_floor")),
     Line("CPU per message, wss, over the usual pipeline's", "message", ("wss_ours_to_usual",)),
     Line("2,000 wss streams on one core: lateness, p99 / max", "streams", ("ours_2000_p99", "ours_2000_max")),
-    Line("1,500 of the usual pipeline: lateness, p99 / max", "streams", ("usual_1500_p99", "usual_1500_max")),
+    Line(
+        "most wss streams on one core at p99 < 5 ms: our links / whole sessions",
+        "streams",
+        ("most streams on one core, ours", "most streams on one core, sessions"),
+    ),
+    Line(
+        "the same of others: uvloop + picows / websockets / aiohttp / trio-websocket",
+        "streams",
+        tuple(f"most streams on one core, {name}" for name in ("picows", "websockets", "aiohttp", "usual")),
+    ),
     Line("one live wss stream: CPU", "footprint", ("CPU, ours, wss",)),
     Line("one live wss stream: resident memory", "footprint", ("resident memory, ours, wss",)),
     Line("one live wss stream: threads", "footprint", ("threads, ours, wss",)),
@@ -361,7 +370,7 @@ def _number(value: float) -> str:
 
 def _unit(unit: str) -> str:
     """As in print: µs for us, and nothing for a ratio; what comes after "of" is in the line's name."""
-    unit = plots.unit_in_print(unit.split(" of lateness")[0].split(" of CPU")[0])
+    unit = plots.unit_in_print(unit.split(" of lateness")[0].split(" with p99")[0].split(" of CPU")[0])
     return {"ratio": "", "x": "times"}.get(unit, unit)
 
 
