@@ -205,7 +205,8 @@ class PlacedReference:
         self._delay = delay
         self._correct()
         if self._line.count >= 3 and not REACH_SAMPLES[0] <= delay <= REACH_SAMPLES[1]:
-            ahead = self.end_samples - math.ceil(self._at) - _TAPS
+            # what is not there yet may be waited for
+            ahead = self.end_samples - math.ceil(self._at) - _TAPS + AHEAD_SAMPLES
             later = min(round(LEAD_SAMPLES - delay), ahead)
             if later < 0 or delay + later >= REACH_SAMPLES[0]:
                 self._move(later)

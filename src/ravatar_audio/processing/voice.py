@@ -12,15 +12,13 @@ from ravatar_audio.capture.source import CaptureStatistics, Source
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.frames import FRAME_BYTES, HOP_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.processing.canceller import Canceller, LinearCanceller
-from ravatar_audio.processing.placing import PlacedReference
+from ravatar_audio.processing.placing import LEAD_SAMPLES, PlacedReference
 
 WAIT_S: Final = 0.050
 """The longest that a microphone's frame waits for its reference."""
 LOST_S: Final = 2.0
 """A reference of which nothing has come for so long is lost."""
 
-_MARGIN_SAMPLES: Final = RATE_HZ // 50
-"""Capture times may be some 10 ms off; and a reference that is taken a little earlier than need be is there."""
 _OFF_S: Final = 0.1
 """By how much times and count of a reference may differ before it is moved to where the times say."""
 _HOP: Final = struct.Struct("=QIIII")
@@ -118,10 +116,10 @@ class VoiceSource(Source):
         for heard in self.reference._waiting_frames():
             self._push(heard)
         if not self._is_there(frame):
-            self.reference.request_flush()
             # what ends the reference is told when nothing has come for some time
             with suppress(StopAsyncIteration, RavatarError), trio.move_on_at(self._wait_until_s):
                 while not self._is_there(frame):
+                    self._ask_reference(frame)
                     self._push(await anext(self.reference))
         self._missing_s += frame.length_samples / RATE_HZ
         if self._missing_s > LOST_S and not self._is_lost:
@@ -129,6 +127,13 @@ class VoiceSource(Source):
             self._tell(
                 "reference_lost", f"nothing has come from the reference {self.reference.name!r} for {LOST_S:g} s"
             )
+
+    def _ask_reference(self, frame: Frame) -> None:
+        """Let the reference's open frame end where it is needed, as it may be filled for a quarter of a second."""
+        if self._is_placed and not self._is_lost:
+            self.reference.flush_at(self._placed.needs_samples(frame.length_samples) - self._shift)
+        else:
+            self.reference.request_flush()
 
     def _is_there(self, frame: Frame) -> bool:
         self._place(frame)
@@ -156,7 +161,8 @@ class VoiceSource(Source):
             return
         captured_s, end = self._reference_end
         begin_s = frame.captured_s - frame.length_samples / RATE_HZ
-        self._placed.place(end - round((captured_s - begin_s) * RATE_HZ) - _MARGIN_SAMPLES)
+        # A little ahead: times may be off by as much, and an echo before its reference cannot be cancelled.
+        self._placed.place(end - round((captured_s - begin_s) * RATE_HZ) + LEAD_SAMPLES)
         self._is_placed = True
 
     def _clean(self, frame: Frame) -> Frame:
