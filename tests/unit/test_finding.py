@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from ravatar_audio.capture import Device, alsa, finding
+from ravatar_audio.capture.line import Wanted
+from ravatar_audio.capture.opener import Opener
+from ravatar_audio.capture.system import System
 from ravatar_audio.capture.worker import stuck_calls
 from ravatar_audio.errors import RecorderError
 
@@ -43,3 +46,23 @@ async def test_without_hardware_the_hanging_library_is_the_error(
     monkeypatch.setattr(alsa, "list_hardware", list)
     with pytest.raises(RecorderError, match="has not listed its devices"):
         await finding.find_devices_in_time(0.01)
+
+
+@pytest.mark.parametrize(
+    ("selector", "backend", "may_be"),
+    [
+        (None, "auto", True),
+        ("pulse:usbmic", "auto", True),
+        ("Array", "auto", True),
+        ("Array", "portaudio", True),
+        ("usb:2886:0018", "auto", False),
+        ("card:Array", "auto", False),
+        ("hw:CARD=Array,DEV=0", "auto", False),
+        ("Array", "alsa", False),
+    ],
+)
+def test_a_microphone_that_is_named_as_hardware_starts_no_sound_server(
+    selector: str | None, backend: str, may_be: bool
+) -> None:
+    wanted = Wanted(selector, None, None, None, 0.01, 0.1, backend)
+    assert Opener(System(), wanted, None, {}).may_be_served is may_be

@@ -64,7 +64,7 @@ class Device:
             return "hardware is captured by our own thread, which survives its unplugging"
         if self.source:
             return "a sound server is spoken to in its own protocol"
-        return "PortAudio serves what is neither hardware nor a sound server's: plugins, JACK, other systems"
+        return "PortAudio serves what is neither hardware nor a server's: plugins, JACK, other systems"
 
     @property
     def is_hardware(self) -> bool:

@@ -78,6 +78,12 @@ class Opener:
         return self._stand_in is not None
 
     @property
+    def may_be_served(self) -> bool:
+        """A sound server may have the device: neither the selector nor the backend names hardware."""
+        kind = str(self._wanted.selector or "").partition(":")[0].casefold()
+        return self._wanted.backend != "alsa" and kind not in ("usb", "card", "alsa", "hw")
+
+    @property
     def can_open_beside(self) -> bool:
         """A stand-in has been named, and our own thread may serve it."""
         return self.has_stand_in and self._wanted.backend in ("auto", "alsa")

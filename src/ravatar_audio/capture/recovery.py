@@ -306,7 +306,7 @@ class Recovery:
 
     def _watch_arrivals(self) -> Arrivals:
         if self._arrivals is None:
-            self._arrivals = self._system.arrivals()
+            self._arrivals = self._system.arrivals(of_servers=self._opener.may_be_served)
         return self._arrivals
 
     def _end_watch(self) -> None:

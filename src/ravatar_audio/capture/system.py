@@ -35,11 +35,14 @@ class System:
         """A sound server may be behind it, and is what hangs if anything does."""
         return not device.is_hardware and "hw:" not in device.pcm and is_client()
 
-    def arrivals(self) -> Arrivals:
-        """Tells when devices come, sound servers and their sources."""
+    def arrivals(self, *, of_servers: bool) -> Arrivals:
+        """Tells when devices and sound servers come, and `of_servers` when sources of theirs do.
+
+        To hear of sources is to connect, which starts a server whose socket the system listens on for it.
+        """
         if sys.platform != "linux":
             return Arrivals()
-        sources = SourceWatch() if has_pulse() else None
+        sources = SourceWatch() if of_servers and has_pulse() else None
         return Arrivals(sockets=socket_paths(os.environ, os.getuid()).values(), sources=sources)
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:

@@ -47,7 +47,7 @@ class FakeSystem(System):
     def is_served(self, device: Device) -> bool:
         return False
 
-    def arrivals(self) -> Arrivals:
+    def arrivals(self, *, of_servers: bool) -> Arrivals:
         return cast(Arrivals, FakeArrivals(self.devices))
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
