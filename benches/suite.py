@@ -32,7 +32,7 @@ SUITE = (
     "reconnect",
     "footprint",
 )
-"""What runs unless something else is asked for, in the order in which sound goes: a quarter of an hour."""
+"""What runs unless something else is asked for, in the order in which sound goes: some half an hour."""
 BY_NAME = ("interpreter_stall", "embedding", "detectors", "echo", "chaos", "storm", "soak")
 """Longer ones, or about a part that not everybody uses."""
 

@@ -26,7 +26,7 @@ Also:
 def command(names: tuple[str, ...], quick: bool, json_dir: Path | None, plot_dir: Path | None, is_list: bool) -> None:
     """Measure this machine, and hold the figures against their goals.
 
-    Without names the ten questions of --list run, in a quarter of an hour. What this machine lacks is named as missing.
+    Without names the ten questions of --list run, in half an hour. What this machine lacks is named as missing.
     """
     match names:
         case ("report", place):
