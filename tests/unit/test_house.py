@@ -23,6 +23,7 @@ FLOORS = [
     {"emulator", "testing"},
     {"embedding"},
     {"asyncio", "blocking"},
+    {"kiosk"},
     {"cli", "__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}

@@ -21,6 +21,7 @@ COMMANDS = {
     "devices": "List the microphones.",
     "doctor": "Find out what is wrong: settings, network, platform, microphone.",
     "emulator": "Run a local RAVATAR platform to develop against.",
+    "kiosk": "Run live sessions as a service, with a page for the screen.",
     "live": "Stream the microphone to the platform in Live Mode.",
     "record": "Record one turn to a file.",
     "say": "Send a sound file as a recorded voice message.",

@@ -162,7 +162,7 @@ def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]]
 def load_settings(settings_file: str | None, given: dict[str, Any], *, log_level: int = logging.WARNING) -> Settings:
     """Settings of a command; the log goes to standard error from `log_level` on, with debug = true all of it."""
     settings = Settings.load(settings_file, **given)
-    _log_to_stderr(logging.DEBUG if settings.debug else log_level)
+    log_to_stderr(logging.DEBUG if settings.debug else log_level)
     return settings
 
 
@@ -175,7 +175,8 @@ class LineFormatter(logging.Formatter):
         return super().formatMessage(record)
 
 
-def _log_to_stderr(level: int) -> None:
+def log_to_stderr(level: int) -> None:
+    """Let the log go to standard error, from `level` on; with INFO or less each line has its time."""
     long = "%(asctime)s.%(msecs)03d %(name)s %(message)s"
     # In a terminal a meter may stand in the line.
     text = ("\r\x1b[K" if sys.stderr.isatty() else "") + (long if level < logging.WARNING else "%(message)s")

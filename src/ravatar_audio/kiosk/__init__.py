@@ -1,0 +1,6 @@
+"""A live session as a service, with a page for the screen beside the microphone.
+
+machine   what the screen shows (pure)      texts    its words, by language
+server    the page, for this machine only   page.html
+service   one session after the other       notify   what the service manager hears
+"""
