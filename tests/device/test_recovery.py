@@ -325,7 +325,7 @@ def test_a_source_that_goes_while_another_is_there_is_told_and_sound_goes_on(pla
         last = watched.finish()
     assert watched.count("source_changed") == 2 * rounds, "each is told once"
     assert watched.count("reopening") == 0
-    assert_servers_gaps_are_right(last["gaps"], 2 * rounds)
+    assert_servers_gaps_are_right(last["gaps"], rounds)  # the two moves of a round may come to one gap
 
 
 @pytest.mark.parametrize("kind", ["pulse", "pipewire"])
