@@ -1,5 +1,6 @@
 """`--source` as a user gives it: files, pipes, FIFOs; all of it is heard, or it is said what was not."""
 
+import json
 import os
 import signal
 import subprocess
@@ -110,12 +111,40 @@ def test_a_wav_without_sound_is_told_alike_by_every_command(
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("source", ["a.wav", "-", "synthetic:tone"])
+def test_sound_that_a_platform_which_forgot_us_has_refused_is_a_run_that_lost_sound(
+    environment: dict[str, str], tmp_path: Path, source: str
+) -> None:
+    """The platform forgets all after 6 messages, and says no to the next ones: of a file or a pipe that is code 8."""
+    path = write_wav(tmp_path / "a.wav", noise(6 * RATE_HZ))
+    with emulator(environment, tmp_path / "heard", "--fault", "message forget after=6") as (url, process):
+        given = str(path) if source == "a.wav" else source
+        is_live = source.startswith("synthetic")
+        result = run(
+            environment,
+            *["live", "--source", given, "--mode", "open", "--renew", "--linger", "0", "--api-url", url, "--json"],
+            *(["--seconds", "6"] if is_live else []),
+            stdin=path.read_bytes() if source == "-" else b"",
+        )
+        heard = ended(process)
+    shown = [json.loads(line) for line in result.stdout.splitlines()]
+    [summary] = [line for line in shown if line["event"] == "summary"]
+    assert {"SendingRefused", "SessionRenewed"} <= {line["event"] for line in shown}
+    assert summary["samples_lost"] > 0
+    assert heard["frames"] == summary["frames_sent"], "what was refused counts as sent"
+    assert summary["samples_sent"] + summary["samples_lost"] + summary["samples_unsent"] == summary["samples_captured"]
+    assert result.returncode == (0 if is_live else 8), result.stderr
+    if not is_live:
+        assert f"{summary['samples_lost']} samples" in result.stderr.splitlines()[-2]
+        assert shown[-1]["code"] == "sound_lost"
+
+
 @pytest.mark.parametrize("lost_samples", [0, 4_096])
 @pytest.mark.parametrize("source", ["a.wav", "synthetic:tone"])
 def test_a_run_that_lost_sound_that_could_have_waited_says_so(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, source: str, lost_samples: int
 ) -> None:
-    """Nothing is known to lose any, so the counters are made up here."""
+    """The counters are made up here: whatever the cause, it is told."""
     live = LiveSession(Settings(api_url="http://127.0.0.1:9", state_dir=str(tmp_path)), SyntheticSource()).statistics()
     live = replace(live, sent_samples=8_192 - lost_samples, dropped_samples={"outbox": lost_samples})
     capture = replace(SyntheticSource().statistics(), captured_samples=8_192, delivered_samples=8_192)
