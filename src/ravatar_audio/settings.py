@@ -169,11 +169,6 @@ class Settings:
             object.__setattr__(self, item.name, _checked(item.name, getattr(self, item.name), item.type, item.metadata))
         for name in ("api_url", "ws_url"):
             object.__setattr__(self, name, _normal_url(name, getattr(self, name)))
-        if self.api_url.startswith("https:") and self.websocket_url.startswith("ws:"):
-            log.warning(
-                "ws_url is not encrypted (ws://), although api_url is (https://): token and sound go in the clear; "
-                "write wss:// unless that is meant"
-            )
         _check_pattern("user_id", self.user_id, USER_ID, "1 to 128 letters, digits, '-' or '_'")
         _check_pattern("project_id", self.project_id, PROJECT_ID, "1 to 64 letters, digits or '-'")
         if self.ca_file is not None and not Path(self.ca_file).is_file():

@@ -25,8 +25,8 @@ from ravatar_audio.turns import Recording
 from ravatar_audio.worlds import check_world
 
 _OPENER_S = 1.0
-"""How long after entering a source waits for the session to begin before it is taken from: sources hold 2 s, and what
-comes to a full one is lost, while the outbox keeps the newest."""
+"""How long after entering a source waits for the session to begin before it is taken from: sources hold 2 s, and lose
+what comes then, while the outbox keeps the newest. It is not taken from before the platform has answered at all."""
 
 
 class Conversation(LinkKeeper):
@@ -136,14 +136,18 @@ class Conversation(LinkKeeper):
             else:
                 self.platform = Platform(self.settings, stable_user_id(self.settings))
                 await stack.enter_async_context(self.platform)
+            opened_s = trio.current_time() + _OPENER_S
+            self.connection = await self.platform.connection()
+            self.avatar = self._choose_avatar()
+            self.language = choose_language(self.connection, self.settings.language)
             stack.push_async_callback(self._on_exit)
             async with beside() as nursery:
-                nursery.start_soon(self._take_in_time)
-                self.connection = await self.platform.connection()
-                self.avatar = self._choose_avatar()
-                self.language = choose_language(self.connection, self.settings.language)
                 nursery.start_soon(self._clean_up)
                 nursery.start_soon(self._supervise)
+                with trio.move_on_at(opened_s):
+                    await self._wait_begun()
+                self._raise_failure()
+                nursery.start_soon(self._run_beside)
                 nursery.start_soon(self._renew_token)
                 await self._wait_begun()
                 self._raise_failure()
@@ -151,11 +155,6 @@ class Conversation(LinkKeeper):
             self._note_over()
             if not self._is_failure_raised:
                 self._raise_failure()
-
-    async def _take_in_time(self) -> None:
-        with trio.move_on_after(_OPENER_S):
-            await self._wait_begun()
-        await self._run_beside()
 
     async def _wait_begun(self) -> None:
         while not (self._is_begun or self._is_over):

@@ -239,8 +239,6 @@ class LiveSession(Conversation):
             frames = aiter(self._source) if self._frames is None else self._frames
             if self._is_lossless:
                 await self._wait_begun()
-            while isinstance(self._source, TurnSource) and self._source.awaits_platform and not self._is_over:
-                await self._changed.park()  # until then nobody knows what is a turn
             is_dropping = False
             while True:
                 if self._is_lossless:
@@ -289,7 +287,6 @@ class LiveSession(Conversation):
     async def _before_link(self) -> None:
         if isinstance(self._source, TurnSource):
             self._source.follow(self.connection)
-            self._changed.unpark_all()
         if self._refusals.doubt:
             await self._renew_conversation()
         if self._refusals.doubt is Doubt.SLOT and self._slot.start is not None:

@@ -232,11 +232,6 @@ class TurnSource:
 
     # What a session tells.
 
-    @property
-    def awaits_platform(self) -> bool:
-        """The mode is still to come from what the platform says."""
-        return self._follows_platform
-
     def follow(self, connection: Connection) -> None:
         """Take the mode from what the platform says, unless somebody has chosen one."""
         if self._follows_platform:
