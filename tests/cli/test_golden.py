@@ -251,7 +251,9 @@ FAULTS = {"busymic": "ebusy", "forbiddenmic": "eacces", "gonemic": "enodev"}
 def test_errors_of_a_pipe_as_a_user_sees_them(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAVATAR_", "VITE_"))}
     environment = kept | {"RAVATAR_STATE_DIR": str(tmp_path / "state")}
-    with emulator(environment, tmp_path / "heard") as (url, _):
+    # A pipe with --endless is a live source: what it has before the session is asked for is forgotten, all or none of it.
+    slow_start = ("--fault", "startLiveSession delay=0.5 times=0")
+    with emulator(environment, tmp_path / "heard", *slow_start) as (url, _):
         live = f"ravatar-audio live --api-url {url} --linger 0 --source -"
         commands = [(live, ""), (live, "fLaC\0\0"), (f"{live} --endless", "\0" * 3_201)]
         assert_golden("errors-pipe", session(environment, commands, tmp_path))
