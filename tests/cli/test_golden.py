@@ -251,7 +251,7 @@ FAULTS = {"busymic": "ebusy", "forbiddenmic": "eacces", "gonemic": "enodev"}
 def test_errors_of_a_pipe_as_a_user_sees_them(tmp_path: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("RAVATAR_", "VITE_"))}
     environment = kept | {"RAVATAR_STATE_DIR": str(tmp_path / "state")}
-    # A pipe with --endless is a live source: what it has before the session is asked for is forgotten, all or none of it.
+    # A pipe with --endless is a live source: what came before the session is asked for is forgotten.
     slow_start = ("--fault", "startLiveSession delay=0.5 times=0")
     with emulator(environment, tmp_path / "heard", *slow_start) as (url, _):
         live = f"ravatar-audio live --api-url {url} --linger 0 --source -"
