@@ -352,7 +352,7 @@ LEFT_OUT = {"platform", "source", "call_off", "follow", "note", "aclose", "block
 @pytest.mark.parametrize("world", WORLDS)
 def test_the_same_names(world: str) -> None:
     module = WORLDS[world]
-    missing = set(ravatar_audio.__all__) - set(module.__all__) - {"open_source", "Source"}
+    missing = set(ravatar_audio.__all__) - set(module.__all__)
     assert not missing
     for name in module.__all__:
         assert getattr(module, name) is not None

@@ -32,6 +32,7 @@ from ravatar_audio.asyncio.sources import (
     Source,
     SyntheticSource,
     TurnSource,
+    open_source,
 )
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
 from ravatar_audio.converter import Converter
@@ -104,5 +105,6 @@ __all__ = [
     "UnknownMessage",
     "__version__",
     "list_devices",
+    "open_source",
     "read_recording",
 ]

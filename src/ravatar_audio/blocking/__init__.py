@@ -30,6 +30,7 @@ from ravatar_audio.blocking.sources import (
     Source,
     SyntheticSource,
     TurnSource,
+    open_source,
 )
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
 from ravatar_audio.converter import Converter
@@ -102,5 +103,6 @@ __all__ = [
     "UnknownMessage",
     "__version__",
     "list_devices",
+    "open_source",
     "read_recording",
 ]

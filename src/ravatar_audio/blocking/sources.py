@@ -120,6 +120,13 @@ class SyntheticSource(Source[capture.SyntheticSource]):
         super().__init__(capture.SyntheticSource(*args, **options))
 
 
+def open_source(
+    settings: Settings, spec: str = "mic", *, pace: str | None = None, duration_s: float | None = None
+) -> Source[Any]:
+    """The source that `spec` names; see `ravatar_audio.open_source`."""
+    return Source(capture.open_source(settings, spec, pace=pace, duration_s=duration_s))
+
+
 class TurnSource(TurnSourceFace):
     """`ravatar_audio.TurnSource` for programs of threads. `on_event` and `on_frame` are called in the
     library's thread, in their order, and must return at once."""
