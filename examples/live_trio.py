@@ -7,8 +7,8 @@ import trio
 from ravatar_audio import LiveSession, Reply, Settings
 
 
-async def main(source: str = "mic") -> None:
-    async with LiveSession.open(Settings.load(), source) as live:
+async def main(*sources: str) -> None:
+    async with LiveSession.open(Settings.load(), *sources) as live:
         async for event in live.events():
             if isinstance(event, Reply):
                 print(event.text)

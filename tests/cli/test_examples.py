@@ -27,7 +27,7 @@ def test_the_page_names_them_all() -> None:
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_it_runs(name: str, environment: dict[str, str], tmp_path: Path) -> None:
-    sound = np.concatenate([noise(2 * 16_000), np.zeros(16_000, np.int16)])
+    sound = np.concatenate([np.zeros(8_000, np.int16), noise(2 * 16_000), np.zeros(16_000, np.int16)])
     words = [] if name in WITHOUT_ARGUMENT else [str(write_wav(tmp_path / "said.wav", sound))]
     with emulator(environment, tmp_path / "heard") as (url, _):
         done = subprocess.run(

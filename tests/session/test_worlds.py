@@ -344,7 +344,7 @@ ELSEWHERE = {"Converter", "PipeSource", "Source", "open_source", "__version__"}
 """What has no face: it needs no loop, or (open_source) gives a thing that has one."""
 
 LEFT_OUT = {"platform", "source", "call_off", "follow", "note", "aclose", "block_durations_s"} | {
-    *("tap", "tapped", "deepest_doubt", "refusals_limit")
+    *("tap", "tapped", "deepest_doubt", "refusals_limit", "reference", "canceller")
 }
 """Plumbing of the trio classes, deprecated names, and what has another name for threads (aclose: close)."""
 

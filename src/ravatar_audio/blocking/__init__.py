@@ -30,6 +30,7 @@ from ravatar_audio.blocking.sources import (
     Source,
     SyntheticSource,
     TurnSource,
+    VoiceSource,
     open_source,
 )
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
@@ -37,6 +38,7 @@ from ravatar_audio.converter import Converter
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
+from ravatar_audio.processing import VoiceStatistics
 from ravatar_audio.session import (
     ConversationRenewed,
     LinkLost,
@@ -101,6 +103,8 @@ __all__ = [
     "TurnRules",
     "TurnSource",
     "UnknownMessage",
+    "VoiceSource",
+    "VoiceStatistics",
     "__version__",
     "list_devices",
     "open_source",

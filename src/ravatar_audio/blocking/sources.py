@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from ravatar_audio import capture
+from ravatar_audio import capture, processing
 from ravatar_audio.blocking.waiting import Stream, call, enter, leave
 from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TurnSourceFace, takes_arguments_of
@@ -120,6 +120,19 @@ class SyntheticSource(Source[capture.SyntheticSource]):
         super().__init__(capture.SyntheticSource(*args, **options))
 
 
+class VoiceSource(Source[processing.VoiceSource]):
+    """`ravatar_audio.VoiceSource` for programs of threads: a microphone without the loudspeaker's echo."""
+
+    def __init__(
+        self, source: Source[Any], reference: Source[Any], canceller: processing.Canceller | None = None
+    ) -> None:
+        super().__init__(processing.VoiceSource(source._inner, reference._inner, canceller))
+
+    def voice_statistics(self) -> processing.VoiceStatistics:
+        """How well the echo is cancelled, as of now."""
+        return self._ask(self._inner.voice_statistics)
+
+
 def open_source(
     settings: Settings, spec: str = "mic", *, pace: str | None = None, duration_s: float | None = None
 ) -> Source[Any]:
@@ -138,6 +151,7 @@ class TurnSource(TurnSourceFace):
         *,
         follows_platform: bool = False,
         half_duplex: bool = False,
+        trailing_silence_s: float = 0.0,
         on_event: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
@@ -147,6 +161,7 @@ class TurnSource(TurnSourceFace):
                 gate,
                 follows_platform=follows_platform,
                 half_duplex=half_duplex,
+                trailing_silence_s=trailing_silence_s,
                 on_event=on_event,
                 on_frame=on_frame,
             )
