@@ -129,11 +129,6 @@ class TurnSourceFace(Face[TurnSource]):
         """Forget the sound from before now that no turn has taken; a turn that begins from now on has its pre-roll."""
         self._ask(self._inner.discard)
 
-    @property
-    def awaits_platform(self) -> bool:
-        """The mode is still to come from what the platform says."""
-        return self._ask(lambda: self._inner.awaits_platform)
-
     def press(self, at_s: float | None = None) -> None:
         """Push-to-talk's button went down."""
         self._ask(lambda: self._inner.press(at_s))
