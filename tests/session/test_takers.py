@@ -49,6 +49,36 @@ def assert_kept(source: Source) -> None:
     )
 
 
+WRONG: dict[str, Callable[[TurnSource, object], object]] = {
+    **{
+        name: lambda turns, at_s, name=name: getattr(turns, name)(at_s)  # type: ignore[misc]
+        for name in ("press", "release", "mute", "unmute", "call_off", "avatar_speaks", "avatar_ends")
+    },
+    "set_mode's time": lambda turns, at_s: turns.set_mode("open", at_s),  # type: ignore[arg-type]
+    "set_mode": lambda turns, mode: turns.set_mode(mode),  # type: ignore[arg-type]
+    "source.flush_at": lambda turns, position: turns.source.flush_at(position),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "soon", [1]])
+@pytest.mark.parametrize("name", WRONG)
+async def test_what_is_no_time_is_refused_where_it_is_said_and_does_not_end_the_run(name: str, value: object) -> None:
+    refused: list[type[Exception]] = []
+
+    def say(turns: TurnSource) -> None:
+        with pytest.raises(SettingsError) as caught:
+            WRONG[name](turns, value)
+        refused.append(caught.type)
+
+    with trio.fail_after(20):
+        async with ptt(SyntheticSource()) as turns:
+            await trio.to_thread.run_sync(say, turns)
+            say(turns)
+            assert len(refused) == 2
+            turns.press()
+            assert (await anext(turns)).length_samples > 0, "the run goes on"
+
+
 @pytest.mark.parametrize("make", [SyntheticSource, FakeMicrophone])
 @pytest.mark.parametrize("name", CONTROLS)
 async def test_every_control_takes_effect_from_another_thread(name: str, make: Callable[[], Source]) -> None:

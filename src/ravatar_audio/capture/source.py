@@ -15,6 +15,7 @@ from ravatar_audio.capture.events import Events
 from ravatar_audio.capture.one_taker import OneTaker, TrioThread
 from ravatar_audio.capture.stream import StreamStatistics
 from ravatar_audio.capture.watchdog import CaptureEvent
+from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.native import Chain, ChainStatistics
 from ravatar_audio.worlds import check_world
@@ -239,7 +240,10 @@ class Source(ABC):
         """Let the open frame end at a position (16 kHz, as Frame.position_samples counts), to the sample.
 
         None takes the request back; the newest request counts, request_flush() included. Does nothing when closed.
+        Raises SettingsError for what is no position.
         """
+        if position_samples is not None and not (isinstance(position_samples, int) and abs(position_samples) < 2**63):
+            raise SettingsError(f"position_samples is {position_samples!r}; it must be a whole number, or None")
         self._thread.run(lambda: self._flush_at(position_samples))
 
     def _request_flush(self) -> None:

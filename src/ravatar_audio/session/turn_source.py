@@ -22,6 +22,7 @@ from ravatar_audio.session.choosing import choose_mode
 from ravatar_audio.session.speaking import LONGEST_S, spoken_s, tells_speaking
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, Reason, TurnEvent, TurnRules
+from ravatar_audio.turns.gate import checked_time_s
 from ravatar_audio.turns.neural import NeuralDetector
 
 
@@ -32,7 +33,8 @@ class TurnSource:
         async with turns, LiveSession(settings, turns) as live:
             turns.press()
 
-    Controls take effect now, or at `at_s` (seconds of time.monotonic()), and return at once; raises what Gate raises.
+    Controls take effect now, or at `at_s` (seconds of time.monotonic()), and return at once. They raise SettingsError
+    for what is no time or no mode.
     Any thread may call them. A mute lasts until it is taken back, whatever is sent, lost or connected again in the
     meantime. One task at a time takes the frames; a second one, and whoever takes from the source itself, gets
     trio.BusyResourceError.
@@ -316,4 +318,4 @@ class TurnSource:
 
 
 def _now_s(at_s: float | None) -> float:
-    return time.monotonic() if at_s is None else at_s
+    return time.monotonic() if at_s is None else checked_time_s(at_s)

@@ -1,5 +1,6 @@
 """The gate: frames of a capture in, turns out."""
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -229,6 +230,7 @@ class Gate:
 
     @_one_at_a_time
     def _control(self, change: Change, at_s: float, mode: Mode | None = None) -> list[Outcome]:
+        at_s = checked_time_s(at_s)
         self._queue.add(change, self._position_of(at_s) if self._anchor else None, at_s, mode)
         return list(self._run())
 
@@ -359,6 +361,13 @@ class Gate:
         if mode is not Mode.OPEN:
             prepare()  # not when the first turn begins
         return mode
+
+
+def checked_time_s(at_s: float) -> float:
+    """A control's time; raises SettingsError for what is none, where the control is called and not where it acts."""
+    if not isinstance(at_s, int | float) or not math.isfinite(at_s):
+        raise SettingsError(f"at_s is {at_s!r}; it must be a time in seconds, as of time.monotonic()")
+    return at_s
 
 
 def _first(*positions: int | None) -> int | None:
