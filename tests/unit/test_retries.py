@@ -10,6 +10,7 @@ from ravatar_audio.session.retries import (
     ASKED_WAIT_MAX_S,
     FINAL_AFTER_S,
     FINAL_REFUSALS,
+    LEAST_REFUSED_LIMIT_S,
     REFUSED_WAIT_MAX_S,
     Retries,
 )
@@ -35,6 +36,16 @@ def test_refusals_by_others_never_end_a_session_and_are_some_hundreds_a_day() ->
     assert max(found[:3]) <= 4.0, "a short one is over soon"
     assert max(found) <= REFUSED_WAIT_MAX_S
     assert len(found) < 1_500
+
+
+@pytest.mark.parametrize("outage_s", [0.5, 3.0, 6.0, 30.0, 200.0])
+@pytest.mark.parametrize("down", [LinkDown(Cause.REFUSED, status=402), LinkDown(Cause.REFUSED, status=403)], ids=str)
+def test_refusals_that_pass_cost_no_more_than_as_long_again(outage_s: float, down: LinkDown) -> None:
+    for _ in range(300):  # the pauses are drawn
+        retries, now_s = Retries(math.inf, 0.0), 1_000.0
+        while now_s <= 1_000.0 + outage_s:
+            now_s += retries.pause_s(down, now_s, lasted_s=None, is_begun=True)
+        assert now_s - 1_000.0 <= outage_s + max(outage_s, LEAST_REFUSED_LIMIT_S)
 
 
 def test_refusals_in_the_platforms_own_words_are_final_only_again_and_again() -> None:

@@ -26,12 +26,15 @@ class Backoff:
     """Evenly distributed over [0, 1)."""
     failures: int = 0
 
-    def next_delay_s(self, at_least_s: float = 0.0) -> float:
-        """Count a failure, and say how long to wait; `at_least_s` is what the peer asked for (Retry-After)."""
+    def next_delay_s(self, at_least_s: float = 0.0, at_most_s: float = math.inf) -> float:
+        """Count a failure, and say how long to wait; `at_least_s` is what the peer asked for (Retry-After).
+
+        `at_most_s` is another limit of what is drawn.
+        """
         # The exponent is bounded, as 2.0 ** 1024 overflows after some hours of failures.
         limit_s = self.first_s if self.failures == 0 else self.base_s * 2.0 ** min(self.failures - 1, 60)
         self.failures += 1
-        return max(at_least_s, self.draw() * min(limit_s, self.cap_s))
+        return max(at_least_s, self.draw() * min(limit_s, self.cap_s, at_most_s))
 
     def note_success(self, lasted_s: float) -> None:
         """What was tried has worked for `lasted_s` and then ended."""

@@ -25,6 +25,11 @@ REFUSED_WAIT_MAX_S: Final = 300.0
 """The longest pause between refusals, asked for or not."""
 
 
+LEAST_REFUSED_LIMIT_S: Final = 2.0
+"""The pause is drawn from no more than what the refusals have lasted so far, or this: so what passes soon costs no more
+than as long again."""
+
+
 class Retries:
     """The tries of one session: a LinkDown in, the pause before the next try out, or its error raised."""
 
@@ -38,6 +43,7 @@ class Retries:
         self._is_fresh = False  # the token was renewed for a refusal, and nothing has shown since that it is good
         self._own_refusals = 0
         self._own_since_s = math.inf
+        self._refused_since_s = now_s
 
     def pause_s(
         self, down: LinkDown, now_s: float, *, lasted_s: float | None, is_begun: bool, is_again: bool = False
@@ -64,7 +70,9 @@ class Retries:
         self._count_own(down, now_s, is_refused)
         if is_refused:
             asked_s = min(down.retry_after_s, REFUSED_WAIT_MAX_S)
-            delay_s = self._slow.next_delay_s(asked_s)
+            if not self._slow.failures:
+                self._refused_since_s = now_s
+            delay_s = self._slow.next_delay_s(asked_s, max(LEAST_REFUSED_LIMIT_S, now_s - self._refused_since_s))
         else:
             asked_s = min(down.retry_after_s, ASKED_WAIT_MAX_S)
             delay_s = self._quick.next_delay_s(asked_s)
