@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -30,6 +30,22 @@ class _Conversation(SessionFace[Session], Generic[Session]):
     def __init__(self, inner: Session, resident: Resident[Any] | None = None) -> None:
         super().__init__(inner, resident)
         self._events = Stream(self._resident, inner.events().__anext__)
+
+    @classmethod
+    @asynccontextmanager
+    async def _opened(cls, manager: AbstractAsyncContextManager[Session], source: object) -> AsyncIterator[Self]:
+        """The face of a session that its own `open` makes, with all that it opens."""
+        resident = Resident(manager)
+        if isinstance(source, Source):
+            source._resident = resident
+        made = cls.__new__(cls)
+        _Conversation.__init__(made, await enter(resident), resident)
+        try:
+            yield made
+        except BaseException:
+            await leave(resident, is_failed=True)
+            raise
+        await leave(resident, is_failed=False)
 
     async def __aenter__(self) -> Self:
         await enter(self._resident)
@@ -100,8 +116,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
             self._loop.call_soon_threadsafe(self._on_sent, frame)
 
     @classmethod
-    @asynccontextmanager
-    async def open(
+    def open(
         cls,
         settings: Settings,
         source: Source[Any] | str = "mic",
@@ -109,7 +124,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
         on_sent: Callable[[Frame], None] | None = None,
-    ) -> AsyncIterator[Self]:
+    ) -> AbstractAsyncContextManager[Self]:
         """Everything as the settings say, in one block; see `ravatar_audio.LiveSession.open`."""
         check_world("asyncio", cls.__name__)
         loop = asyncio.get_running_loop()
@@ -120,17 +135,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
             on_frame=_in_loop(loop, on_frame),
             on_sent=_in_loop(loop, on_sent),
         )
-        resident: Resident[live.LiveSession] = Resident(manager)
-        if isinstance(source, Source):
-            source._resident = resident
-        made = cls.__new__(cls)
-        _Conversation.__init__(made, await enter(resident), resident)
-        try:
-            yield made
-        except BaseException:
-            await leave(resident, is_failed=True)
-            raise
-        await leave(resident, is_failed=False)
+        return cls._opened(manager, source)
 
     @property
     def turns(self) -> TurnSource:
@@ -153,15 +158,14 @@ class ChatSession(_Conversation[chat.ChatSession]):
         super().__init__(chat.ChatSession(settings, reconnect_limit_s=reconnect_limit_s))
 
     @classmethod
-    @asynccontextmanager
-    async def open(
+    def open(
         cls,
         settings: Settings,
         source: Source[Any] | str | None = None,
         *,
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
-    ) -> AsyncIterator[Self]:
+    ) -> AbstractAsyncContextManager[Self]:
         """Everything as the settings say, in one block; see `ravatar_audio.ChatSession.open`."""
         check_world("asyncio", cls.__name__)
         loop = asyncio.get_running_loop()
@@ -171,17 +175,7 @@ class ChatSession(_Conversation[chat.ChatSession]):
             on_turn=_in_loop(loop, on_turn),
             on_frame=_in_loop(loop, on_frame),
         )
-        resident: Resident[chat.ChatSession] = Resident(manager)
-        if isinstance(source, Source):
-            source._resident = resident
-        made = cls.__new__(cls)
-        _Conversation.__init__(made, await enter(resident), resident)
-        try:
-            yield made
-        except BaseException:
-            await leave(resident, is_failed=True)
-            raise
-        await leave(resident, is_failed=False)
+        return cls._opened(manager, source)
 
     @property
     def turns(self) -> TurnSource:

@@ -1,7 +1,7 @@
 """Conversations with the platform, and a platform of one's own, for programs of threads."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -28,6 +28,22 @@ class _Conversation(SessionFace[Session], Generic[Session]):
     def __init__(self, inner: Session, resident: Resident[Any] | None = None) -> None:
         super().__init__(inner, resident)
         self._events = Stream(self._resident, inner.events().__anext__)
+
+    @classmethod
+    @contextmanager
+    def _opened(cls, manager: AbstractAsyncContextManager[Session], source: object) -> Iterator[Self]:
+        """The face of a session that its own `open` makes, with all that it opens."""
+        resident = Resident(manager)
+        if isinstance(source, Source):
+            source._resident = resident
+        made = cls.__new__(cls)
+        _Conversation.__init__(made, enter(resident), resident)
+        try:
+            yield made
+        except BaseException:
+            leave(resident, is_failed=True)
+            raise
+        leave(resident, is_failed=False)
 
     def __enter__(self) -> Self:
         enter(self._resident)
@@ -93,7 +109,6 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         )
 
     @classmethod
-    @contextmanager
     def open(
         cls,
         settings: Settings,
@@ -102,7 +117,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
         on_sent: Callable[[Frame], None] | None = None,
-    ) -> Iterator[Self]:
+    ) -> AbstractContextManager[Self]:
         """Everything as the settings say, in one block; see `ravatar_audio.LiveSession.open`."""
         manager = live.LiveSession.open(
             settings,
@@ -111,17 +126,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
             on_frame=on_frame,
             on_sent=on_sent,
         )
-        resident: Resident[live.LiveSession] = Resident(manager)
-        if isinstance(source, Source):
-            source._resident = resident
-        made = cls.__new__(cls)
-        _Conversation.__init__(made, enter(resident), resident)
-        try:
-            yield made
-        except BaseException:
-            leave(resident, is_failed=True)
-            raise
-        leave(resident, is_failed=False)
+        return cls._opened(manager, source)
 
     @property
     def turns(self) -> TurnSource:
@@ -140,7 +145,6 @@ class ChatSession(_Conversation[chat.ChatSession]):
         super().__init__(chat.ChatSession(settings, reconnect_limit_s=reconnect_limit_s))
 
     @classmethod
-    @contextmanager
     def open(
         cls,
         settings: Settings,
@@ -148,7 +152,7 @@ class ChatSession(_Conversation[chat.ChatSession]):
         *,
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
-    ) -> Iterator[Self]:
+    ) -> AbstractContextManager[Self]:
         """Everything as the settings say, in one block; see `ravatar_audio.ChatSession.open`."""
         manager = chat.ChatSession.open(
             settings,
@@ -156,17 +160,7 @@ class ChatSession(_Conversation[chat.ChatSession]):
             on_turn=on_turn,
             on_frame=on_frame,
         )
-        resident: Resident[chat.ChatSession] = Resident(manager)
-        if isinstance(source, Source):
-            source._resident = resident
-        made = cls.__new__(cls)
-        _Conversation.__init__(made, enter(resident), resident)
-        try:
-            yield made
-        except BaseException:
-            leave(resident, is_failed=True)
-            raise
-        leave(resident, is_failed=False)
+        return cls._opened(manager, source)
 
     @property
     def turns(self) -> TurnSource:
