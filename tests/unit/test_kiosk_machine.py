@@ -14,7 +14,14 @@ import pytest
 from ravatar_audio import errors
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import CaptureEvent
-from ravatar_audio.errors import RavatarError, SettingsError
+from ravatar_audio.errors import (
+    AuthenticationError,
+    BusyError,
+    PaymentRequiredError,
+    RavatarError,
+    SettingsError,
+    UnreachableError,
+)
 from ravatar_audio.kiosk import machine as module
 from ravatar_audio.kiosk.machine import KioskMachine, Phase, Trouble, retry_in_s, trouble_of
 from ravatar_audio.kiosk.notify import Notifier
@@ -214,3 +221,26 @@ def test_the_unit_has_no_right_that_it_does_not_need(tmp_path: Path) -> None:
     command = ["systemd-analyze", "security", "--no-pager", *limit, str(tmp_path / name)]
     judged = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert judged.returncode == 0, judged.stdout[-300:] + judged.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "longest_s"),
+    [
+        (PaymentRequiredError("402"), 300.0),
+        (AuthenticationError("403"), 300.0),
+        (BusyError("503"), 30.0),
+        (UnreachableError("no route"), 30.0),
+        (BusyError("503", retry_after_s=120.0), 120.0),
+        (BusyError("503", retry_after_s=1e9), 300.0),
+        (PaymentRequiredError("402", retry_after_s=1.0), 300.0),
+    ],
+)
+def test_what_only_somebody_can_change_is_asked_for_seldom(error: RavatarError, longest_s: float) -> None:
+    waits_s = [retry_in_s(failures, error) for failures in range(1, 40)]
+    assert waits_s == sorted(waits_s)
+    assert waits_s[-1] == longest_s
+    requests, day_s = 0, 0.0
+    while day_s < 86_400:
+        requests += 1
+        day_s += retry_in_s(requests, error)
+    assert requests < 3_000

@@ -46,6 +46,8 @@ FRAMES_LIMIT_S: Final = 10.0
 """So long without a frame, and without a reason for it, the service is no longer alive."""
 _FIRST_RETRY_S: Final = 2.0
 _LONGEST_RETRY_S: Final = 30.0
+_LONGEST_BY_HAND_S: Final = 300.0
+"""For what only somebody's hand can change, such as a subscription: 300 requests a day instead of 3,000."""
 _MICROPHONE_LOST: Final = ("stalled", "reopening", "hanging", "digital_silence")
 _MICROPHONE_BACK: Final = ("recovered", "reopened", "stand_in", "sound")
 
@@ -94,9 +96,17 @@ def trouble_of(error: Exception) -> Trouble:
     return next((trouble for kind, trouble in _KINDS if isinstance(error, kind)), Trouble.PLATFORM)
 
 
-def retry_in_s(failures: int) -> float:
-    """How long to wait after so many failures in a row (from 1): 2, 4, 8, 16 s, then 30 s."""
-    return float(min(_LONGEST_RETRY_S, _FIRST_RETRY_S * 2 ** (min(failures, 16) - 1)))
+_BY_HAND: Final = (Trouble.PAYMENT, Trouble.ACCOUNT)
+
+
+def retry_in_s(failures: int, error: RavatarError | None = None) -> float:
+    """How long to wait after so many failures in a row (from 1): 2, 4, 8, 16 s, then 30 s; where payment or the account
+    is what is wrong, on to 5 minutes. A server may ask for more by Retry-After, up to 5 minutes."""
+    by_hand = error is not None and trouble_of(error) in _BY_HAND
+    longest_s = _LONGEST_BY_HAND_S if by_hand else _LONGEST_RETRY_S
+    asked_s = error.details.get("retry_after_s") if error is not None else None
+    wait_s = min(longest_s, _FIRST_RETRY_S * 2 ** (min(failures, 16) - 1))
+    return max(wait_s, min(asked_s, _LONGEST_BY_HAND_S)) if isinstance(asked_s, float) else float(wait_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +176,7 @@ class KioskMachine:
     def fail(self, error: RavatarError, now_s: float) -> float:
         """A start, or the session, has failed; returns after how many seconds to try again."""
         self.failures += 1
-        wait_s = retry_in_s(self.failures)
+        wait_s = retry_in_s(self.failures, error)
         self._failure = (trouble_of(error), _Problem(error.code, now_s + wait_s))
         self._problems.clear()
         self._level_dbfs = None
