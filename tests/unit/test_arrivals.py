@@ -112,7 +112,7 @@ async def test_closing_gives_the_files_back_and_lets_a_waiter_go(tmp_path: Path)
             arrivals.close()
     arrivals.close()
     with trio.fail_after(5):
-        while open_files() != before:  # a thread closes it, and says nothing
+        while open_files() != before:  # noqa: ASYNC110 - a thread closes it, and says nothing
             await trio.sleep(0.005)
 
 
