@@ -1,6 +1,7 @@
 """The outbox: taken = sent + dropped + pending at every step, oldest dropped first, gaps marked."""
 
 import contextlib
+import math
 
 import pytest
 import trio
@@ -30,6 +31,8 @@ class Line:
     def __init__(self, *, is_long: bool = False, tells: bool = True, round_trip_s: float = 0.0) -> None:
         self.is_long = is_long
         self.sent: list[QueuedFrame] = []
+        self.sent_s: list[float] = []
+        self.ended_s = math.inf
         self.sent_texts = 0
         self.is_broken = False
         self.is_slow = False
@@ -52,6 +55,7 @@ class Line:
 
     def _note(self, queued: QueuedFrame) -> None:
         self.sent.append(queued)
+        self.sent_s.append(trio.current_time())
         self.sent_bytes += FRAME_ON_WIRE_BYTES
         if not self.is_long:
             self.acknowledge()
@@ -74,6 +78,13 @@ class Line:
         if not self.is_broken:
             self._note(queued)
         return not self.is_broken
+
+    def kept(self) -> list[QueuedFrame]:
+        """What counts as arrived by this line: acknowledged, or old enough at its end where nobody tells."""
+        if self.acknowledged_bytes is not None:
+            return self.sent[: self.acknowledged_bytes // FRAME_ON_WIRE_BYTES]
+        by_s = self.ended_s - ASSUMED_ACKNOWLEDGED_S
+        return [queued for queued, sent_s in zip(self.sent, self.sent_s, strict=True) if sent_s <= by_s]
 
     @property
     def is_torn(self) -> bool:
@@ -118,6 +129,7 @@ def test_conservation_and_order_whatever_happens(steps: list[str], is_told: bool
                         assert line.is_broken
             elif step in ("up", "stuck", "down"):
                 outbox.end_link()
+                line.ended_s = trio.current_time()
                 lines.append(line := Line(is_long=True, tells=is_told))
                 line.is_broken = step == "stuck"
                 outbox.begin_link(line, None if step == "down" else line.send_now)
@@ -133,6 +145,10 @@ def test_conservation_and_order_whatever_happens(steps: list[str], is_told: bool
                 seq += 1
             check(outbox)
         line.is_broken = False
+        line.acknowledge()
+        outbox.put_nowait(make_frame(seq))  # declares what was lost behind the last one
+        seq += 1
+        line.acknowledge()
         while outbox.pending_frames:
             await outbox.send_next(line.send_text, line.send)
             line.acknowledge()
@@ -151,6 +167,15 @@ def test_conservation_and_order_whatever_happens(steps: list[str], is_told: bool
             assert outbox.dropped_frames == 0
         if is_told:
             assert outbox.in_flight.frames == 0
+        # To the sample: each frame is kept once or dropped once, and the kept ones declare all that is lost.
+        kept = [queued for line in lines for queued in line.kept()]
+        assert len({queued.frame.seq for queued in kept}) == len(kept) == seq - outbox.dropped_frames
+        assert sum(queued.lost_samples for queued in kept) == lost + sum(outbox.dropped_samples.values())
+        again = [queued for line in lines for queued in line.sent if queued.is_repeated]
+        assert sum(queued.frame.length_samples for queued in again) == outbox.repeated_samples
+        if not again and not outbox.dropped_samples["in_flight"]:  # every declaration was made once
+            declared = sum(queued.lost_samples for line in lines for queued in line.sent)
+            assert declared == lost + outbox.dropped_samples["outbox"]
 
     trio.run(run, clock=trio.testing.MockClock(autojump_threshold=0))
 
