@@ -71,6 +71,8 @@ class Heartbeat:
         self._is_closing = is_closing
         self._ping_sent_s: float | None = None
         self._ping_end_bytes = 0
+        self._is_ping_behind = False
+        """Something was under way when the ping was sent: what is acknowledged then may be that."""
         self._last_ping_s = -math.inf
 
     async def run(self) -> None:
@@ -127,16 +129,18 @@ class Heartbeat:
 
         One that the socket does not take is not waited for: it was never sent.
         """
+        is_behind_others = self._wire.is_waiting
         if not self._is_closing() and self._wire.send_nowait(b"\x89\x80" + os.urandom(4)):  # FIN and ping, masked
             self._ping_sent_s = self._last_ping_s = trio.current_time()
             self._ping_end_bytes = self._wire.sent_bytes
+            self._is_ping_behind = is_behind_others
 
     def _ping_due_s(self) -> tuple[float, float]:
         """When the ping that is out counts as unanswered, and since when it has been waited for."""
         assert self._ping_sent_s is not None
         wire, limits = self._wire, self._limits
         heard_s = max(self._ping_sent_s, wire.last_received_s)
-        moved_s = max(heard_s, wire.last_sent_s, wire.last_progress_s)
+        moved_s = max(heard_s, wire.last_sent_s, wire.last_progress_s if self._is_ping_behind else 0.0)
         # A long message may still be on its way behind a system that has acknowledged it; the ping is behind it.
         is_behind_message = wire.send_ended_s > wire.last_received_s
         patience_s = wire.send_bytes / VOICE_BYTES_PER_S if is_behind_message else 0.0
