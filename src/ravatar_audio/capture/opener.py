@@ -22,6 +22,8 @@ log = line_logger(__name__)
 
 FIRST_TIMEOUT_S = 10.0
 """For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
+SERVER_RETURN_S = 30.0
+"""For a sound server to come back before its microphone is looked for elsewhere; systemd starts one in seconds."""
 
 
 class Opened(NamedTuple):
@@ -66,6 +68,21 @@ class Opener:
     ) -> None:
         self._system, self._wanted, self._stand_in = system, wanted, stand_in
         self._chain_options = chain_options
+        self._is_served = False
+        self._served_until_s: float | None = None
+
+    def _wanted_device(self) -> Wanted:
+        """As asked for; but what a sound server has served stays the server's for a while after it is gone.
+
+        A server that is started again wants its hardware back, and another way to it, by ALSA or by one of its plugins,
+        would have it first.
+        """
+        if not self._is_served:
+            return self._wanted
+        now_s = self._system.now_s()
+        if self._served_until_s is None:
+            self._served_until_s = now_s + SERVER_RETURN_S
+        return replace(self._wanted, backend="pulse") if now_s < self._served_until_s else self._wanted
 
     @property
     def has_constraints(self) -> bool:
@@ -123,7 +140,7 @@ class Opener:
         if stand_in_first and (stand_in := self._open_stand_in(feed)):
             return stand_in
         try:
-            return self._open(self._wanted, feed, is_stand_in=False)
+            return self._open(self._wanted_device(), feed, is_stand_in=False)
         except MediaError:
             if or_stand_in and not stand_in_first and (stand_in := self._open_stand_in(feed)):
                 return stand_in
@@ -153,7 +170,7 @@ class Opener:
 
     def look(self) -> bool:
         """Whether the device is there, and fit for use, to whoever uses the stand-in. Raises the media error if not."""
-        line = self._system.find(self._wanted)
+        line = self._system.find(self._wanted_device())
         try:
             _check_layout(line.request, self._chain_options["channels_heard"])
             if line.device.pcm and line.device.index is not None:  # listed, which says nothing about being there
@@ -188,6 +205,9 @@ class Opener:
             line.close()
             raise
         stream = line.open(chain, feed.wake, feed.resume_ns)
+        if not is_stand_in:
+            self._is_served = wanted.backend in ("auto", "pulse") and bool(line.device.source)
+            self._served_until_s = None
         return Opened(line, stream, chain, feed.wake, is_stand_in)
 
     def _chain_for(self, request: StreamRequest, feed: Feed, is_stand_in: bool) -> Chain:
