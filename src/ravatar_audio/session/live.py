@@ -33,8 +33,12 @@ from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Mode, TurnEvent
 
-LAST_FRAMES_S = 1.0
-"""For sending what waits when the source has failed."""
+LAST_FRAMES_S = 3.0
+"""For sending what waits when the source has failed.
+
+At a round trip of 600 ms a lost packet goes again after up to three of them (RFC 6298, 2.2), and its acknowledgement
+takes one more: until then, 2.4 s, sound may have to wait. So long a line that stands is taken for a live one as well.
+"""
 
 ACKNOWLEDGEMENT_LOOK_S = 0.01
 
