@@ -4,6 +4,8 @@ import errno
 import functools
 import os
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,6 +43,8 @@ _KINDS: dict[int, type[MediaError]] = {
     errno.ECONNREFUSED: DeviceNotFoundError,
     errno.EINVAL: ConstraintsError,
 }
+BUSY_PATIENCE_S = 0.3
+"""For a device that is to be opened and is busy: another program may only be listing it."""
 _CONSTRAINTS = (lib.RVA_ERROR_RATE, lib.RVA_ERROR_CHANNELS, lib.RVA_ERROR_FORMAT)
 
 
@@ -90,8 +94,16 @@ def error_for(number: int, what: str) -> MediaError:
     return kind(f"{what}: {os.strerror(number)}", errno=errno.errorcode.get(number, number))
 
 
-def probe(pcm: str) -> Abilities:
-    """Ask a device what it can do, by opening it for a moment.
+def _patiently(call: Callable[[], int], patience_s: float) -> int:
+    """The call's code; while the device is busy it is made again: whoever lists devices holds each for a moment."""
+    until_s = time.monotonic() + patience_s
+    while (code := call()) == lib.RVA_ERROR_SYSTEM - errno.EBUSY and time.monotonic() < until_s:
+        time.sleep(0.02)
+    return code
+
+
+def probe(pcm: str, patience_s: float = 0.0) -> Abilities:
+    """Ask a device what it can do, by opening it for a moment; one that is busy is tried again for `patience_s`.
 
     Raises the media error for what stands in the way: PermissionDeniedError, DeviceInUseError, DeviceNotFoundError, or
     RecorderError, also where there is no libasound.
@@ -100,7 +112,7 @@ def probe(pcm: str) -> Abilities:
         raise RecorderError("libasound.so.2 cannot be loaded", advice="Install it (Debian: libasound2).")
     raw = ffi.new("rva_alsa_abilities *")
     with chatter_to_log():
-        code = lib.rva_alsa_probe(_library(), os.fsencode(pcm), raw)
+        code = _patiently(lambda: lib.rva_alsa_probe(_library(), os.fsencode(pcm), raw), patience_s)
     if code:
         _raise_for(code, f"the device {pcm!r} cannot be opened")
     return Abilities(
@@ -187,7 +199,7 @@ class AlsaStream(EndingStream):
         )
         out = ffi.new("rva_alsa_stream **")
         with chatter_to_log():
-            code = lib.rva_alsa_open(_library(), chain.handle, config, out)
+            code = _patiently(lambda: lib.rva_alsa_open(_library(), chain.handle, config, out), BUSY_PATIENCE_S)
         if code in _CONSTRAINTS:
             raise ConstraintsError(
                 f"the device {request.device.pcm!r} does not have {_refused(code, request)}", core_code=code

@@ -208,7 +208,7 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
     if device.pcm:
         format = "int16"
         try:
-            abilities = alsa.probe(device.pcm)
+            abilities = alsa.probe(device.pcm, alsa.BUSY_PATIENCE_S)
         except MediaError:
             if device.index is None:
                 raise  # what stands in the way of asking stands in the way of opening
