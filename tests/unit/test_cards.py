@@ -1,5 +1,6 @@
 """Devices by identity: what the kernel says about its cards, and how that meets PortAudio's list."""
 
+import errno
 import json
 import sys
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from ravatar_audio._core import lib
 from ravatar_audio.capture import Device, alsa, choose_device
 from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices
 from ravatar_audio.capture.finding import merged
@@ -160,7 +162,7 @@ def test_without_portaudio_hardware_is_listed_and_what_is_missing_is_said(monkey
 @pytest.mark.usefixtures("_without_portaudio")
 def test_without_portaudio_the_only_hardware_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     abilities = alsa.Abilities(1, 2, (48_000,), ("int16",), is_hardware=True)
-    monkeypatch.setattr(alsa, "probe", lambda pcm: abilities)
+    monkeypatch.setattr(alsa, "probe", lambda pcm, patience_s=0.0: abilities)
     assert Line(Wanted(None, None, None, None, 0.01, 0.1, "auto")).device == ARRAY
     with pytest.raises(RecorderError, match="PyAudio cannot be loaded"):
         Line(Wanted(None, None, None, None, 0.01, 0.1, "portaudio"))
@@ -176,3 +178,12 @@ def test_hardware_that_only_portaudio_sees_is_not_lost() -> None:
     """As in a container that has the device files but not /proc/asound."""
     seen = merged([], [listed(0, "ReSpeaker: USB Audio (hw:2,0)")], {})
     assert [device.backend for device in seen] == ["portaudio"]
+
+
+def test_a_device_that_is_busy_for_a_moment_is_tried_again() -> None:
+    busy = lib.RVA_ERROR_SYSTEM - errno.EBUSY
+    codes = [busy, busy, 0, busy]
+    assert alsa._patiently(lambda: codes.pop(0), patience_s=5.0) == 0
+    assert alsa._patiently(lambda: codes.pop(0), patience_s=0.0) == busy
+    gone = lib.RVA_ERROR_SYSTEM - errno.ENODEV
+    assert alsa._patiently(lambda: gone, patience_s=5.0) == gone
