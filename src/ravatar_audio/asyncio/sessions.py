@@ -9,7 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 from ravatar_audio import emulator
 from ravatar_audio.api.results import ChatItem
 from ravatar_audio.asyncio.sources import Source, TurnSource
-from ravatar_audio.asyncio.waiting import Stream, call, enter, leave
+from ravatar_audio.asyncio.waiting import Stream, call, enter, in_loop, leave
 from ravatar_audio.embedding.faces import EmulatorFace, LiveSessionFace, SessionFace
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import EmulatorSettings
@@ -106,14 +106,9 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
                 lossless=lossless,
                 declare_gaps=declare_gaps,
                 linger_s=linger_s,
-                on_sent=None if on_sent is None else self._note_sent,
+                on_sent=in_loop(lambda: self._loop, on_sent),
             ),
         )
-        self._on_sent = on_sent
-
-    def _note_sent(self, frame: Frame) -> None:
-        if self._on_sent is not None:
-            self._loop.call_soon_threadsafe(self._on_sent, frame)
 
     @classmethod
     def open(
@@ -131,9 +126,9 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         manager = live.LiveSession.open(
             settings,
             source._inner if isinstance(source, Source) else source,
-            on_turn=_in_loop(loop, on_turn),
-            on_frame=_in_loop(loop, on_frame),
-            on_sent=_in_loop(loop, on_sent),
+            on_turn=in_loop(lambda: loop, on_turn),
+            on_frame=in_loop(lambda: loop, on_frame),
+            on_sent=in_loop(lambda: loop, on_sent),
         )
         return cls._opened(manager, source)
 
@@ -172,8 +167,8 @@ class ChatSession(_Conversation[chat.ChatSession]):
         manager = chat.ChatSession.open(
             settings,
             source._inner if isinstance(source, Source) else source,
-            on_turn=_in_loop(loop, on_turn),
-            on_frame=_in_loop(loop, on_frame),
+            on_turn=in_loop(lambda: loop, on_turn),
+            on_frame=in_loop(lambda: loop, on_frame),
         )
         return cls._opened(manager, source)
 
@@ -206,14 +201,3 @@ class Emulator(EmulatorFace):
     async def strike(self, fault: Fault) -> None:
         """Let something go wrong now."""
         await call(self._resident, self._inner.strike, fault)
-
-
-def _in_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
-    """The callback as something that the library's thread may call: it runs in the loop."""
-    if callback is None:
-        return None
-
-    def pass_on(value: Any) -> None:
-        loop.call_soon_threadsafe(callback, value)
-
-    return pass_on

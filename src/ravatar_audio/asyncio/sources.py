@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ravatar_audio import capture, processing
-from ravatar_audio.asyncio.waiting import Stream, call, enter, leave
+from ravatar_audio.asyncio.waiting import Stream, call, enter, in_loop, leave
 from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TurnSourceFace, takes_arguments_of
 from ravatar_audio.embedding.resident import Resident
@@ -162,8 +162,8 @@ class TurnSource(TurnSourceFace):
                 follows_platform=follows_platform,
                 half_duplex=half_duplex,
                 trailing_silence_s=trailing_silence_s,
-                on_event=self._in_loop(on_event),
-                on_frame=self._in_loop(on_frame),
+                on_event=in_loop(lambda: self._loop, on_event),
+                on_frame=in_loop(lambda: self._loop, on_frame),
             )
         )
 
@@ -178,7 +178,7 @@ class TurnSource(TurnSourceFace):
     ) -> Self:
         """As the settings say; with the mode "auto" it is push-to-talk until the platform has been asked."""
         made = cls.__new__(cls)
-        on_event, on_frame = made._in_loop(on_event), made._in_loop(on_frame)
+        on_event, on_frame = (in_loop(lambda: made._loop, callback) for callback in (on_event, on_frame))
         made._set(turn_source.TurnSource.from_settings(settings, source._inner, on_event=on_event, on_frame=on_frame))
         return made
 
@@ -193,15 +193,6 @@ class TurnSource(TurnSourceFace):
         super().__init__(inner, resident)
         self._frames = Stream(self._resident, inner.__anext__)
         self._outcomes: Stream[Outcome | None] = Stream(self._resident, inner.next_outcome)
-
-    def _in_loop(self, callback: Callable[[Any], None] | None) -> Callable[[Any], None] | None:
-        if callback is None:
-            return None
-
-        def pass_on(value: Any) -> None:
-            self._loop.call_soon_threadsafe(callback, value)
-
-        return pass_on
 
     async def __aenter__(self) -> Self:
         self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()

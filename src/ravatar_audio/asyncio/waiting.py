@@ -91,3 +91,16 @@ class Stream(Generic[T]):
         if self._late:
             return self._late.popleft()
         return await call(self._resident, self._take, keep=self._late.append)
+
+
+def in_loop(
+    loop: Callable[[], asyncio.AbstractEventLoop], callback: Callable[[Any], None] | None
+) -> Callable[[Any], None] | None:
+    """A callback as something that the library's thread may call: it runs in the loop, soon, and in order."""
+    if callback is None:
+        return None
+
+    def pass_on(value: Any) -> None:
+        loop().call_soon_threadsafe(callback, value)
+
+    return pass_on

@@ -1,7 +1,6 @@
 """A trio context manager that lives in the thread while its user, in another world, is inside its own block."""
 
 from contextlib import AbstractAsyncContextManager
-from enum import Enum, auto
 from typing import Any, Generic, TypeVar
 
 import trio
@@ -15,25 +14,12 @@ class _LeftByError(Exception):
     """The user's block ended with an error, which is the user's to handle."""
 
 
-class State(Enum):
-    """Of a resident:
-
-    NEW ─open─► OPENING ─► OPEN ─close─► CLOSED
-                   └─ failed or cancelled ──►┘
-    """
-
-    NEW = auto()
-    OPENING = auto()
-    OPEN = auto()
-    CLOSED = auto()
-
-
 class Resident(Generic[T]):
     """One context manager in the thread: entered and left in one task there, as trio demands."""
 
     def __init__(self, manager: AbstractAsyncContextManager[T]) -> None:
         self._manager = manager
-        self.state = State.NEW
+        self._was_opened = False
         self._thread: TrioThread | None = None
         self._error: Exception | None = None
         self._is_left_by_error = False
@@ -53,9 +39,9 @@ class Resident(Generic[T]):
 
     def open(self) -> Call[T]:
         """Enter the manager; the call's result is what entering gives. May be called once."""
-        if self.state is not State.NEW:
+        if self._was_opened:
             raise RuntimeError(f"a {self.name} is entered once; make a new one")
-        self.state = State.OPENING
+        self._was_opened = True
         self._thread = shared_thread()
         return self._thread.submit(self._enter, self._thread)
 
@@ -69,7 +55,6 @@ class Resident(Generic[T]):
             with self._scope:
                 async with self._manager as value:
                     is_open = True
-                    self.state = State.OPEN
                     task_status.started(value)
                     await self._leaving.wait()
                     if self._is_left_by_error:
@@ -81,7 +66,6 @@ class Resident(Generic[T]):
                 raise
             self._error = error
         finally:
-            self.state = State.CLOSED
             self._gone.set()
 
     def close(self, *, is_failed: bool) -> Call[None]:
