@@ -25,7 +25,7 @@ def description() -> str:
 setup(
     long_description=description(),
     long_description_content_type="text/markdown",
-    cffi_modules=["csrc/build_ffi.py:ffi"],
+    cffi_modules=["csrc/python/build_ffi.py:ffi"],
     cmdclass={"bdist_wheel": StableAbiWheel},
     packages=[*find_packages("src"), *(f"ravatar_audio.{name}" for name in find_packages(include=["benches*"]))],
     package_dir={"": "src", "ravatar_audio.benches": "benches"},

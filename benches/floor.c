@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rva_message.h"
+#include "wire/rva_message.h"
 
 typedef struct ssl ssl;
 typedef struct ssl_context ssl_context;

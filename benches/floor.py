@@ -58,5 +58,5 @@ def floor_program() -> Iterator[Floor]:
     if reason is not None:
         raise Missing(reason)
     with tempfile.TemporaryDirectory() as folder:
-        flags = ("-O3", f"-I{CORE}", str(CORE / "rva_message.c"), "-lpthread", "-ldl")
+        flags = ("-O3", f"-I{CORE}", str(CORE / "wire" / "rva_message.c"), "-lpthread", "-ldl")
         yield Floor(build_program(SOURCE, Path(folder, "floor"), *flags))

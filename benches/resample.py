@@ -27,7 +27,7 @@ from .resampler import UNITS
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benches" / "peers"
-CORE = [*UNITS, ROOT / "csrc" / "rva_convert.c", ROOT / "csrc" / "rva_quantize.c"]
+CORE = [*UNITS, ROOT / "csrc" / "core" / "rva_convert.c", ROOT / "csrc" / "core" / "rva_quantize.c"]
 # What the contenders call it, Debian's package, a header of it, and how to link it.
 LIBRARIES = {
     "SOXR": ("libsoxr-dev", "soxr.h", ["-lsoxr"]),
@@ -54,7 +54,7 @@ def build_driver(folder: Path, report: Report) -> Path:
             links += link
         else:
             report.lacks(f"the resampler of {package}", f"it is not installed: sudo apt-get install {package}")
-    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-D_GNU_SOURCE"]
+    flags = ["-O3", "-fno-math-errno", "-fno-trapping-math", "-D_GNU_SOURCE", f"-I{ROOT / 'csrc'}"]
     objects = []
     for unit in [*CORE, PEERS / "contenders.c", PEERS / "int16_path.c", PEERS / "resample_driver.c"]:
         objects.append(str(folder / f"{unit.stem}.o"))

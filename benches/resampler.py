@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
-CORE = sorted((ROOT / "csrc").glob("rva_*.c"))
+CORE = sorted((ROOT / "csrc").rglob("rva_*.c"))
 UNITS = [unit for unit in CORE if unit.stem.split("_")[1] in ("resample", "polyphase", "filter", "prototype", "kernel")]
 CHUNK = 512  # RVA_RESAMPLE_CHUNK
 PROFILES = ("balanced", "low_latency", "high")
@@ -21,7 +21,7 @@ Floats = NDArray[np.float32]
 
 
 class Config(ctypes.Structure):
-    """rva_config of csrc/rva.h."""
+    """rva_config of csrc/core/rva.h."""
 
     _fields_ = [
         *[(name, ctypes.c_uint32) for name in ("rate_hz", "channels", "format", "channel_mask", "capacity_frames")],
@@ -32,7 +32,7 @@ class Config(ctypes.Structure):
 
 
 class Resampler:
-    """One stream through csrc/rva_resample.h."""
+    """One stream through csrc/resample/rva_resample.h."""
 
     def __init__(self, library: ctypes.CDLL, rate_hz: int, profile: str, phase: str) -> None:
         self._library = library
@@ -100,7 +100,7 @@ def opened(
 
 
 def build(folder: Path) -> ctypes.CDLL:
-    """Compiles the units into a library; the flags are those of csrc/build_ffi.py."""
+    """Compiles the units into a library; the flags are those of csrc/python/build_ffi.py."""
     path = folder / "core.so"
     flags = [
         "-std=c11",

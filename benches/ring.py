@@ -53,8 +53,8 @@ def build_driver(folder: Path, report: Report) -> Path:
     else:
         report.lacks("JACK's ring", "its header is not there: sudo apt-get install libjack-jackd2-dev")
     program = folder / "ring_driver"
-    sources = [ROOT / "benches" / "peers" / "ring_driver.c", ROOT / "csrc" / "rva_ring.c"]
-    flags = ["-std=gnu11", "-O3", "-D_GNU_SOURCE"]
+    sources = [ROOT / "benches" / "peers" / "ring_driver.c", ROOT / "csrc" / "core" / "rva_ring.c"]
+    flags = ["-std=gnu11", "-O3", "-D_GNU_SOURCE", f"-I{ROOT / 'csrc'}"]
     subprocess.run(["cc", *flags, *defines, *map(str, sources), "-o", program, *links, "-lpthread"], check=True)
     return program
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from tests.device.microphones import microphone_plugin, usb_microphone  # noqa: F401 - fixtures for every room
 
 ROOT = Path(__file__).parent.parent
-CORE_UNITS = sorted(path for path in (ROOT / "csrc").glob("rva_*.c"))
+CORE_UNITS = sorted(path for path in (ROOT / "csrc").rglob("rva_*.c"))
 
 for _name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):  # a developer's own must not stand between
     os.environ.pop(_name, None)
@@ -58,7 +58,9 @@ def compile_c(tmp_path_factory: pytest.TempPathFactory) -> CompileC:
 
     command = [os.environ.get("CC", "cc"), "-std=c11", "-D_GNU_SOURCE", "-g", f"-I{ROOT / 'csrc'}"]
     command += ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-    for_atomics, libraries = runpy.run_path(str(ROOT / "csrc" / "build_ffi.py"))["for_atomics"]()  # as the build does
+    for_atomics, libraries = runpy.run_path(str(ROOT / "csrc" / "python" / "build_ffi.py"))[
+        "for_atomics"
+    ]()  # as the build does
     command += for_atomics
     links = ["-lm", "-lpthread", "-ldl", *(f"-l{library}" for library in libraries)]
     objects: dict[tuple[Path, tuple[str, ...]], Path] = {}

@@ -4,9 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/rva_convert.h"
-#include "../../csrc/rva_quantize.h"
-#include "../../csrc/rva_resample.h"
+#include "core/rva_convert.h"
+#include "core/rva_quantize.h"
+#include "resample/rva_resample.h"
 
 typedef struct {
     rva_converter converter;

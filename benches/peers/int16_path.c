@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../csrc/rva_filter.h"
+#include "resample/rva_filter.h"
 
 enum { DOWN = 3, LANES = 16, TAPS_MAX = 512, MOST_SAMPLES = 480, AT_ONCE = 4 };
 #define COARSE 32768.0f

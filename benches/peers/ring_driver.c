@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "../../csrc/rva_ring.h"
+#include "core/rva_ring.h"
 
 #ifdef HAVE_JACK
 #include <jack/ringbuffer.h>

@@ -1,4 +1,4 @@
-# The cffi module that csrc/build_ffi.py makes from csrc/rva.h.
+# The cffi module that csrc/python/build_ffi.py makes from csrc/core/rva.h.
 from typing import Any
 
 ffi: Any

@@ -1,4 +1,4 @@
-"""Voice activity by energy: the core's detector, which needs no model and runs on anything (csrc/rva_vad.h)."""
+"""Voice activity by energy: the core's detector, which needs no model and runs on anything (csrc/voice/rva_vad.h)."""
 
 import math
 from typing import Any, Final

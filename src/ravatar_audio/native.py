@@ -1,4 +1,4 @@
-"""The native core's face in Python: one chain, from device samples to frames. csrc/rva.h is its manual."""
+"""The native core's face in Python: one chain, from device samples to frames. csrc/core/rva.h is its manual."""
 
 import os
 import sys
@@ -38,7 +38,7 @@ if lib.rva_python_install():
 
 @dataclass(frozen=True, slots=True)
 class ChainStatistics:
-    """Counters since the chain was opened; see rva_statistics in csrc/rva.h. At 16 kHz, but for device_samples."""
+    """Counters since the chain was opened; see rva_statistics in csrc/core/rva.h. At 16 kHz, but for device_samples."""
 
     blocks: int
     device_samples: int
@@ -150,7 +150,7 @@ class Chain:
         after: ChainStatistics | None = None,
     ) -> None:
         self._handle: Any = None
-        self._address = 0  # the same pointer, for csrc/rva_python.h
+        self._address = 0  # the same pointer, for csrc/python/rva_python.h
         self._first_seq = after.finished_frames if after else 0
         self._first_position = after.converted_samples if after else 0
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
@@ -229,7 +229,7 @@ class Chain:
         lib.rva_chain_push(self.handle, data, size // self.stride_bytes, end_ns)
 
     def processor(self, most_bytes: int, items: bytes) -> Callable[["ReadableBuffer"], list[Frame] | None]:
-        """A quick way to push and take at once, timed by the sound itself, for a converter; see csrc/rva_python.h.
+        """A quick way to push and take at once, timed by the sound itself, for a converter; see rva_python.h.
 
         It takes a buffer of at most `most_bytes`, contiguous, whose items are one of the struct module's letters in
         `items`, and returns the frames that are complete; None says that it was none of these and is still to be
@@ -298,7 +298,7 @@ def message_encoder(prefix: str, suffix: str) -> Callable[["ReadableBuffer"], me
     """A function that makes a frame's 8,192 bytes the live voice message: a whole WebSocket frame, masked.
 
     Its payload is `prefix`, their base64, `suffix`. What it returns is valid until its next call; another length raises
-    ValueError. Masks come from the system's random source, as RFC 6455 (5.3) asks. See csrc/rva_python_message.h.
+    ValueError. Masks come from the system's random source, as RFC 6455 (5.3) asks. See rva_python_message.h.
     """
     encode: Callable[[ReadableBuffer], memoryview] = _core.encoder(
         prefix.encode("ascii"), suffix.encode("ascii"), FRAME_BYTES, os.urandom

@@ -9,8 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "rva_alsa.h"
-#include "rva_alsa_library.h"
+#include "streams/rva_alsa.h"
+#include "streams/rva_alsa_library.h"
 
 static int always_ready[2]; /* a pipe that nobody reads: its writing end is in error at once, and stays so */
 static _Atomic long starts, looks;

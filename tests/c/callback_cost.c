@@ -5,7 +5,7 @@
 
 #include <valgrind/callgrind.h>
 
-#include "rva.h"
+#include "core/rva.h"
 
 int main(int argc, char **argv) {
     if (argc != 5) return 2;

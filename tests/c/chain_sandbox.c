@@ -15,9 +15,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "rva.h"
-#include "rva_echo.h"
-#include "rva_vad.h"
+#include "core/rva.h"
+#include "voice/rva_echo.h"
+#include "voice/rva_vad.h"
 
 static rva_chain *chain;
 static rva_vad vad;

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "rva.h"
+#include "core/rva.h"
 
 static rva_chain *chain;
 static unsigned long blocks;

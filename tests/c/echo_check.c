@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rva_echo.h"
-#include "rva_fft.h"
-#include "rva_kernel.h"
+#include "voice/rva_echo.h"
+#include "voice/rva_fft.h"
+#include "resample/rva_kernel.h"
 
 static int failures;
 #define CHECK(condition, ...)                                                                                         \

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rva_stream.h"
+#include "streams/rva_stream.h"
 
 enum { RATE_HZ = 16000, BLOCK = 160, GAPS_MAX = 8 };
 #define MS INT64_C(1000000)

@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-#include "rva_stream.h"
+#include "streams/rva_stream.h"
 
 enum { BLOCK = 480, CHANNELS = 8, SECOND = 100 };
 

@@ -6,8 +6,8 @@
 
 #include <valgrind/callgrind.h>
 
-#include "rva_message.h"
-#include "rva_ring.h"
+#include "wire/rva_message.h"
+#include "core/rva_ring.h"
 
 enum { PCM_BYTES = 8192, PREFIX_BYTES = 300, SUFFIX_BYTES = 100 };
 

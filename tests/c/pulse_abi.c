@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #ifdef OURS
-#include "rva_pulse_library.h"
+#include "streams/rva_pulse_library.h"
 #define VALUE(ours, theirs) printf("%s %ld\n", #theirs, (long)(ours))
 #else
 #include <pulse/pulseaudio.h>

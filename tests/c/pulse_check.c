@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "rva_pulse_stream.h"
+#include "streams/rva_pulse_stream.h"
 
 enum { RATE_HZ = 16000, BLOCK = 160, LOUD = 1000 };
 

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rva_convert.h"
-#include "rva_kernel.h"
-#include "rva_resample.h"
+#include "core/rva_convert.h"
+#include "resample/rva_kernel.h"
+#include "resample/rva_resample.h"
 
 static int failures;
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "rva_ring.h"
+#include "core/rva_ring.h"
 
 static rva_ring ring;
 static uint64_t frames, dropped;

@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "rva_thread.h"
-#include "rva_watch.h"
+#include "os/rva_thread.h"
+#include "streams/rva_watch.h"
 
 enum { BLOCK = 160, PRIORITY = 10, LIMIT_MS = 20000 };
 

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "rva.h"
+#include "core/rva.h"
 
 enum { HEADER_BYTES = 14, FRAMES_MOST = 64 };
 

@@ -1,4 +1,4 @@
-/* The algorithm of csrc/rva_ring.c under C11's release and acquire, for every interleaving of one producer that attempts
+/* The algorithm of csrc/core/rva_ring.c under C11's release and acquire, for every interleaving of one producer that attempts
  * FRAMES frames and one consumer.
  *
  * How the memory order is expressed: each of the two counts has one writer and only grows. An atomic load may return

@@ -22,7 +22,7 @@ def run_builder(tmp_path: Path, compiler: str, code: str = "") -> subprocess.Com
     script.chmod(0o755)
     return subprocess.run(
         [sys.executable, *(["-c", code] if code else ["build_ffi.py", tmp_path / "core.c"])],
-        cwd=ROOT / "csrc",
+        cwd=ROOT / "csrc" / "python",
         env=os.environ | {"CC": str(script)},
         capture_output=True,
         text=True,
@@ -56,7 +56,11 @@ def test_the_core_builds_with_the_compilers_of_32_bit_arm(tmp_path: Path, machin
     """Each unit without a warning, nothing left undefined, and atomics that take no lock."""
     shutil.copy("/usr/include/portaudio.h", tmp_path)
     compiler = [CROSS_COMPILER, *machine.split(), "-mfloat-abi=hard"]
-    environment = os.environ | {"CC": " ".join(compiler), "CFLAGS": f"-I{tmp_path}", "PYTHONPATH": str(ROOT / "csrc")}
+    environment = os.environ | {
+        "CC": " ".join(compiler),
+        "CFLAGS": f"-I{tmp_path}",
+        "PYTHONPATH": str(ROOT / "csrc" / "python"),
+    }
     ask = "import build_ffi, json; print(json.dumps([build_ffi.FLAGS, *build_ffi.for_atomics()]))"
     answer = subprocess.run([sys.executable, "-c", ask], env=environment, capture_output=True, text=True, check=True)
     flags, more_flags, libraries = json.loads(answer.stdout)
@@ -64,7 +68,7 @@ def test_the_core_builds_with_the_compilers_of_32_bit_arm(tmp_path: Path, machin
     # -O1, as the kernels take long at -O3, and nothing of what is asked here depends on it.
     flags += [*more_flags, "-O1", "-Wpedantic", "-Werror", "-shared", "-fPIC", "-Wl,--no-undefined"]
     places = [f"-I{tmp_path}", f"-I{ROOT / 'csrc'}"]
-    units = sorted((ROOT / "csrc").glob("rva_*.c"))
+    units = sorted((ROOT / "csrc").rglob("rva_*.c"))
     subprocess.run([*compiler, *flags, *places, *units, "-lm", "-ldl", "-o", tmp_path / "core.so"], check=True)
 
 
@@ -92,7 +96,7 @@ def compile_as_on_a_mac(tmp_path: Path, *arguments: str | Path) -> None:
 
 
 def test_every_unit_compiles_without_what_only_linux_has(tmp_path: Path) -> None:
-    units = [unit for unit in sorted((ROOT / "csrc").glob("rva_*.c")) if "_kernel_" not in unit.name]
+    units = [unit for unit in sorted((ROOT / "csrc").rglob("rva_*.c")) if "_kernel_" not in unit.name]
     compile_as_on_a_mac(tmp_path, "-fsyntax-only", *units)
 
 
@@ -107,7 +111,7 @@ def test_on_a_mac_the_cores_clock_is_pythons(tmp_path: Path) -> None:
             return 0;
         }
         #define clock_gettime answer
-        #include "rva_rt.h"
+        #include "core/rva_rt.h"
         int main(void) { return rva_clock_ns() == 1000000000 && asked == CLOCK_UPTIME_RAW ? 0 : 1; }
     """)
     compile_as_on_a_mac(tmp_path, tmp_path / "clock.c", "-o", tmp_path / "clock")
@@ -181,7 +185,13 @@ def test_the_source_archive_can_be_tested_and_holds_nothing_that_was_made(sdist:
     names = {str(path.relative_to(sdist)) for path in sdist.rglob("*") if path.is_file()}
     tests = {str(path.relative_to(ROOT)) for path in (ROOT / "tests").rglob("*.py")}
     units = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*.[ch]") if path.name != "_core.c"}
-    assert names >= tests | units | {"csrc/build_ffi.py", "scripts/test", "locked/run.txt", "CHANGELOG.md", "LICENSE"}
+    assert names >= tests | units | {
+        "csrc/python/build_ffi.py",
+        "scripts/test",
+        "locked/run.txt",
+        "CHANGELOG.md",
+        "LICENSE",
+    }
     assert not {name for name in names if name.endswith((".so", ".o", ".pyc", "_core.c"))}
 
 

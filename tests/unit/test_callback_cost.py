@@ -70,7 +70,7 @@ def worst_block(program: Path, folder: Path, kernel: str, case: str) -> int:
 
 def optimisation() -> list[str]:
     """The flags that the product is built with, as far as they change code."""
-    flags: list[str] = runpy.run_path(str(ROOT / "csrc" / "build_ffi.py"))["FLAGS"]
+    flags: list[str] = runpy.run_path(str(ROOT / "csrc" / "python" / "build_ffi.py"))["FLAGS"]
     return [flag for flag in flags if flag == "-O3" or flag.startswith("-fno-")]
 
 

@@ -33,8 +33,10 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 @pytest.fixture(scope="module")
 def design() -> ModuleType:
-    """csrc/design/design_prototype.py as a module."""
-    spec = importlib.util.spec_from_file_location("design_prototype", ROOT / "csrc" / "design" / "design_prototype.py")
+    """csrc/resample/design/design_prototype.py as a module."""
+    spec = importlib.util.spec_from_file_location(
+        "design_prototype", ROOT / "csrc" / "resample" / "design" / "design_prototype.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -139,7 +141,7 @@ def test_the_output_is_the_formula_in_double_precision(library: ctypes.CDLL, des
 
 
 def test_the_checked_in_tables_are_what_the_script_gives(design: ModuleType) -> None:
-    written = (ROOT / "csrc" / "rva_prototype_data.c").read_text(encoding="utf-8")
+    written = (ROOT / "csrc" / "resample" / "rva_prototype_data.c").read_text(encoding="utf-8")
     for profile in design.PROFILES:
         linear = design.design_prototype(profile)
         minimum = design.minimum_phase(linear, profile.floor_db)

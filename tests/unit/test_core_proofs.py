@@ -9,7 +9,7 @@ import pytest
 
 from tests.conftest import HANG_LIMIT_S, ROOT, CompileC, needs
 
-RING = [ROOT / "csrc" / "rva_ring.c"]
+RING = [ROOT / "csrc" / "core" / "rva_ring.c"]
 SANITIZERS = {
     "thread": ["-O1", "-fsanitize=thread"],
     "memory": ["-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"],

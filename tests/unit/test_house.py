@@ -1,6 +1,7 @@
 """The house's rules that a machine can check: no callback into Python, and no room that reaches above itself."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,29 @@ def test_one_module_knows_each_outer_library(package: str) -> None:
 
 def test_the_interpreter_cannot_be_called_from_the_core() -> None:
     """The cdef that the extension was built from declares no function that Python would implement."""
-    for path in [*CSRC.glob("*.h"), *CSRC.glob("*.c"), CSRC / "build_ffi.py"]:
+    for path in [*CSRC.rglob("*.h"), *CSRC.rglob("*.c"), CSRC / "python" / "build_ffi.py"]:
         code = path.read_text(encoding="utf-8").replace('`extern "Python"`', "")
         assert 'extern "Python' not in code, path.name
+
+
+MAY_INCLUDE = {
+    "os": set[str](),
+    "core": {"resample"},
+    "resample": {"core", "voice"},  # its kernels compile the inner loops of both rooms, once for each processor
+    "voice": {"core", "resample"},
+    "streams": {"core", "os"},
+    "wire": {"core"},
+    "python": {"core", "wire"},
+}
+"""Which rooms of csrc/ the files of a room include headers of, beside their own."""
+
+
+def test_the_rooms_of_the_core_include_only_what_they_may() -> None:
+    assert {path.name for path in CSRC.iterdir() if path.is_dir()} - {"__pycache__"} == set(MAY_INCLUDE)
+    for path in [*CSRC.rglob("*.h"), *CSRC.rglob("*.c")]:
+        room = path.relative_to(CSRC).parts[0]
+        for name in re.findall(r'^ *# *include "([^"]+)"', path.read_text(encoding="utf-8"), re.MULTILINE):
+            assert name.split("/")[0] in MAY_INCLUDE[room] | {room}, f"{path.name} includes {name}"
 
 
 def test_the_terminal_is_written_to_by_one_function() -> None:

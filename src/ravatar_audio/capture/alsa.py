@@ -1,4 +1,4 @@
-"""Our own capture thread over ALSA (csrc/rva_alsa.h), and what the kernel says about its devices."""
+"""Our own capture thread over ALSA (csrc/streams/rva_alsa.h), and what the kernel says about its devices."""
 
 import errno
 import functools

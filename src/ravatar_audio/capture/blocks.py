@@ -1,4 +1,4 @@
-"""Blocks that reach the chain through Python: their count and their timing, as csrc/rva_stream.h has them for C."""
+"""Blocks that reach the chain through Python: their count and their timing, as rva_stream.h has them for C."""
 
 import time
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 AGE_MAX_S, AGE_ANYWAY_S, PAUSE_S, FRESH_S, STEADINESS = 60.0, 2.0, 0.1, 0.05, 16
-"""As in csrc/rva_stream.c, which has the reasons."""
+"""As in csrc/streams/rva_stream.c, which has the reasons."""
 
 
 class Blocks:

@@ -1,6 +1,6 @@
 """What PortAudio and others print on stderr goes to the command line's debug log.
 
-ALSA and JACK let their messages be taken (csrc/rva_quiet.h). The rest goes to the stderr of the whole process, which is
+ALSA and JACK let their messages be taken (rva_quiet.h). The rest goes to the stderr of the whole process, which is
 the program's that uses this library, and its children's: only a command, whose process it is, catches that.
 """
 

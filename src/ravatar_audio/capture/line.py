@@ -182,7 +182,7 @@ def _urgency() -> Iterator[None]:
     """A thread that is started in here has a higher priority than this one, where RLIMIT_NICE allows it.
 
     Not a real-time one: our own thread takes that itself, and PortAudio's on ALSA gets it while a watch is kept, as it
-    loops for ever on a device that was unplugged (csrc/rva_watch.h).
+    loops for ever on a device that was unplugged (csrc/streams/rva_watch.h).
     """
     if sys.platform != "linux":  # elsewhere a thread does not inherit it
         yield

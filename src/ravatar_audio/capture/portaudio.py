@@ -1,7 +1,7 @@
 """PortAudio, which PyAudio brings: the only module that knows either.
 
 PyAudio initialises the library and lists the devices. The stream is opened by our own core through the same library
-instance, so that PortAudio's thread runs C only (csrc/rva_portaudio.h). Where the library's functions cannot be looked
+instance, so that PortAudio's thread runs C only (rva_portaudio.h). Where the library's functions cannot be looked
 up, PyAudio's Python callback feeds the same chain instead.
 
 PortAudio is not thread-safe: each call that is not documented to be goes through `_life_cycle`, PyAudio's included.

@@ -1,6 +1,6 @@
 """Sound servers by the PulseAudio protocol, which PipeWire speaks as well.
 
-Our own capture thread over libpulse (csrc/rva_pulse.h), the server's sources, and word of those that come.
+Our own capture thread over libpulse (csrc/streams/rva_pulse.h), the server's sources, and word of those that come.
 """
 
 import functools

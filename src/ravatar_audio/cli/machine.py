@@ -92,7 +92,7 @@ def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding 
 def why_no_priority() -> str | None:
     """Why a thread of this process may not have a real-time priority; None when it may, or need not.
 
-    One more than the audio thread's is for the thread that keeps watch over PortAudio's (csrc/rva_watch.h).
+    One more than the audio thread's is for the thread that keeps watch over PortAudio's (csrc/streams/rva_watch.h).
 
     It is tried, in a thread that ends with it, as limits, capabilities and control groups all have a say.
     """

@@ -1,4 +1,4 @@
-"""Echo cancellation: what the loudspeaker plays is taken out of what the microphone hears (csrc/rva_echo.h)."""
+"""Echo cancellation: what the loudspeaker plays is taken out of what the microphone hears (csrc/voice/rva_echo.h)."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
