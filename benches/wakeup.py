@@ -23,7 +23,7 @@ from functools import partial
 
 import trio
 
-from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.frames import FRAME_BYTES
 from ravatar_audio.native import Chain
 

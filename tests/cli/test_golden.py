@@ -23,12 +23,13 @@ import numpy as np
 import pytest
 
 from ravatar_audio.capture import Device
-from ravatar_audio.capture.access import Access
-from ravatar_audio.capture.causes import of_servers, with_holders
-from ravatar_audio.capture.holders import Holder
-from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.pulse import NO_LIBRARY, ServerAnswer
-from ravatar_audio.capture.servers import Process, Server, Servers
+from ravatar_audio.capture.devices.holders import Holder
+from ravatar_audio.capture.devices.permissions import Access
+from ravatar_audio.capture.devices.privacy import privacy_error
+from ravatar_audio.capture.servers.connection import NO_LIBRARY
+from ravatar_audio.capture.servers.sources import ServerAnswer
+from ravatar_audio.capture.servers.status import Process, Server, Servers
+from ravatar_audio.capture.streams.open_errors import of_servers, with_holders
 from ravatar_audio.cli import listening, machine, sound
 from ravatar_audio.cli.devices import page
 from ravatar_audio.cli.doctor import shown

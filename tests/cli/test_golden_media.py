@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import trio.testing
 
-from ravatar_audio.capture.alsa import error_for
-from ravatar_audio.capture.liveness import Liveness
-from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.stream import StreamStatistics
+from ravatar_audio.capture.devices.privacy import privacy_error
+from ravatar_audio.capture.microphone.stall_detector import Liveness
+from ravatar_audio.capture.streams.alsa import error_for
+from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.cli import failure_text
 from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFoundError, MediaError, RavatarError
 from ravatar_audio.testing import FakeDevice, FakeMicrophone
@@ -75,10 +75,12 @@ async def test_each_event_of_a_microphone(
 ) -> None:
     sound = np.tile(np.array([0, 900, 0, -900], np.int16), 30 * SECOND // 4)
     sound[28 * SECOND : 29 * SECOND] = 32_767  # somebody shouts, twice in a minute
-    with caplog.at_level(logging.INFO, "ravatar_audio.capture.events"):
+    with caplog.at_level(logging.INFO, "ravatar_audio.capture.microphone.events"):
         async with FakeMicrophone(FakeDevice(sound, rate_hz=SECOND, script=SCRIPT), duration_s=80) as microphone:
             async for _ in microphone:
                 pass
-    told = [record.getMessage() for record in caplog.records if record.name == "ravatar_audio.capture.events"]
+    told = [
+        record.getMessage() for record in caplog.records if record.name == "ravatar_audio.capture.microphone.events"
+    ]
     page = [re.sub(r"\b\d+\.\d+ s\b", "N s", line) for line in told]
     assert_golden("events-microphone", "\n".join(page))

@@ -14,7 +14,7 @@ from typing import Any
 import trio
 
 from ravatar_audio.capture import Microphone
-from ravatar_audio.capture.worker import stuck_calls
+from ravatar_audio.capture.host.blocking_call import stuck_calls
 from tests.device.capture_child import be_urgent
 
 

@@ -34,7 +34,7 @@ def become_nobody() -> None:
     """
     for name in ("grp", "pwd", "pyaudio", "resource"):
         importlib.import_module(name)
-    for module in pkgutil.iter_modules(capture.__path__, "ravatar_audio.capture."):
+    for module in pkgutil.walk_packages(capture.__path__, "ravatar_audio.capture."):
         importlib.import_module(module.name)
     configuration = Path(os.environ["ALSA_CONFIG_PATH"]).read_bytes()
     descriptor, os.environ["ALSA_CONFIG_PATH"] = tempfile.mkstemp()

@@ -13,7 +13,8 @@ from typing import Any
 
 import trio
 
-from ravatar_audio.capture import Microphone, line
+from ravatar_audio.capture import Microphone
+from ravatar_audio.capture.streams import device_stream
 from ravatar_audio.native import Chain
 
 held: list[Microphone] = []
@@ -38,7 +39,7 @@ async def main(request: dict[str, Any]) -> None:
                 del microphone
                 gc.collect()
             answer["warnings"] = [str(warning.message) for warning in caught]
-            await until(lambda: not line._open_lines)  # the stream has run for that long
+            await until(lambda: not device_stream._open_lines)  # the stream has run for that long
     print(json.dumps(answer | {"seq": first.seq}), flush=True)
 
 

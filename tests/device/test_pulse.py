@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ravatar_audio.capture.pulse import ask_server
+from ravatar_audio.capture.servers.sources import ask_server
 from tests.device.microphones import run_child
 from tests.device.servers import RATE_HZ, SoundServer, served
 from tests.device.test_microphone import CHILD, spectrum_dbfs

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from ravatar_audio import Emulator, EmulatorSettings, Frame, LiveSession, Settings
 from ravatar_audio.capture import Microphone
-from ravatar_audio.capture.stream import Stream
+from ravatar_audio.capture.streams.stream import Stream
 from ravatar_audio.errors import RavatarError
 from tests.device.capture_child import be_urgent
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from ravatar_audio.capture import FileSource, Source, SyntheticSource
-from ravatar_audio.capture.source import DISCARD_WITHIN_SAMPLES, frame_since
+from ravatar_audio.capture.microphone.source import DISCARD_WITHIN_SAMPLES, frame_since
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame

@@ -7,7 +7,7 @@ import pytest
 import trio.testing
 
 from ravatar_audio.capture import FileSource, PipeSource
-from ravatar_audio.capture.arrays import ArrayLayout, known_arrays, known_layout
+from ravatar_audio.capture.devices.arrays import ArrayLayout, known_arrays, known_layout
 from ravatar_audio.converter import Converter
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from ravatar_audio.capture.arrivals import Arrivals
+from ravatar_audio.capture.microphone.arrivals import Arrivals
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 

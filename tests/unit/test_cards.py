@@ -10,10 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from ravatar_audio._core import lib
-from ravatar_audio.capture import Device, alsa, choose_device
-from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices
-from ravatar_audio.capture.finding import merged
-from ravatar_audio.capture.line import Line, Wanted
+from ravatar_audio.capture import Device, choose_device
+from ravatar_audio.capture.devices.cards import CaptureDevice, list_capture_devices
+from ravatar_audio.capture.streams import alsa
+from ravatar_audio.capture.streams.device_list import merged
+from ravatar_audio.capture.streams.device_stream import Line, Wanted
 from ravatar_audio.cli.devices import command
 from ravatar_audio.errors import DeviceNotFoundError, RecorderError
 

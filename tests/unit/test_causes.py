@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from ravatar_audio.capture.access import look_at_access
-from ravatar_audio.capture.cards import list_capture_devices
-from ravatar_audio.capture.causes import explained, of_servers, with_holders
-from ravatar_audio.capture.holders import Holder, holders_of, list_holders
-from ravatar_audio.capture.servers import (
+from ravatar_audio.capture.devices.cards import list_capture_devices
+from ravatar_audio.capture.devices.holders import Holder, holders_of, list_holders
+from ravatar_audio.capture.devices.permissions import look_at_access
+from ravatar_audio.capture.servers.status import (
     Process,
     Server,
     Servers,
     look_at_servers,
     socket_paths,
 )
+from ravatar_audio.capture.streams.open_errors import explained, of_servers, with_holders
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError, PermissionDeniedError
 
 ARRAY = "hw:CARD=Array,DEV=0"

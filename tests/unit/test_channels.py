@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ravatar_audio.capture.arrays import known_layout
-from ravatar_audio.capture.channels import ChannelsLook, decode, look_at_channels
+from ravatar_audio.capture.devices.arrays import known_layout
+from ravatar_audio.capture.devices.channels import ChannelsLook, decode, look_at_channels
 from ravatar_audio.capture.sources import signals
 from ravatar_audio.native import SAMPLE_BYTES
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from ravatar_audio.capture import chatter
-from ravatar_audio.capture.chatter import catching_chatter, chatter_to_log
-from ravatar_audio.capture.worker import Errand
+from ravatar_audio.capture.host import stderr_capture
+from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.stderr_capture import catching_chatter, chatter_to_log
 from tests.conftest import starts_a_process
 
 
@@ -78,14 +78,14 @@ def test_a_call_that_hangs_gives_stderr_back_when_it_is_given_up() -> None:
 
 def test_a_call_that_hangs_and_is_waited_for_gives_stderr_back(monkeypatch: pytest.MonkeyPatch) -> None:
     mine, given_back = stderr_file(), threading.Event()
-    end = chatter._end
+    end = stderr_capture._end
 
     def end_it(caught: Any) -> None:
         end(caught)
         given_back.set()
 
-    monkeypatch.setattr(chatter, "LONGEST_S", 0.05)
-    monkeypatch.setattr(chatter, "_end", end_it)
+    monkeypatch.setattr(stderr_capture, "LONGEST_S", 0.05)
+    monkeypatch.setattr(stderr_capture, "_end", end_it)
     with hanging_call() as errand:
         assert given_back.wait(10)
         assert stderr_file() == mine, "the program's own words are not caught for as long as it takes"
@@ -94,7 +94,7 @@ def test_a_call_that_hangs_and_is_waited_for_gives_stderr_back(monkeypatch: pyte
 
 
 def test_another_call_does_not_wait_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chatter, "WAIT_S", 0.01)
+    monkeypatch.setattr(stderr_capture, "WAIT_S", 0.01)
     with hanging_call() as errand:
         held = stderr_file()
         with chatter_to_log():
@@ -130,7 +130,8 @@ def stderr_of(tmp_path: Path, program: str) -> str:
 
 ALL_CALLS = r"""
 import os, subprocess, sys, threading
-from ravatar_audio.capture import Microphone, alsa, list_devices
+from ravatar_audio.capture import Microphone, list_devices
+from ravatar_audio.capture.streams import alsa
 from ravatar_audio.errors import RavatarError
 import trio
 
@@ -177,7 +178,7 @@ kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ct
 said = []
 mine = kind(lambda file, line, function, error, format: said.append(function))
 library.snd_lib_error_set_handler(mine)
-from ravatar_audio.capture import alsa
+from ravatar_audio.capture.streams import alsa
 try: alsa.probe("none such")
 except Exception: pass
 assert said, "the program's own handler was taken away"

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from ravatar_audio.capture import Device
-from ravatar_audio.capture.access import Access
-from ravatar_audio.capture.holders import Holder
-from ravatar_audio.capture.pulse import NO_LIBRARY, ServerAnswer, Source
-from ravatar_audio.capture.servers import Process, Server, Servers
+from ravatar_audio.capture.devices.holders import Holder
+from ravatar_audio.capture.devices.permissions import Access
+from ravatar_audio.capture.servers.connection import NO_LIBRARY
+from ravatar_audio.capture.servers.sources import ServerAnswer, ServerSource
+from ravatar_audio.capture.servers.status import Process, Server, Servers
 from ravatar_audio.cli import listening, machine, sound
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.errors import PermissionDeniedError
@@ -236,13 +237,13 @@ NONE = Servers((), (Server("PulseAudio", SOCKET, errno.ENOENT),))
 PULSE = Servers((Process("pulseaudio", 9),), (Server("PulseAudio", SOCKET, 0),))
 PIPEWIRE = Servers((Process("pipewire", 9),), (Server("PipeWire", SOCKET, 0),))
 FORBIDDEN = Servers((Process("pulseaudio", 9),), (Server("PulseAudio", SOCKET, errno.EACCES),))
-SOURCE = Source(
+SOURCE = ServerSource(
     "usbmic", "USB microphone", "usb", "microphone", "", "", 48_000, 1, "int16", is_default=True, is_monitor=False,
     is_muted=False, is_suspended=False,
 )  # fmt: skip
 
 
-def answer(*sources: Source, failure: str = "") -> ServerAnswer:
+def answer(*sources: ServerSource, failure: str = "") -> ServerAnswer:
     return ServerAnswer("" if failure else "pulseaudio", sources, failure)
 
 

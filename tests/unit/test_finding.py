@@ -5,11 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from ravatar_audio.capture import Device, alsa, finding
-from ravatar_audio.capture.line import Wanted
-from ravatar_audio.capture.opener import Opener
-from ravatar_audio.capture.system import System
-from ravatar_audio.capture.worker import stuck_calls
+from ravatar_audio.capture import Device
+from ravatar_audio.capture.host.blocking_call import stuck_calls
+from ravatar_audio.capture.microphone.opener import Opener
+from ravatar_audio.capture.microphone.system import System
+from ravatar_audio.capture.streams import alsa, device_list
+from ravatar_audio.capture.streams.device_stream import Wanted
 from ravatar_audio.errors import RecorderError
 
 ARRAY = Device(None, "Array", "ALSA hardware", 2, 48_000, True, "hw:CARD=Array,DEV=0", "Array")
@@ -25,7 +26,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         left.set()
         return [], None
 
-    monkeypatch.setattr(finding, "find_devices", hang)
+    monkeypatch.setattr(device_list, "find_devices", hang)
     yield
     over.set()
     assert left.wait(60)
@@ -33,7 +34,7 @@ def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 async def test_hardware_is_listed_when_the_sound_library_hangs(hanging: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alsa, "list_hardware", lambda: [ARRAY])
-    devices, why = await finding.find_devices_in_time(0.01)
+    devices, why = await device_list.find_devices_in_time(0.01)
     assert devices == [ARRAY]
     assert why is not None
     assert "has not listed its devices for 0.01 s" in why.message
@@ -45,7 +46,7 @@ async def test_without_hardware_the_hanging_library_is_the_error(
 ) -> None:
     monkeypatch.setattr(alsa, "list_hardware", list)
     with pytest.raises(RecorderError, match="has not listed its devices"):
-        await finding.find_devices_in_time(0.01)
+        await device_list.find_devices_in_time(0.01)
 
 
 @pytest.mark.parametrize(

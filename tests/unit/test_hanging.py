@@ -8,9 +8,9 @@ import pytest
 import trio.testing
 
 from ravatar_audio.capture import CaptureEvent
-from ravatar_audio.capture.delivered import Delivered
-from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.opener import Opener
+from ravatar_audio.capture.microphone.delivery_ledger import Delivered
+from ravatar_audio.capture.microphone.opener import Opener
+from ravatar_audio.capture.streams.device_stream import Line, Wanted
 from ravatar_audio.errors import DeviceNotFoundError, RecorderError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain

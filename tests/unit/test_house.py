@@ -29,13 +29,19 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 
+# Rooms within a room, from the ground up, by the same rule; no module lies beside them.
+INNER_FLOORS = {
+    "capture": ["host", "devices", "servers", "streams", "microphone", "sources"],
+}
+
 
 def room_of(path: Path) -> str:
     return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-def imported_rooms(path: Path) -> set[str]:
-    rooms = set()
+def imported_names(path: Path) -> set[str]:
+    """The package's modules, or names in them, that a module imports anywhere, without "ravatar_audio."."""
+    found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.Import):
@@ -43,9 +49,13 @@ def imported_rooms(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
             module = node.module or ""
-            names = [f"{module}.{alias.name}" for alias in node.names] if module == "ravatar_audio" else [module]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("ravatar_audio.")}
-    return rooms
+            names = [f"{module}.{alias.name}" for alias in node.names]
+        found |= {name.removeprefix("ravatar_audio.") for name in names if name.startswith("ravatar_audio.")}
+    return found
+
+
+def imported_rooms(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported_names(path)}
 
 
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.name != "__init__.py")
@@ -56,6 +66,22 @@ def test_no_room_uses_a_room_above_it(path: Path) -> None:
     here = FLOOR[room_of(path)]
     above = {room for room in imported_rooms(path) if FLOOR[room] > here}
     assert not above, f"{path.relative_to(PACKAGE)} on floor {here} uses {sorted(above)}"
+
+
+INNER_MODULES = [
+    path for path in MODULES if room_of(path) in INNER_FLOORS and path.relative_to(PACKAGE).parts[1] != "__init__.py"
+]
+
+
+@pytest.mark.parametrize("path", INNER_MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_room_within_a_room_uses_one_above_it(path: Path) -> None:
+    room, inner, *_ = path.relative_to(PACKAGE).parts
+    floors = INNER_FLOORS[room]
+    assert inner in floors, f"{path.relative_to(PACKAGE)} belongs into one of {floors}"
+    used = {name.split(".")[1] for name in imported_names(path) if name.startswith(f"{room}.")}
+    allowed = floors[: floors.index(inner) + 1]
+    above = used - set(allowed)
+    assert not above, f"{path.relative_to(PACKAGE)} uses {sorted(above)}; it may use {allowed}"
 
 
 def imported_packages(path: Path) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio.testing
 
-from ravatar_audio.capture import memory
+from ravatar_audio.capture.host import memory_lock
 from ravatar_audio.testing import FakeMicrophone
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is locked on Linux only")
@@ -19,7 +19,7 @@ def test_a_limit_stands_in_the_way_unless_the_process_may_ignore_it(
 ) -> None:
     (tmp_path / "status").write_text(f"Name:\tpython\nCapEff:\t{capabilities:016x}\n")
     monkeypatch.setattr(resource, "getrlimit", lambda which: (limit, limit))
-    why = memory.why_memory_cannot_be_locked(tmp_path / "status")
+    why = memory_lock.why_memory_cannot_be_locked(tmp_path / "status")
     assert (why is None) == is_free
     assert is_free or "LimitMEMLOCK=infinity" in str(why)
 
@@ -27,7 +27,7 @@ def test_a_limit_stands_in_the_way_unless_the_process_may_ignore_it(
 async def test_a_microphone_says_when_memory_cannot_be_locked(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr(memory, "why_memory_cannot_be_locked", lambda: "the limit is 1 byte")
+    monkeypatch.setattr(memory_lock, "why_memory_cannot_be_locked", lambda: "the limit is 1 byte")
     async with FakeMicrophone("tone", lock_memory=True, duration_s=1) as microphone:
         event = await microphone.events().receive()
     assert (event.kind, event.message) == ("memory_not_locked", "the limit is 1 byte")

@@ -13,12 +13,13 @@ import pytest
 import trio
 import trio.testing
 
-import ravatar_audio.capture.system as module
-from ravatar_audio.capture import Device, Microphone, attempts, recovery
-from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.stream import EndingStream, StreamRequest, StreamStatistics
-from ravatar_audio.capture.system import System
-from ravatar_audio.capture.worker import stuck_calls
+import ravatar_audio.capture.microphone.system as module
+from ravatar_audio.capture import Device, Microphone
+from ravatar_audio.capture.host.blocking_call import stuck_calls
+from ravatar_audio.capture.microphone import attempts, recovery
+from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.microphone.system import System
+from ravatar_audio.capture.streams.stream import EndingStream, StreamRequest, StreamStatistics
 from ravatar_audio.errors import DeviceNotFoundError, MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain

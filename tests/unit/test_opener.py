@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ravatar_audio.capture.line import Wanted
-from ravatar_audio.capture.opener import SERVER_RETURN_S, Feed, Opener
+from ravatar_audio.capture.microphone.opener import SERVER_RETURN_S, Feed, Opener
+from ravatar_audio.capture.streams.device_stream import Wanted
 from ravatar_audio.errors import DeviceNotFoundError
 
 

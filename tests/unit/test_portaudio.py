@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from ravatar_audio._core import ffi, lib
-from ravatar_audio.capture import Device, portaudio
-from ravatar_audio.capture.portaudio import PortAudio, _NativeStream, _PyAudioStream
-from ravatar_audio.capture.stream import StreamRequest
-from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture import Device
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.streams import portaudio
+from ravatar_audio.capture.streams.portaudio import PortAudio, _NativeStream, _PyAudioStream
+from ravatar_audio.capture.streams.stream import StreamRequest
 from ravatar_audio.errors import (
     ConstraintsError,
     DeviceInUseError,

@@ -5,9 +5,9 @@ from typing import NoReturn
 
 import pytest
 
-from ravatar_audio.capture import line
-from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.privacy import privacy_error
+from ravatar_audio.capture.devices.privacy import privacy_error
+from ravatar_audio.capture.streams import device_stream
+from ravatar_audio.capture.streams.device_stream import Line, Wanted
 from ravatar_audio.errors import ConstraintsError, MediaError, PermissionDeniedError, RecorderError
 
 CONSENT = r"Software\Microsoft\Windows\CurrentVersion\CapabilityAccessManager\ConsentStore\microphone"
@@ -69,7 +69,7 @@ def test_whatever_portaudio_says_the_refusal_is_told_and_its_code_kept(
     said: MediaError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusal = PermissionDeniedError("the privacy settings refuse the microphone")
-    monkeypatch.setattr(line, "privacy_error", lambda: refusal)
+    monkeypatch.setattr(device_stream, "privacy_error", lambda: refusal)
 
     def fail(*_: object) -> NoReturn:
         raise said

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
+from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent, Watchdog
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain
 

@@ -10,8 +10,8 @@ import pytest
 import trio
 import trio.testing
 
-from ravatar_audio.capture.wake import Wake
-from ravatar_audio.capture.worker import Errand, call_in_thread, stuck_calls
+from ravatar_audio.capture.host.blocking_call import Errand, call_in_thread, stuck_calls
+from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.errors import RecorderError
 
 

@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         sys.stdout.flush()
     except OSError as error:
         code = code or _not_written(error)
-    worker = sys.modules.get("ravatar_audio.capture.worker")
+    worker = sys.modules.get("ravatar_audio.capture.host.blocking_call")
     if worker is not None and worker.stuck_calls():
         # Its threads may keep the interpreter from ending. Whoever supervises the program starts it again.
         echo("ravatar-audio: the sound library hangs; the process is ended by force (6)", err=True)

@@ -11,8 +11,8 @@ import click
 import trio
 
 from ravatar_audio.capture import Device, Microphone
-from ravatar_audio.capture.channels import ChannelsLook, numbers_text
-from ravatar_audio.capture.finding import find_devices_in_time
+from ravatar_audio.capture.devices.channels import ChannelsLook, numbers_text
+from ravatar_audio.capture.streams.device_list import find_devices_in_time
 from ravatar_audio.cli.listening import look_at
 from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import Seconds, run

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ravatar_audio.api.http import Platform
-from ravatar_audio.capture.worker import stuck_calls
+from ravatar_audio.capture.host.blocking_call import stuck_calls
 from ravatar_audio.cli import STUCK_EXIT_CODE
 from ravatar_audio.cli.checks import Finding, PlatformChecks
 from ravatar_audio.cli.live import PLATFORM, REST, SOUND

@@ -10,10 +10,10 @@ import numpy as np
 import trio
 
 from ravatar_audio.capture import Microphone
-from ravatar_audio.capture.arrays import known_layout
-from ravatar_audio.capture.channels import ChannelsLook, decode, look_at_channels, numbers_text
-from ravatar_audio.capture.devices import layout_text
-from ravatar_audio.capture.stream import PRIORITY
+from ravatar_audio.capture.devices.arrays import known_layout
+from ravatar_audio.capture.devices.channels import ChannelsLook, decode, look_at_channels, numbers_text
+from ravatar_audio.capture.devices.device import layout_text
+from ravatar_audio.capture.streams.stream import PRIORITY
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.errors import ConstraintsError
 from ravatar_audio.frames import RATE_HZ, Frame, dbfs

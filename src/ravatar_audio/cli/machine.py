@@ -12,9 +12,9 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-from ravatar_audio.capture.cards import read_text
-from ravatar_audio.capture.memory import why_memory_cannot_be_locked
-from ravatar_audio.capture.stream import PRIORITY
+from ravatar_audio.capture.devices.cards import read_text
+from ravatar_audio.capture.host.memory_lock import why_memory_cannot_be_locked
+from ravatar_audio.capture.streams.stream import PRIORITY
 from ravatar_audio.cli.checks import Finding
 
 ANSWER_LIMIT_S = 2.0

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import click
 import trio
 
-from ravatar_audio.capture.chatter import catching_chatter
+from ravatar_audio.capture.host.stderr_capture import catching_chatter
 from ravatar_audio.cli.output import echo
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.printable import one_line

@@ -11,14 +11,15 @@ from functools import partial
 import trio
 
 from ravatar_audio.capture import Device, choose_device
-from ravatar_audio.capture.access import Access, look_at_access
-from ravatar_audio.capture.causes import true_cause
-from ravatar_audio.capture.finding import LIST_TIMEOUT_S, find_devices_in_time
-from ravatar_audio.capture.holders import Holder, holders_of
-from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.pulse import NO_LIBRARY, ServerAnswer, ask_server
-from ravatar_audio.capture.servers import RESTART_ADVICE, Servers, look_at_servers
-from ravatar_audio.capture.worker import call_in_thread
+from ravatar_audio.capture.devices.holders import Holder, holders_of
+from ravatar_audio.capture.devices.permissions import Access, look_at_access
+from ravatar_audio.capture.devices.privacy import privacy_error
+from ravatar_audio.capture.host.blocking_call import call_in_thread
+from ravatar_audio.capture.servers.connection import NO_LIBRARY
+from ravatar_audio.capture.servers.sources import ServerAnswer, ask_server
+from ravatar_audio.capture.servers.status import RESTART_ADVICE, Servers, look_at_servers
+from ravatar_audio.capture.streams.device_list import LIST_TIMEOUT_S, find_devices_in_time
+from ravatar_audio.capture.streams.open_errors import true_cause
 from ravatar_audio.cli.checks import Finding
 from ravatar_audio.cli.listening import judge, listen
 from ravatar_audio.cli.machine import check_limits, check_power

@@ -13,8 +13,8 @@ import trio
 from ravatar_audio.api.messages import EventMessage, Reply
 from ravatar_audio.api.results import Connection
 from ravatar_audio.capture import Source
-from ravatar_audio.capture.one_taker import OneTaker, TrioThread
-from ravatar_audio.capture.source import HeldFrames, frame_since
+from ravatar_audio.capture.host.one_taker import OneTaker, TrioThread
+from ravatar_audio.capture.microphone.source import HeldFrames, frame_since
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import MediaError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ, Frame

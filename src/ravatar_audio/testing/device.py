@@ -5,11 +5,11 @@ import math
 import random
 from collections.abc import Callable, Mapping, Sequence
 
-from ravatar_audio.capture.alsa import error_for
-from ravatar_audio.capture.blocks import Blocks
-from ravatar_audio.capture.devices import Device
-from ravatar_audio.capture.stream import EndingStream, StreamRequest, StreamStatistics
-from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.devices.device import Device
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.streams.alsa import error_for
+from ravatar_audio.capture.streams.blocks import Blocks
+from ravatar_audio.capture.streams.stream import EndingStream, StreamRequest, StreamStatistics
 from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.native import Chain
 from ravatar_audio.testing.sound import OneSound, make_sound

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ravatar_audio.capture import Microphone
-from ravatar_audio.capture.system import System
-from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.testing.device import FakeDevice

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ravatar_audio.capture.devices import layout_text
+from ravatar_audio.capture.devices.device import layout_text
 from ravatar_audio.capture.sources import signals
 from ravatar_audio.capture.sources.wav import native_samples, parse_wav_header
 from ravatar_audio.errors import SettingsError

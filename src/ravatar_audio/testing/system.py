@@ -8,13 +8,13 @@ from typing import Any, TypeVar, cast
 
 import trio
 
-from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.devices import Device, choose_device
-from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.stream import StreamRequest
-from ravatar_audio.capture.system import System
-from ravatar_audio.capture.wake import Wake
-from ravatar_audio.capture.worker import Errand
+from ravatar_audio.capture.devices.device import Device, choose_device
+from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.microphone.system import System
+from ravatar_audio.capture.streams.device_stream import Line, Wanted
+from ravatar_audio.capture.streams.stream import StreamRequest
 from ravatar_audio.errors import ConstraintsError, RecorderError
 from ravatar_audio.native import Chain
 from ravatar_audio.testing.device import FakeDevice, FakeStream

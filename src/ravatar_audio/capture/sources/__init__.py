@@ -10,7 +10,7 @@ wav, g711   the only WAV parser (pure)        sniff       what a stream of bytes
 """
 
 from ravatar_audio.capture.sources.file import FileSource
-from ravatar_audio.capture.sources.opening import open_source
+from ravatar_audio.capture.sources.open_source import open_source
 from ravatar_audio.capture.sources.paced import PacedSource
 from ravatar_audio.capture.sources.pipe import PipeSource
 from ravatar_audio.capture.sources.push import PushSource

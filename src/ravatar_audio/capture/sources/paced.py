@@ -12,7 +12,7 @@ from typing import Any
 
 import trio
 
-from ravatar_audio.capture.source import Source, ring_capacity
+from ravatar_audio.capture.microphone.source import Source, ring_capacity
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChannelsHeard, channels_asked

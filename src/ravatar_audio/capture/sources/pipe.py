@@ -9,12 +9,12 @@ from pathlib import Path
 
 import trio
 
-from ravatar_audio.capture.devices import layout_text
-from ravatar_audio.capture.source import Source, ring_capacity
+from ravatar_audio.capture.devices.device import layout_text
+from ravatar_audio.capture.microphone.sound_monitor import Watchdog
+from ravatar_audio.capture.microphone.source import Source, ring_capacity
 from ravatar_audio.capture.sources.paced import is_paced
 from ravatar_audio.capture.sources.sniff import RAW, WAV, begins_as
 from ravatar_audio.capture.sources.wav import HEADER_BYTES_MAX, SampleCutter, WavHeader, parse_wav_header
-from ravatar_audio.capture.watchdog import Watchdog
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChannelsHeard, channels_asked

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 
 import trio
 
-from ravatar_audio.capture.source import Source, ring_capacity
-from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.microphone.source import Source, ring_capacity
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import SAMPLE_BYTES, Chain, ChannelsHeard

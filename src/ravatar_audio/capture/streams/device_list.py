@@ -12,12 +12,13 @@ from collections.abc import Mapping
 
 import trio
 
-from ravatar_audio.capture import alsa, pulse
-from ravatar_audio.capture.cards import list_capture_devices
-from ravatar_audio.capture.devices import Device, choose_device, fitting_devices
-from ravatar_audio.capture.portaudio import PortAudio
-from ravatar_audio.capture.servers import RESTART_ADVICE
-from ravatar_audio.capture.worker import call_in_thread
+from ravatar_audio.capture.devices.cards import list_capture_devices
+from ravatar_audio.capture.devices.device import Device, choose_device, fitting_devices
+from ravatar_audio.capture.host.blocking_call import call_in_thread
+from ravatar_audio.capture.servers.sources import as_devices, ask_server
+from ravatar_audio.capture.servers.status import RESTART_ADVICE
+from ravatar_audio.capture.streams import alsa
+from ravatar_audio.capture.streams.portaudio import PortAudio
 from ravatar_audio.errors import DeviceNotFoundError, MediaError, RecorderError
 from ravatar_audio.observe.log import line_logger
 
@@ -56,7 +57,7 @@ def find_devices() -> tuple[list[Device], RecorderError | None]:
 
 def list_sources() -> list[Device]:
     """The sound server's sources; none where no server answers. Blocks for a moment."""
-    return pulse.as_devices(pulse.ask_server())
+    return as_devices(ask_server())
 
 
 def with_sources(listed: list[Device], served: list[Device]) -> list[Device]:
@@ -70,7 +71,7 @@ def with_sources(listed: list[Device], served: list[Device]) -> list[Device]:
 async def find_devices_in_time(timeout_s: float = LIST_TIMEOUT_S) -> tuple[list[Device], RecorderError | None]:
     """As find_devices(), but for a sound library that hangs, as with a sound server that does not answer.
 
-    Then it is left behind, with hardware only, and worker.stuck_calls() has it.
+    Then it is left behind, with hardware only, and blocking_call.stuck_calls() has it.
     """
     try:
         return await call_in_thread(find_devices, timeout_s=timeout_s, undo=lambda _: None)
@@ -121,12 +122,12 @@ def find_without_portaudio(selector: str | int | None) -> Device | None:
         return found
     if kind == "card" or kind.isdigit():
         return None
-    answer = pulse.ask_server()
+    answer = ask_server()
     if answer.hangs:  # PortAudio would hang with it
         raise RecorderError(
             f"the sound server takes connections, and that is all: {answer.failure}", advice=RESTART_ADVICE
         )
-    if not (served := pulse.as_devices(answer)):
+    if not (served := as_devices(answer)):
         return None
     if kind == "default":
         return _default_of(served)
@@ -135,10 +136,10 @@ def find_without_portaudio(selector: str | int | None) -> Device | None:
 
 def find_source(selector: str | int | None) -> Device:
     """The sound server's source that the selector names. Raises DeviceNotFoundError."""
-    answer = pulse.ask_server()
+    answer = ask_server()
     if answer.failure:
         raise DeviceNotFoundError(f"no sound server answers: {answer.failure}", errno="ECONNREFUSED")
-    served = pulse.as_devices(answer)
+    served = as_devices(answer)
     return _default_of(served) if selector in (None, "", "default") else choose_device(served, selector)
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from ravatar_audio.capture.drift import Drift
-from ravatar_audio.capture.watchdog import CaptureEvent, Watchdog
+from ravatar_audio.capture.microphone.drift import Drift
+from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent, Watchdog
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import ChainStatistics
 

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ravatar_audio._core import lib
-from ravatar_audio.capture import alsa, pulse
-from ravatar_audio.capture.alsa import AlsaStream
-from ravatar_audio.capture.causes import explained, true_cause
-from ravatar_audio.capture.devices import Device, channels_text, choose_device
-from ravatar_audio.capture.finding import find_source, find_without_portaudio, list_sources, with_hardware
-from ravatar_audio.capture.portaudio import PortAudio
-from ravatar_audio.capture.privacy import privacy_error
-from ravatar_audio.capture.pulse import PulseStream
-from ravatar_audio.capture.servers import is_client
-from ravatar_audio.capture.stream import Stream, StreamRequest
-from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.devices.device import Device, channels_text, choose_device
+from ravatar_audio.capture.devices.privacy import privacy_error
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.servers.sources import ServerAnswer, ask_server
+from ravatar_audio.capture.servers.status import is_client
+from ravatar_audio.capture.streams import alsa
+from ravatar_audio.capture.streams.alsa import AlsaStream
+from ravatar_audio.capture.streams.device_list import find_source, find_without_portaudio, list_sources, with_hardware
+from ravatar_audio.capture.streams.open_errors import explained, true_cause
+from ravatar_audio.capture.streams.portaudio import PortAudio
+from ravatar_audio.capture.streams.pulse import PulseStream
+from ravatar_audio.capture.streams.stream import Stream, StreamRequest
 from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFoundError, MediaError, RecorderError
 from ravatar_audio.native import Chain
 from ravatar_audio.observe.log import line_logger
@@ -213,7 +214,7 @@ def _settled(wanted: Wanted, device: Device) -> StreamRequest:
             if device.index is None:
                 raise  # what stands in the way of asking stands in the way of opening
     is_served = device.index is not None and is_client()  # the probe may have made it one
-    server = pulse.ask_server() if is_served else pulse.ServerAnswer("")
+    server = ask_server() if is_served else ServerAnswer("")
     if abilities is not None:
         channels = max(abilities.channels_min, min(abilities.channels_max, channels or abilities.channels_max))
         format, least_block_s = alsa.preferred_format(abilities.formats), abilities.least_block_s

@@ -4,7 +4,7 @@ import logging
 
 import trio
 
-from ravatar_audio.capture.watchdog import CaptureEvent
+from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.observe.log import line_logger
 
 log = line_logger(__name__)

@@ -18,10 +18,11 @@ from types import ModuleType
 from typing import Any, NoReturn, Self
 
 from ravatar_audio._core import ffi, lib
-from ravatar_audio.capture.blocks import Blocks
-from ravatar_audio.capture.chatter import chatter_to_log
-from ravatar_audio.capture.devices import Device, layout_text
-from ravatar_audio.capture.stream import (
+from ravatar_audio.capture.devices.device import Device, layout_text
+from ravatar_audio.capture.host.stderr_capture import chatter_to_log
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.streams.blocks import Blocks
+from ravatar_audio.capture.streams.stream import (
     PRIORITY,
     EndingStream,
     Stream,
@@ -30,7 +31,6 @@ from ravatar_audio.capture.stream import (
     read_durations,
     read_statistics,
 )
-from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import (
     ConstraintsError,
     DeviceInUseError,

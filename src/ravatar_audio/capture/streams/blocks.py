@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-from ravatar_audio.capture.stream import StreamStatistics
+from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 from ravatar_audio.native import Chain
 

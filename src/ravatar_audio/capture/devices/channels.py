@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ravatar_audio.capture.arrays import ArrayLayout
+from ravatar_audio.capture.devices.arrays import ArrayLayout
 from ravatar_audio.native import SAMPLE_BYTES
 
 Samples = NDArray[np.float64]

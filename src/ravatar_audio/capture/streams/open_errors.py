@@ -7,10 +7,10 @@ not run and one that may not be reached. The system knows; it is asked. `root` i
 import errno
 from pathlib import Path
 
-from ravatar_audio.capture import alsa
-from ravatar_audio.capture.access import look_at_access
-from ravatar_audio.capture.holders import Holder, holders_of
-from ravatar_audio.capture.servers import PROGRAMS, Servers, look_at_servers
+from ravatar_audio.capture.devices.holders import Holder, holders_of
+from ravatar_audio.capture.devices.permissions import look_at_access
+from ravatar_audio.capture.servers.status import PROGRAMS, Servers, look_at_servers
+from ravatar_audio.capture.streams import alsa
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError, MediaError, PermissionDeniedError
 
 _BUGS = (

@@ -7,21 +7,21 @@ from typing import Any, Self
 
 import trio
 
-from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.chains import EarlierChains
-from ravatar_audio.capture.delivered import Delivered
-from ravatar_audio.capture.devices import Device, layout_text
-from ravatar_audio.capture.line import BACKENDS, Wanted
-from ravatar_audio.capture.liveness import Liveness
-from ravatar_audio.capture.memory import lock_memory
-from ravatar_audio.capture.opener import Feed, Opened, Opener
-from ravatar_audio.capture.recovery import Recovery
-from ravatar_audio.capture.source import Source, ring_capacity
-from ravatar_audio.capture.stream import Stream, StreamStatistics
-from ravatar_audio.capture.system import System
-from ravatar_audio.capture.wake import Wake
-from ravatar_audio.capture.watchdog import CaptureEvent
-from ravatar_audio.capture.worker import Errand
+from ravatar_audio.capture.devices.device import Device, layout_text
+from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.memory_lock import lock_memory
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.microphone.delivery_ledger import Delivered
+from ravatar_audio.capture.microphone.opener import Feed, Opened, Opener
+from ravatar_audio.capture.microphone.recovery import Recovery
+from ravatar_audio.capture.microphone.retired_chains import EarlierChains
+from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
+from ravatar_audio.capture.microphone.source import Source, ring_capacity
+from ravatar_audio.capture.microphone.stall_detector import Liveness
+from ravatar_audio.capture.microphone.system import System
+from ravatar_audio.capture.streams.device_stream import BACKENDS, Wanted
+from ravatar_audio.capture.streams.stream import Stream, StreamStatistics
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_asked
@@ -48,9 +48,9 @@ class Microphone(Source):
     "float32", "uint8") are the device's own unless given. Where it does not have one of them its own are taken for all
     three, and the event "invalid_media_constraints" says so; with `strict` that is a ConstraintsError.
     `channels_heard` are the channels that are averaged: numbers from 0, or "all". By default these are a known array's
-    processed one (capture/arrays.toml), else both of two, and the first of more: an array's other channels may be raw,
-    dead, or what the loudspeaker plays. `profile`, `gain_db` and `dc_block` are the core's (see Chain). The ring holds
-    `ring_s` seconds for a busy program.
+    processed one (capture/devices/arrays.toml), else both of two, and the first of more: an array's other channels may
+    be raw, dead, or what the loudspeaker plays. `profile`, `gain_db` and `dc_block` are the core's (see Chain). The
+    ring holds `ring_s` seconds for a busy program.
 
     The device delivers a block every `block_s` seconds (0.001 to 0.1; None: 0.010), or as nearly so as it can: the
     statistics tell. Where its latency, the sound that it gathers before it gives any, is more than twice or less than

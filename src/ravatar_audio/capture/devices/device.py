@@ -1,4 +1,4 @@
-"""Input devices as data, and how one is chosen. Pure; capture.finding lists them."""
+"""Input devices as data, and how one is chosen. Pure; capture.streams.device_list lists them."""
 
 import shlex
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ravatar_audio.capture.cards import list_capture_devices
+from ravatar_audio.capture.devices.cards import list_capture_devices
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ravatar_audio.capture.access import user_name
-from ravatar_audio.capture.cards import read_text
+from ravatar_audio.capture.devices.cards import read_text
+from ravatar_audio.capture.devices.permissions import user_name
 
 PROGRAMS = {
     "pulseaudio": "PulseAudio",

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices, read_text
+from ravatar_audio.capture.devices.cards import CaptureDevice, list_capture_devices, read_text
 
 
 @dataclass(frozen=True, slots=True)

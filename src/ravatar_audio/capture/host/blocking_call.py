@@ -6,7 +6,7 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from ravatar_audio.capture.chatter import give_stderr_back
+from ravatar_audio.capture.host.stderr_capture import give_stderr_back
 from ravatar_audio.observe.log import line_logger
 
 log = line_logger(__name__)

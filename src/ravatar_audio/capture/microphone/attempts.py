@@ -5,11 +5,11 @@ import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.causes import is_bug
-from ravatar_audio.capture.stream import StreamStatistics
-from ravatar_audio.capture.system import System
-from ravatar_audio.capture.worker import Errand
+from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.microphone.system import System
+from ravatar_audio.capture.streams.open_errors import is_bug
+from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.errors import MediaError, RecorderError
 from ravatar_audio.observe.log import line_logger
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from ravatar_audio.capture.microphone import Microphone
-from ravatar_audio.capture.source import Source
+from ravatar_audio.capture.microphone.microphone import Microphone
+from ravatar_audio.capture.microphone.source import Source
 from ravatar_audio.capture.sources.file import FileSource
 from ravatar_audio.capture.sources.pipe import PipeSource, is_pipe
 from ravatar_audio.capture.sources.synthetic import SyntheticSource

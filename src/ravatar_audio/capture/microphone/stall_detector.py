@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Iterator
 
-from ravatar_audio.capture.stream import Stream, StreamStatistics
+from ravatar_audio.capture.streams.stream import Stream, StreamStatistics
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError
 
 FIRST_BLOCK_TIMEOUT_S = 5.0

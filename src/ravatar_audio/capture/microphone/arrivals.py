@@ -8,8 +8,8 @@ from pathlib import Path
 import trio
 
 from ravatar_audio._core import lib
-from ravatar_audio.capture.pulse import SourceWatch
-from ravatar_audio.capture.worker import Errand
+from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.servers.connection import SourceWatch
 
 DEVICE_FOLDER = Path("/dev/snd")
 """Where the kernel's sound devices come and go on Linux; its permissions are set a moment after a device has come."""

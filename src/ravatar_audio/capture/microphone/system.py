@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import trio
 
-from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.devices import Device
-from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.pulse import SourceWatch, has_pulse
-from ravatar_audio.capture.servers import is_client, socket_paths
-from ravatar_audio.capture.wake import Wake
-from ravatar_audio.capture.worker import Errand, call_in_thread
+from ravatar_audio.capture.devices.device import Device
+from ravatar_audio.capture.host.blocking_call import Errand, call_in_thread
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.servers.connection import SourceWatch, has_pulse
+from ravatar_audio.capture.servers.status import is_client, socket_paths
+from ravatar_audio.capture.streams.device_stream import Line, Wanted
 
 T = TypeVar("T")
 

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ravatar_audio._core import ffi, lib
-from ravatar_audio.capture.cards import CaptureDevice, list_capture_devices
-from ravatar_audio.capture.chatter import chatter_to_log
-from ravatar_audio.capture.devices import Device, channels_text
-from ravatar_audio.capture.stream import (
+from ravatar_audio.capture.devices.cards import CaptureDevice, list_capture_devices
+from ravatar_audio.capture.devices.device import Device, channels_text
+from ravatar_audio.capture.host.stderr_capture import chatter_to_log
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.streams.stream import (
     PRIORITY,
     EndingStream,
     StreamRequest,
@@ -22,7 +23,6 @@ from ravatar_audio.capture.stream import (
     read_durations,
     read_statistics,
 )
-from ravatar_audio.capture.wake import Wake
 from ravatar_audio.errors import (
     ConstraintsError,
     DeviceInUseError,

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 
 import trio
 
-from ravatar_audio.capture import alsa
-from ravatar_audio.capture.arrays import known_layout
-from ravatar_audio.capture.causes import is_bug
-from ravatar_audio.capture.line import Line, Wanted
-from ravatar_audio.capture.stream import Stream, StreamRequest
-from ravatar_audio.capture.system import System
-from ravatar_audio.capture.wake import Wake
+from ravatar_audio.capture.devices.arrays import known_layout
+from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.microphone.system import System
+from ravatar_audio.capture.streams import alsa
+from ravatar_audio.capture.streams.device_stream import Line, Wanted
+from ravatar_audio.capture.streams.open_errors import is_bug
+from ravatar_audio.capture.streams.stream import Stream, StreamRequest
 from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, RecorderError
 from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_averaged, layout_refusal
 from ravatar_audio.observe.log import line_logger

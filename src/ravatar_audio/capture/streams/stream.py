@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ravatar_audio._core import ffi, lib
-from ravatar_audio.capture.devices import Device
+from ravatar_audio.capture.devices.device import Device
 
 PRIORITY = 10
 """Of SCHED_FIFO for the capture thread, where the limits allow it; below what sound servers take."""

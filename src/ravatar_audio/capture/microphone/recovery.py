@@ -4,13 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ravatar_audio.capture.arrivals import Arrivals
-from ravatar_audio.capture.attempts import HANGING_S, Attempts, Patience, Relapses
-from ravatar_audio.capture.liveness import FIRST_BLOCK_TIMEOUT_S
-from ravatar_audio.capture.opener import Feed, Opened, Opener
-from ravatar_audio.capture.stream import Stream
-from ravatar_audio.capture.system import System
-from ravatar_audio.capture.worker import Errand
+from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.microphone.attempts import HANGING_S, Attempts, Patience, Relapses
+from ravatar_audio.capture.microphone.opener import Feed, Opened, Opener
+from ravatar_audio.capture.microphone.stall_detector import FIRST_BLOCK_TIMEOUT_S
+from ravatar_audio.capture.microphone.system import System
+from ravatar_audio.capture.streams.stream import Stream
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError
 from ravatar_audio.observe.log import line_logger
 

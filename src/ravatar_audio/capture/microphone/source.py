@@ -11,10 +11,10 @@ from typing import Self
 
 import trio
 
-from ravatar_audio.capture.events import Events
-from ravatar_audio.capture.one_taker import OneTaker, TrioThread
-from ravatar_audio.capture.stream import StreamStatistics
-from ravatar_audio.capture.watchdog import CaptureEvent
+from ravatar_audio.capture.host.one_taker import OneTaker, TrioThread
+from ravatar_audio.capture.microphone.events import Events
+from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
+from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.native import Chain, ChainStatistics

@@ -41,7 +41,7 @@ class ArrayLayout:
 @functools.cache
 def known_arrays() -> tuple[ArrayLayout, ...]:
     """All that are known."""
-    text = resources.files("ravatar_audio.capture").joinpath("arrays.toml").read_text(encoding="utf-8")
+    text = resources.files("ravatar_audio.capture.devices").joinpath("arrays.toml").read_text(encoding="utf-8")
     return tuple(_layout(row) for row in tomllib.loads(text)["array"])
 
 
