@@ -10,7 +10,7 @@ import pytest
 import trio.testing
 
 from ravatar_audio.capture.devices.privacy import privacy_error
-from ravatar_audio.capture.microphone.stall_detector import Liveness
+from ravatar_audio.capture.microphone.stall_detector import StallDetector
 from ravatar_audio.capture.streams.alsa import error_for
 from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.cli import failure_text
@@ -25,8 +25,8 @@ SILENT = StreamStatistics(0, 0, 0, 0.0, 1.0, None, 1, False, 0)
 
 def ended(stream: StreamStatistics, now_s: float) -> MediaError:
     """What a stream's counters make the microphone raise."""
-    liveness = Liveness(0.1, 1.0)
-    errors = [liveness.reason_to_reopen(stream, at_s, "USB Audio") for at_s in np.arange(1.0, now_s, 0.25)]
+    stall_detector = StallDetector(0.1, 1.0)
+    errors = [stall_detector.reason_to_reopen(stream, at_s, "USB Audio") for at_s in np.arange(1.0, now_s, 0.25)]
     error = errors[-1]
     assert error is not None
     return error

@@ -39,7 +39,7 @@ async def main(request: dict[str, Any]) -> None:
                 del microphone
                 gc.collect()
             answer["warnings"] = [str(warning.message) for warning in caught]
-            await until(lambda: not device_stream._open_lines)  # the stream has run for that long
+            await until(lambda: not device_stream._open_streams)  # the stream has run for that long
     print(json.dumps(answer | {"seq": first.seq}), flush=True)
 
 

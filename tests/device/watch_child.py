@@ -131,7 +131,7 @@ class Heard:
 async def main(arguments: dict[str, Any]) -> None:
     takes = {name: arguments.pop(name, 0) for name in ("slip", "settling")}
     for name, value in arguments.pop("constants", {}).items():
-        module, _, constant = name.partition(".")
+        module, _, constant = name.rpartition(".")
         setattr(importlib.import_module(f"ravatar_audio.capture.{module}"), constant, value)
     heard = Heard(is_ramp=arguments.pop("ramp", False), **takes)
     microphone = Microphone(**arguments)
@@ -163,7 +163,7 @@ async def main(arguments: dict[str, Any]) -> None:
         assert os.read(0, 1) == b""
         await microphone.stop()  # what there is by then still goes out
 
-    Telling("attempts", "not_yet")
+    Telling("microphone.attempts", "not_yet")
     summary: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as state:
         async with Emulator(EmulatorSettings()) as emulator:

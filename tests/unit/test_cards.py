@@ -14,7 +14,7 @@ from ravatar_audio.capture import Device, choose_device
 from ravatar_audio.capture.devices.cards import CaptureDevice, list_capture_devices
 from ravatar_audio.capture.streams import alsa
 from ravatar_audio.capture.streams.device_list import merged
-from ravatar_audio.capture.streams.device_stream import Line, Wanted
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
 from ravatar_audio.cli.devices import command
 from ravatar_audio.errors import DeviceNotFoundError, RecorderError
 
@@ -164,9 +164,9 @@ def test_without_portaudio_hardware_is_listed_and_what_is_missing_is_said(monkey
 def test_without_portaudio_the_only_hardware_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
     abilities = alsa.Abilities(1, 2, (48_000,), ("int16",), is_hardware=True)
     monkeypatch.setattr(alsa, "probe", lambda pcm, patience_s=0.0: abilities)
-    assert Line(Wanted(None, None, None, None, 0.01, 0.1, "auto")).device == ARRAY
+    assert DeviceStream(DeviceRequest(None, None, None, None, 0.01, 0.1, "auto")).device == ARRAY
     with pytest.raises(RecorderError, match="PyAudio cannot be loaded"):
-        Line(Wanted(None, None, None, None, 0.01, 0.1, "portaudio"))
+        DeviceStream(DeviceRequest(None, None, None, None, 0.01, 0.1, "portaudio"))
 
 
 def test_a_sound_server_stays_the_default() -> None:

@@ -577,10 +577,10 @@ async def test_where_no_thread_can_be_started_it_is_tried_again(
 ) -> None:
     start, until_s = FakeSystem.start, trio.current_time() + 5
 
-    def refuse(system: FakeSystem, errand: Any) -> None:
+    def refuse(system: FakeSystem, thread_call: Any) -> None:
         if 2 < trio.current_time() - until_s + 5 < 5:
             raise RuntimeError("can't start new thread")
-        start(system, errand)
+        start(system, thread_call)
 
     monkeypatch.setattr(FakeSystem, "start", refuse)
     microphone = FakeMicrophone("tone", script={48_000: "unplug", 120_000: "ok"}, duration_s=20)

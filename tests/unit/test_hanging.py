@@ -8,9 +8,9 @@ import pytest
 import trio.testing
 
 from ravatar_audio.capture import CaptureEvent
-from ravatar_audio.capture.microphone.delivery_ledger import Delivered
-from ravatar_audio.capture.microphone.opener import Opener
-from ravatar_audio.capture.streams.device_stream import Line, Wanted
+from ravatar_audio.capture.microphone.delivery_ledger import DeliveryLedger
+from ravatar_audio.capture.microphone.opener import MicrophoneOpener
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
 from ravatar_audio.errors import DeviceNotFoundError, RecorderError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain
@@ -38,7 +38,7 @@ async def hear(microphone: FakeMicrophone) -> tuple[list[Frame], list[CaptureEve
 
 
 def test_a_cut_leaves_out_what_came_after_the_last_frame_that_was_delivered() -> None:
-    delivered = Delivered()
+    delivered = DeliveryLedger()
     with Chain(rate_hz=16_000, capacity_frames=2) as chain:
 
         def come(frames: int, lost_samples: int) -> None:
@@ -78,13 +78,13 @@ async def test_a_stand_in_runs_beside_a_call_that_hangs_until_the_device_is_back
     script = {22_000: "lose 480"} | fault | {24_000 + 100 * SECOND: "ok"}
     microphone = FakeMicrophone(*devices(script), device="Desk", stand_in="Spare", duration_s=120)
     looks: list[bool] = []
-    look = Opener.look
+    look = MicrophoneOpener.look
 
-    def look_and_note(self: Opener) -> bool:
+    def look_and_note(self: MicrophoneOpener) -> bool:
         looks.append(microphone._machine.hangs)
         return look(self)
 
-    monkeypatch.setattr(Opener, "look", look_and_note)
+    monkeypatch.setattr(MicrophoneOpener, "look", look_and_note)
     frames, events = await hear(microphone)
     assert looks == [False], "the library that hangs is not asked for the device"
     assert kinds(events) == ["reopening", "hanging", "stand_in", "reopened", "reopening", "reopened"]
@@ -118,7 +118,7 @@ async def test_a_stand_in_that_needs_the_library_that_hangs_is_not_asked_for(
     monkeypatch.setattr(FakeSystem, "is_served", lambda self, device: True)
     find = FakeSystem.find
 
-    def find_by_portaudio(self: FakeSystem, wanted: Wanted) -> Line:
+    def find_by_portaudio(self: FakeSystem, wanted: DeviceRequest) -> DeviceStream:
         if wanted.backend == "alsa":
             raise DeviceNotFoundError("no hardware of this name")
         return find(self, wanted)

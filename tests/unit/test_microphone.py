@@ -52,24 +52,24 @@ class FakeStream(EndingStream):
         return []
 
 
-class FakeLine:
+class FakeDeviceStream:
     """A line whose finding, opening and closing the test controls."""
 
-    made: list["FakeLine"]
+    made: list["FakeDeviceStream"]
     refusals: list[MediaError]
     gate: threading.Event
 
     def __init__(self, wanted: Any) -> None:
-        FakeLine.gate.wait(10)
-        if FakeLine.refusals:
-            raise FakeLine.refusals.pop(0)
+        FakeDeviceStream.gate.wait(10)
+        if FakeDeviceStream.refusals:
+            raise FakeDeviceStream.refusals.pop(0)
         self.device = DEVICE
         self.request = StreamRequest(DEVICE, 16_000, 1, "int16", 0.01, 0.1)
         self.stream: FakeStream | None = None
         self.refusal = wanted.refusal(FakeStream.latency_s)
         self.is_closed = False
         self.resume_ns = 0
-        FakeLine.made.append(self)
+        FakeDeviceStream.made.append(self)
 
     def open(self, chain: Chain, wake: Any, resume_ns: int = 0) -> FakeStream:
         self.stream = FakeStream(chain)
@@ -91,12 +91,12 @@ class FakeLine:
 
 
 @pytest.fixture(autouse=True)
-def fake_line(monkeypatch: pytest.MonkeyPatch) -> type[FakeLine]:
-    FakeLine.made, FakeLine.refusals, FakeLine.gate = [], [], threading.Event()
-    FakeLine.gate.set()
-    monkeypatch.setattr(module, "Line", FakeLine)
+def fake_line(monkeypatch: pytest.MonkeyPatch) -> type[FakeDeviceStream]:
+    FakeDeviceStream.made, FakeDeviceStream.refusals, FakeDeviceStream.gate = [], [], threading.Event()
+    FakeDeviceStream.gate.set()
+    monkeypatch.setattr(module, "DeviceStream", FakeDeviceStream)
     monkeypatch.setattr(attempts, "BACKOFF_S", (0.01, 0.02))
-    return FakeLine
+    return FakeDeviceStream
 
 
 @pytest.mark.parametrize(("asked_s", "is_told"), [(None, False), (0.02, False), (0.01, True), (0.1, True)])
@@ -104,7 +104,7 @@ async def test_blocks_of_another_length_than_was_asked_for_are_told(asked_s: flo
     async with Microphone(block_s=asked_s) as microphone:
         with microphone.events() as events:
             for _ in range(16):
-                FakeLine.made[0].send(512)  # 32 ms
+                FakeDeviceStream.made[0].send(512)  # 32 ms
             await anext(microphone)
             await microphone.stop()
             [frame async for frame in microphone]
@@ -117,11 +117,11 @@ async def test_blocks_of_another_length_than_was_asked_for_are_told(asked_s: flo
 
 async def test_stopping_gives_out_what_there_is_and_ends_the_iteration() -> None:
     async with Microphone() as microphone:
-        FakeLine.made[0].send(FRAME_SAMPLES + 100)
+        FakeDeviceStream.made[0].send(FRAME_SAMPLES + 100)
         assert (await anext(microphone)).length_samples == FRAME_SAMPLES
         await microphone.stop()
         assert [frame.length_samples async for frame in microphone] == [100]
-        assert FakeLine.made[0].is_closed
+        assert FakeDeviceStream.made[0].is_closed
     counts = microphone.statistics()
     assert counts.captured_samples == counts.delivered_samples == FRAME_SAMPLES + 100
 
@@ -144,12 +144,12 @@ async def test_closing_ends_the_iteration_of_another_task() -> None:
 
 
 async def test_a_stream_that_ends_is_opened_again_where_it_was() -> None:
-    FakeLine.refusals = []
+    FakeDeviceStream.refusals = []
     async with Microphone("fake") as microphone:
-        first = FakeLine.made[0]
+        first = FakeDeviceStream.made[0]
         first.send(FRAME_SAMPLES)
         assert (await anext(microphone)).seq == 0
-        FakeLine.refusals = [DeviceNotFoundError("gone")] * 3
+        FakeDeviceStream.refusals = [DeviceNotFoundError("gone")] * 3
         first.end()
         for _ in range(5):  # a program that waits with a deadline of its own
             with trio.move_on_after(0.002):
@@ -157,9 +157,9 @@ async def test_a_stream_that_ends_is_opened_again_where_it_was() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(anext, microphone)
             with trio.fail_after(5):
-                while len(FakeLine.made) < 2 or FakeLine.made[1].stream is None:  # noqa: ASYNC110 - a thread does it
+                while len(FakeDeviceStream.made) < 2 or FakeDeviceStream.made[1].stream is None:  # noqa: ASYNC110 - a thread does it
                     await trio.sleep(0.01)
-            second = FakeLine.made[1]
+            second = FakeDeviceStream.made[1]
             second.send(FRAME_SAMPLES)
         with trio.move_on_after(0.1):
             await anext(microphone)
@@ -171,9 +171,9 @@ async def test_a_stream_that_ends_is_opened_again_where_it_was() -> None:
 
 async def test_that_it_is_open_again_is_told_before_what_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     may_return = threading.Event()
-    open_at_once = FakeLine.open
+    open_at_once = FakeDeviceStream.open
 
-    def open_while_sound_comes(line: FakeLine, chain: Chain, wake: Any, resume_ns: int = 0) -> FakeStream:
+    def open_while_sound_comes(line: FakeDeviceStream, chain: Chain, wake: Any, resume_ns: int = 0) -> FakeStream:
         stream = open_at_once(line, chain, wake, resume_ns)
         if resume_ns:
             chain.note_loss(800)
@@ -181,10 +181,10 @@ async def test_that_it_is_open_again_is_told_before_what_was_lost(monkeypatch: p
             may_return.wait(10)
         return stream
 
-    monkeypatch.setattr(FakeLine, "open", open_while_sound_comes)
+    monkeypatch.setattr(FakeDeviceStream, "open", open_while_sound_comes)
     async with Microphone() as microphone:
         with microphone.events() as events:
-            FakeLine.made[0].end()
+            FakeDeviceStream.made[0].end()
             assert (await anext(microphone)).discontinuity
             with trio.fail_after(10):
                 async with trio.open_nursery() as nursery:
@@ -206,9 +206,9 @@ async def test_what_comes_while_a_stand_in_is_opened_beside_a_close_that_hangs_i
     monkeypatch.setattr(recovery, "HANGING_S", 0.01)
     is_opening, may_open, may_close = threading.Event(), threading.Event(), threading.Event()
     stuck_before = stuck_calls()
-    open_at_once = FakeLine.open
+    open_at_once = FakeDeviceStream.open
 
-    def open_when_it_may(line: FakeLine, chain: Chain, wake: Any, resume_ns: int = 0) -> FakeStream:
+    def open_when_it_may(line: FakeDeviceStream, chain: Chain, wake: Any, resume_ns: int = 0) -> FakeStream:
         is_opening.set()
         may_open.wait(10)
         return open_at_once(line, chain, wake, resume_ns)
@@ -223,9 +223,9 @@ async def test_what_comes_while_a_stand_in_is_opened_beside_a_close_that_hangs_i
             Microphone("fake", stand_in="other", stand_in_after_s=0) as microphone,
             trio.open_nursery() as nursery,
         ):
-            first = FakeLine.made[0]
+            first = FakeDeviceStream.made[0]
             monkeypatch.setattr(first, "close", lambda: may_close.wait(20))
-            monkeypatch.setattr(FakeLine, "open", open_when_it_may)
+            monkeypatch.setattr(FakeDeviceStream, "open", open_when_it_may)
             first.send(FRAME_SAMPLES)
             first.end()
             nursery.start_soon(take, microphone)
@@ -237,14 +237,14 @@ async def test_what_comes_while_a_stand_in_is_opened_beside_a_close_that_hangs_i
                 await trio.sleep(0.001)
             assert stuck_calls() == stuck_before + 1
             first.send(FRAME_SAMPLES)
-            FakeLine.made[1].send(FRAME_SAMPLES)
+            FakeDeviceStream.made[1].send(FRAME_SAMPLES)
             await trio.testing.wait_all_tasks_blocked(0.01)
             await microphone.stop()
     counts = microphone.statistics()
     may_close.set()
     assert [(frame.seq, frame.position_samples) for frame in frames] == [(0, 0), (1, FRAME_SAMPLES)]
     assert counts.captured_samples == counts.delivered_samples == 2 * FRAME_SAMPLES
-    assert FakeLine.made[1].resume_ns == round(frames[0].captured_s * 1e9)
+    assert FakeDeviceStream.made[1].resume_ns == round(frames[0].captured_s * 1e9)
     with trio.fail_after(10):
         while stuck_calls() > stuck_before:  # noqa: ASYNC110 - a thread does it
             await trio.sleep(0.001)
@@ -252,7 +252,7 @@ async def test_what_comes_while_a_stand_in_is_opened_beside_a_close_that_hangs_i
 
 async def test_without_recovery_the_end_of_the_stream_is_an_error() -> None:
     async with Microphone(recover_s=0) as microphone:
-        FakeLine.made[0].end()
+        FakeDeviceStream.made[0].end()
         with pytest.raises(MediaAbortedError) as caught:
             await anext(microphone)
     assert caught.value.details["errno"] == "ENODEV"
@@ -260,16 +260,16 @@ async def test_without_recovery_the_end_of_the_stream_is_an_error() -> None:
 
 async def test_recovery_gives_up_after_its_time() -> None:
     async with Microphone(recover_s=0.05) as microphone:
-        FakeLine.refusals = [DeviceNotFoundError("gone")] * 1_000
-        FakeLine.made[0].end()
+        FakeDeviceStream.refusals = [DeviceNotFoundError("gone")] * 1_000
+        FakeDeviceStream.made[0].end()
         with trio.fail_after(5), pytest.raises(MediaAbortedError):
             await anext(microphone)
 
 
 async def test_stopping_while_it_is_being_opened_again_leaves_nothing_open() -> None:
     async with Microphone() as microphone, trio.open_nursery() as nursery:
-        FakeLine.gate.clear()
-        FakeLine.made[0].end()
+        FakeDeviceStream.gate.clear()
+        FakeDeviceStream.made[0].end()
 
         async def take() -> None:
             async for _ in microphone:
@@ -279,19 +279,19 @@ async def test_stopping_while_it_is_being_opened_again_leaves_nothing_open() -> 
         await trio.testing.wait_all_tasks_blocked(0.005)
         nursery.start_soon(microphone.stop)
         await trio.testing.wait_all_tasks_blocked(0.005)
-        FakeLine.gate.set()
-    assert len(FakeLine.made) == 2
-    assert all(line.is_closed for line in FakeLine.made)
+        FakeDeviceStream.gate.set()
+    assert len(FakeDeviceStream.made) == 2
+    assert all(line.is_closed for line in FakeDeviceStream.made)
 
 
 async def test_cancelling_the_opening_closes_what_opens_too_late() -> None:
-    FakeLine.gate.clear()
+    FakeDeviceStream.gate.clear()
     with trio.move_on_after(0.05):
         async with Microphone():
             raise AssertionError("it cannot have opened")
-    FakeLine.gate.set()
+    FakeDeviceStream.gate.set()
     with trio.fail_after(5):
-        while not (FakeLine.made and FakeLine.made[0].is_closed):  # noqa: ASYNC110 - a thread does it
+        while not (FakeDeviceStream.made and FakeDeviceStream.made[0].is_closed):  # noqa: ASYNC110 - a thread does it
             await trio.sleep(0.01)
 
 
@@ -312,22 +312,22 @@ async def test_cancelled_while_it_begins_to_open_again_it_goes_on_where_it_was(m
     """The stand-in ends while the device is being looked for, and the program waits for a frame no longer just then."""
     monkeypatch.setattr(recovery, "LOOK_BACK_S", (0.0, 0.0))
     token = trio.lowlevel.current_trio_token()
-    FakeLine.refusals = [DeviceNotFoundError("not there yet")]
+    FakeDeviceStream.refusals = [DeviceNotFoundError("not there yet")]
     with trio.fail_after(10):
         async with Microphone("fake", stand_in="other") as microphone:
-            FakeLine.gate.clear()
+            FakeDeviceStream.gate.clear()
             with trio.move_on_after(0.01):
                 await anext(microphone)  # begins the look, which does not end
-            stand_in = FakeLine.made[0]
+            stand_in = FakeDeviceStream.made[0]
             with trio.CancelScope() as scope:
                 monkeypatch.setattr(stand_in, "close", lambda: token.run_sync_soon(scope.cancel))
                 stand_in.end()
                 await anext(microphone)
             assert scope.cancelled_caught
-            FakeLine.gate.set()
+            FakeDeviceStream.gate.set()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(anext, microphone)
-                while not (again := [line for line in FakeLine.made[1:] if line.stream]):  # noqa: ASYNC110 - a thread does it
+                while not (again := [line for line in FakeDeviceStream.made[1:] if line.stream]):  # noqa: ASYNC110 - a thread does it
                     await trio.sleep(0.001)
                 again[0].send(FRAME_SAMPLES)
 
@@ -337,10 +337,10 @@ async def test_cancelled_when_its_stream_has_ended_it_closes_that(monkeypatch: p
         async with Microphone("fake") as microphone:
             with trio.CancelScope() as scope:
                 monkeypatch.setattr(microphone, "_tell", lambda *_: scope.cancel())
-                FakeLine.made[0].end()
+                FakeDeviceStream.made[0].end()
                 await anext(microphone)
             assert scope.cancelled_caught
-        assert FakeLine.made[0].is_closed
+        assert FakeDeviceStream.made[0].is_closed
     assert microphone._chain is None
     assert not microphone._is_left_behind
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from ravatar_audio.capture.microphone.opener import SERVER_RETURN_S, Feed, Opener
-from ravatar_audio.capture.streams.device_stream import Wanted
+from ravatar_audio.capture.microphone.opener import SERVER_RETURN_S, Handover, MicrophoneOpener
+from ravatar_audio.capture.streams.device_stream import DeviceRequest
 from ravatar_audio.errors import DeviceNotFoundError
 
 
@@ -21,7 +21,7 @@ class Machine:
     def now_s(self) -> float:
         return self.clock_s
 
-    def find(self, wanted: Wanted) -> Any:
+    def find(self, wanted: DeviceRequest) -> Any:
         self.asked.append(wanted.backend)
         if not self.has_server and wanted.backend == "pulse":
             raise DeviceNotFoundError("there is no sound server")
@@ -29,18 +29,18 @@ class Machine:
         return SimpleNamespace(device=device, request=None, open=lambda *_: None, close=lambda: None)
 
 
-class Quick(Opener):
+class Quick(MicrophoneOpener):
     def _chain_for(self, *_: Any) -> Any:
         return None
 
 
-FEED = Feed(None)  # type: ignore[arg-type]  # nothing is fed
+FEED = Handover(None)  # type: ignore[arg-type]  # nothing is fed
 
 
 @pytest.mark.parametrize("backend", ["auto", "pulse"])
 def test_it_is_looked_for_at_the_server_alone_until_that_has_had_time_to_come_back(backend: str) -> None:
     machine = Machine()
-    opener = Quick(machine, Wanted("usbmic", None, None, None, 0.01, 0.1, backend, None, False), None, {})  # type: ignore[arg-type]
+    opener = Quick(machine, DeviceRequest("usbmic", None, None, None, 0.01, 0.1, backend, None, False), None, {})  # type: ignore[arg-type]
     opener.open(FEED, or_stand_in=False)
     machine.has_server = False
     with pytest.raises(DeviceNotFoundError):
@@ -55,7 +55,7 @@ def test_it_is_looked_for_at_the_server_alone_until_that_has_had_time_to_come_ba
 
 def test_a_server_that_does_not_come_back_is_done_without() -> None:
     machine = Machine()
-    opener = Quick(machine, Wanted("usbmic", None, None, None, 0.01, 0.1, "auto", None, False), None, {})  # type: ignore[arg-type]
+    opener = Quick(machine, DeviceRequest("usbmic", None, None, None, 0.01, 0.1, "auto", None, False), None, {})  # type: ignore[arg-type]
     opener.open(FEED, or_stand_in=False)
     machine.has_server = False
     with pytest.raises(DeviceNotFoundError):

@@ -7,11 +7,11 @@ import pytest
 
 from ravatar_audio.capture.devices.privacy import privacy_error
 from ravatar_audio.capture.streams import device_stream
-from ravatar_audio.capture.streams.device_stream import Line, Wanted
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
 from ravatar_audio.errors import ConstraintsError, MediaError, PermissionDeniedError, RecorderError
 
 CONSENT = r"Software\Microsoft\Windows\CurrentVersion\CapabilityAccessManager\ConsentStore\microphone"
-WANTED = Wanted(None, None, None, None, 0.01, 0.1, "portaudio")
+WANTED = DeviceRequest(None, None, None, None, 0.01, 0.1, "portaudio")
 
 
 def of_windows(**denied: str) -> PermissionDeniedError | None:
@@ -74,9 +74,9 @@ def test_whatever_portaudio_says_the_refusal_is_told_and_its_code_kept(
     def fail(*_: object) -> NoReturn:
         raise said
 
-    monkeypatch.setattr(Line, "_find", fail)
+    monkeypatch.setattr(DeviceStream, "_find", fail)
     with pytest.raises(PermissionDeniedError) as caught:
-        Line(WANTED)
+        DeviceStream(WANTED)
     assert caught.value.details["portaudio_code"] == said.details["portaudio_code"]
     assert caught.value.__cause__ is said
 

@@ -66,7 +66,7 @@ class FakeMicrophone(Microphone):
             await self.stop()
         else:
             await super()._look_after_line(chain, wake)
-            self._machine.is_stalled = self._liveness.is_stalled
+            self._machine.is_stalled = self._stall_detector.is_stalled
 
     async def stop(self) -> None:
         self._machine.advance()

@@ -9,11 +9,11 @@ from typing import Any, TypeVar, cast
 import trio
 
 from ravatar_audio.capture.devices.device import Device, choose_device
-from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.capture.microphone.arrivals import Arrivals
 from ravatar_audio.capture.microphone.system import System
-from ravatar_audio.capture.streams.device_stream import Line, Wanted
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
 from ravatar_audio.capture.streams.stream import StreamRequest
 from ravatar_audio.errors import ConstraintsError, RecorderError
 from ravatar_audio.native import Chain
@@ -28,7 +28,7 @@ class FakeSystem(System):
     def __init__(self, devices: Sequence[FakeDevice]) -> None:
         self.devices = devices
         self._offset_s: float | None = None
-        self._hanging: list[Errand[Any]] = []
+        self._hanging: list[ThreadCall[Any]] = []
         self.end_s = math.inf
         self.is_hurried = False
         """The open frame may end with any block: a flush has been asked for."""
@@ -41,8 +41,8 @@ class FakeSystem(System):
             self._offset_s = time.monotonic() - trio.current_time()
         return trio.current_time() + self._offset_s
 
-    def find(self, wanted: Wanted) -> Line:
-        return cast(Line, FakeLine(self, wanted))
+    def find(self, wanted: DeviceRequest) -> DeviceStream:
+        return cast(DeviceStream, FakeDeviceStream(self, wanted))
 
     def is_served(self, device: Device) -> bool:
         return False
@@ -52,26 +52,26 @@ class FakeSystem(System):
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
         await trio.lowlevel.checkpoint()
-        errand = Errand(call, undo)
-        self.start(errand)
-        if not errand.has_ended:
+        thread_call = ThreadCall(call, undo)
+        self.start(thread_call)
+        if not thread_call.has_ended:
             await trio.sleep(timeout_s)
-            errand.abandon()
+            thread_call.abandon()
             raise trio.TooSlowError
-        return errand.take()
+        return thread_call.take()
 
-    def start(self, errand: Errand[Any]) -> None:
-        """While one call hangs, the others do not get to the device that hangs: see FakeLine."""
+    def start(self, thread_call: ThreadCall[Any]) -> None:
+        """While one call hangs, the others do not get to the device that hangs: see FakeDeviceStream."""
         if self.hangs and not self._hanging:
-            self._hanging.append(errand)
+            self._hanging.append(thread_call)
         else:
-            errand.run()
+            thread_call.run()
 
-    async def wait_ended(self, errand: Errand[Any], timeout_s: float) -> bool:
-        if not errand.has_ended:
+    async def wait_ended(self, thread_call: ThreadCall[Any], timeout_s: float) -> bool:
+        if not thread_call.has_ended:
             await trio.sleep(timeout_s)
             self.advance()
-        return errand.has_ended
+        return thread_call.has_ended
 
     async def wait(self, wake: Wake, patience_s: float, arrivals: Arrivals | None = None) -> None:
         due_s = min(device.next_due_s(by_block=self.is_hurried) for device in self.devices)
@@ -95,14 +95,14 @@ class FakeSystem(System):
             device.advance(self.now_s())
         if self._hanging and not self.hangs:
             late, self._hanging = self._hanging, []
-            for errand in late:
-                errand.run()
+            for thread_call in late:
+                thread_call.run()
 
 
-class FakeLine:
-    """See Line."""
+class FakeDeviceStream:
+    """See DeviceStream."""
 
-    def __init__(self, system: FakeSystem, wanted: Wanted) -> None:
+    def __init__(self, system: FakeSystem, wanted: DeviceRequest) -> None:
         listed = [device for device in system.devices if device.is_plugged_in]
         described = [device.described(is_default=device is listed[0]) for device in listed]
         self.device = choose_device(described, wanted.selector)

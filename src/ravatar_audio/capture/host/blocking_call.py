@@ -14,7 +14,7 @@ log = line_logger(__name__)
 T = TypeVar("T")
 
 
-_stuck: set["Errand[Any]"] = set()
+_stuck: set["ThreadCall[Any]"] = set()
 
 
 def stuck_calls() -> int:
@@ -22,7 +22,7 @@ def stuck_calls() -> int:
     return len(_stuck)
 
 
-class Errand(Generic[T]):
+class ThreadCall(Generic[T]):
     """One call in a thread, whose result goes either to whoever takes it or, when that has left, to `undo`."""
 
     def __init__(
@@ -38,11 +38,11 @@ class Errand(Generic[T]):
 
     def start(self) -> None:
         """Begin, in a thread of its own."""
-        threading.Thread(target=self.run, daemon=True, name="ravatar-audio errand").start()
+        threading.Thread(target=self.run, daemon=True, name="ravatar-audio blocking call").start()
 
     def run(self) -> None:
         call, self._call = self._call, None  # what it holds is free when it has returned
-        assert call is not None, "an errand is run once"
+        assert call is not None, "a call is run once"
         try:
             result = call()
         except BaseException as error:  # raised where the result is taken
@@ -104,13 +104,13 @@ async def call_in_thread(call: Callable[[], T], *, timeout_s: float, undo: Calla
     begun.
     """
     await trio.lowlevel.checkpoint_if_cancelled()
-    errand = Errand(call, undo)
+    thread_call = ThreadCall(call, undo)
     # A limit of its own each time: a call that never returns must not keep others from running.
     limiter = trio.CapacityLimiter(1)
     try:
         with trio.fail_after(timeout_s):
-            await trio.to_thread.run_sync(errand.run, abandon_on_cancel=True, limiter=limiter)
+            await trio.to_thread.run_sync(thread_call.run, abandon_on_cancel=True, limiter=limiter)
     except BaseException:  # KeyboardInterrupt too: what is being opened is nobody's then
-        errand.abandon()
+        thread_call.abandon()
         raise
-    return errand.take()
+    return thread_call.take()

@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from ravatar_audio._core import lib
-from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.servers.connection import SourceWatch
 
 DEVICE_FOLDER = Path("/dev/snd")
@@ -112,7 +112,7 @@ class Arrivals:
 def _close(fd: int) -> None:
     """In a thread, as closing takes up to 20 ms."""
     trio.lowlevel.notify_closing(fd)
-    Errand(lambda: os.close(fd), lambda _: None).start()
+    ThreadCall(lambda: os.close(fd), lambda _: None).start()
 
 
 def _watch_nearest(fd: int, folder: Path) -> bool:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.microphone.arrivals import Arrivals
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams.open_errors import is_bug
@@ -100,7 +100,7 @@ class Attempts(Generic[T]):
         self._next_s = system.now_s() + first_wait_s
         self._wait_s = BACKOFF_S[0]
         self._until_s = self._next_s + within_s
-        self._attempt: Errand[T] | None = None
+        self._attempt: ThreadCall[T] | None = None
         self._begun_s = 0.0
         self._failure = ""
 
@@ -115,7 +115,7 @@ class Attempts(Generic[T]):
             self._next_s, self._wait_s = now_s, BACKOFF_S[0]
         if self._attempt is None:
             if now_s >= self._next_s:
-                attempt = Errand(self._call, self._undo, self._wake)
+                attempt = ThreadCall(self._call, self._undo, self._wake)
                 try:
                     self._system.start(attempt)
                 except RuntimeError as error:  # no thread can be started
@@ -164,7 +164,7 @@ class Attempts(Generic[T]):
         longest_s = self._arrivals.patience_s if self._arrivals else math.inf
         return max(0.0, min(self._next_s - self._system.now_s(), longest_s))
 
-    def drop(self) -> Errand[T] | None:
+    def drop(self) -> ThreadCall[T] | None:
         """No more attempts, and nobody waits for the one that is under way, which goes on."""
         attempt, self._attempt, self._next_s = self._attempt, None, float("inf")
         if attempt is not None:

@@ -3,16 +3,16 @@
 from dataclasses import replace
 
 from ravatar_audio.capture.microphone.drift import Drift
-from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent, Watchdog
+from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent, SoundMonitor
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import ChainStatistics
 
 
-class Delivered:
+class DeliveryLedger:
     """Looks at each frame after it was given out: it is on its way to the platform then, and nobody waits for this."""
 
     def __init__(self) -> None:
-        self._watchdog, self._drift = Watchdog(), Drift()
+        self._sound_monitor, self._drift = SoundMonitor(), Drift()
         self._newest: Frame | None = None  # not looked at yet
         self._last: Frame | None = None  # looked at
         self._frames = self._samples = self._device_lost_samples = 0
@@ -27,7 +27,7 @@ class Delivered:
         frame, self._newest = self._newest, None
         if frame is not None:
             self._drift.add(frame)
-            self._news += self._watchdog.look_at(frame)
+            self._news += self._sound_monitor.look_at(frame)
             self._last = frame
             self._frames += 1
             self._samples += frame.length_samples

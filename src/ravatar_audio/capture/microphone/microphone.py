@@ -8,19 +8,19 @@ from typing import Any, Self
 import trio
 
 from ravatar_audio.capture.devices.device import Device, layout_text
-from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.host.memory_lock import lock_memory
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.capture.microphone.arrivals import Arrivals
-from ravatar_audio.capture.microphone.delivery_ledger import Delivered
-from ravatar_audio.capture.microphone.opener import Feed, Opened, Opener
+from ravatar_audio.capture.microphone.delivery_ledger import DeliveryLedger
+from ravatar_audio.capture.microphone.opener import Handover, MicrophoneOpener, OpenMicrophone
 from ravatar_audio.capture.microphone.recovery import Recovery
-from ravatar_audio.capture.microphone.retired_chains import EarlierChains
+from ravatar_audio.capture.microphone.retired_chains import RetiredChains
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.capture.microphone.source import Source, ring_capacity
-from ravatar_audio.capture.microphone.stall_detector import Liveness
+from ravatar_audio.capture.microphone.stall_detector import StallDetector
 from ravatar_audio.capture.microphone.system import System
-from ravatar_audio.capture.streams.device_stream import BACKENDS, Wanted
+from ravatar_audio.capture.streams.device_stream import BACKENDS, DeviceRequest
 from ravatar_audio.capture.streams.stream import Stream, StreamStatistics
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
@@ -85,7 +85,7 @@ class Microphone(Source):
     SettingsError.
     """
 
-    _opened: Opened | None = None
+    _opened: OpenMicrophone | None = None
     _wake: Wake | None = None
     _last_stream: StreamStatistics | None = None
 
@@ -136,19 +136,19 @@ class Microphone(Source):
         }
         self._system = self._make_system()
         buffer_s = max(buffer_s, 4 * block_s)
-        wanted = Wanted(device, rate_hz, channels, format, block_s, buffer_s, backend, latency_s, strict)
-        self._opener = Opener(self._system, wanted, stand_in, chain_options)
+        wanted = DeviceRequest(device, rate_hz, channels, format, block_s, buffer_s, backend, latency_s, strict)
+        self._opener = MicrophoneOpener(self._system, wanted, stand_in, chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
-        self._liveness = Liveness(max(stall_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
+        self._stall_detector = StallDetector(max(stall_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
         self._recovery = Recovery(
             self._opener, self._system, self._tell, recover_s=recover_s, stand_in_after_s=stand_in_after_s
         )
         self._locks_memory = lock_memory
         self._is_used = self._is_stopped = self._is_at_end = False
         self._is_left_behind = False
-        self._earlier = EarlierChains()
+        self._earlier = RetiredChains()
         self._stopping = trio.Lock()
-        self._delivered = Delivered()
+        self._delivered = DeliveryLedger()
         self.name = "microphone"
         self.reopenings = 0
 
@@ -208,7 +208,7 @@ class Microphone(Source):
         if (refusal := opened.line.refusal) is not None:
             self._tell(refusal.code, refusal.message)
 
-    def _take_over(self, opened: Opened) -> None:
+    def _take_over(self, opened: OpenMicrophone) -> None:
         line, request = opened.line, opened.line.request
         if self._chain not in (None, opened.chain):
             assert self._chain is not None
@@ -219,7 +219,7 @@ class Microphone(Source):
         self._opened, self._chain, self._wake = opened, opened.chain, opened.wake
         self.name, self.backend = line.device.name, opened.stream.backend
         self.rate_hz, self.channels, self.format = request.sample_layout
-        self._liveness.begin(opened.stream)
+        self._stall_detector.begin(opened.stream)
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
             line.device,
@@ -250,10 +250,10 @@ class Microphone(Source):
     def _look_at_delivered(self) -> None:
         self._delivered.look()
         if self._delivered.has_news:
-            if self._liveness.is_stalled and self._opened is not None:
+            if self._stall_detector.is_stalled and self._opened is not None:
                 self._look_at(self._opened.stream)
             # That sound comes again is told before what was lost until then.
-            if not self._liveness.is_stalled and not self._recovery.is_reopening:
+            if not self._stall_detector.is_stalled and not self._recovery.is_reopening:
                 self._tell_news()
 
     def _tell_news(self) -> None:
@@ -263,7 +263,7 @@ class Microphone(Source):
     def _look_at(self, stream: Stream) -> StreamStatistics:
         """Tell what begins or ends for the stream now; its counters, by which that was seen."""
         counts = stream.statistics()
-        for kind, message in (*stream.events(), *self._liveness.look(counts, self._system.now_s())):
+        for kind, message in (*stream.events(), *self._stall_detector.look(counts, self._system.now_s())):
             self._tell(kind, message)
         return counts
 
@@ -276,14 +276,14 @@ class Microphone(Source):
     def _patience(self) -> tuple[float, Arrivals | None]:
         patience_s, arrivals = self._recovery.patience
         if not self._recovery.is_reopening:
-            patience_s = min(patience_s, self._liveness.look_again_in_s)
+            patience_s = min(patience_s, self._stall_detector.look_again_in_s)
         return patience_s, arrivals
 
     async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
         """See whether the stream is well, or get on with opening it again; raises when that is not to be."""
         if self._recovery.is_reopening:
             if (opened := self._recovery.step()) is not None:
-                self._liveness.is_stalled = False
+                self._stall_detector.is_stalled = False
                 self._take_over(opened)
                 self.reopenings += 1
                 self._tell("reopened", f"{opened.line.device} is open again")
@@ -294,22 +294,22 @@ class Microphone(Source):
                 back = MediaAbortedError("the microphone that was missing is back")
                 self._begin_recovery(back, self._opened, chain, wake)
 
-    def _reason_to_reopen(self, opened: Opened) -> MediaError | None:
-        return self._liveness.reason_to_reopen(self._look_at(opened.stream), self._system.now_s(), self.name)
+    def _reason_to_reopen(self, opened: OpenMicrophone) -> MediaError | None:
+        return self._stall_detector.reason_to_reopen(self._look_at(opened.stream), self._system.now_s(), self.name)
 
-    def _begin_recovery(self, reason: MediaError, opened: Opened, chain: Chain, wake: Wake) -> None:
+    def _begin_recovery(self, reason: MediaError, opened: OpenMicrophone, chain: Chain, wake: Wake) -> None:
         stream = opened.stream
         within_s = self._recovery.note_end(stream, is_stand_in=opened.is_stand_in)
         if within_s <= 0:
             raise reason
         self._opened = None
 
-        def feed() -> Feed:
-            return Feed(wake, chain, self._earlier.statistics(), stream.statistics().captured_ns)
+        def feed() -> Handover:
+            return Handover(wake, chain, self._earlier.statistics(), stream.statistics().captured_ns)
 
-        def feed_beside() -> Feed:
+        def feed_beside() -> Handover:
             after = self._delivered.cut(self._chain_statistics(chain))
-            return Feed(wake, after=after, resume_ns=self._delivered.captured_ns)
+            return Handover(wake, after=after, resume_ns=self._delivered.captured_ns)
 
         self._recovery.begin(reason, opened, feed, feed_beside, within_s=within_s)
         self._tell("reopening", reason.message)
@@ -407,4 +407,4 @@ class Microphone(Source):
             return
         warnings.warn(f"the microphone {self.name!r} was not closed", ResourceWarning, stacklevel=2, source=self)
 
-        self._system.start(Errand(opened.close, lambda _: None))  # what it fed lives on until then
+        self._system.start(ThreadCall(opened.close, lambda _: None))  # what it fed lives on until then

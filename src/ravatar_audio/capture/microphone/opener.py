@@ -11,7 +11,7 @@ from ravatar_audio.capture.devices.arrays import known_layout
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams import alsa
-from ravatar_audio.capture.streams.device_stream import Line, Wanted
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
 from ravatar_audio.capture.streams.open_errors import is_bug
 from ravatar_audio.capture.streams.stream import Stream, StreamRequest
 from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, RecorderError
@@ -26,10 +26,10 @@ SERVER_RETURN_S = 30.0
 """For a sound server to come back before its microphone is looked for elsewhere; systemd starts one in seconds."""
 
 
-class Opened(NamedTuple):
+class OpenMicrophone(NamedTuple):
     """A running stream, its device, and what it feeds."""
 
-    line: Line
+    line: DeviceStream
     stream: Stream
     chain: Chain
     wake: Wake
@@ -44,7 +44,7 @@ class Opened(NamedTuple):
         self.line.close()
 
 
-class Feed(NamedTuple):
+class Handover(NamedTuple):
     """Where a stream's sound is to go, and what it goes on from."""
 
     wake: Wake
@@ -56,13 +56,13 @@ class Feed(NamedTuple):
     """When the last sound before this was at the microphone; 0: never."""
 
 
-class Opener:
+class MicrophoneOpener:
     """How one microphone is opened. What is not async may block, and runs in a worker thread."""
 
     def __init__(
         self,
         system: System,
-        wanted: Wanted,
+        wanted: DeviceRequest,
         stand_in: str | int | None,
         chain_options: dict[str, Any],
     ) -> None:
@@ -71,7 +71,7 @@ class Opener:
         self._is_served = False
         self._served_until_s: float | None = None
 
-    def _wanted_device(self) -> Wanted:
+    def _wanted_device(self) -> DeviceRequest:
         """As asked for; but what a sound server has served stays the server's for a while after it is gone.
 
         A server that is started again wants its hardware back, and another way to it, by ALSA or by one of its plugins,
@@ -105,7 +105,7 @@ class Opener:
         """A stand-in has been named, and our own thread may serve it."""
         return self.has_stand_in and self._wanted.backend in ("auto", "alsa")
 
-    async def open_first(self) -> Opened:
+    async def open_first(self) -> OpenMicrophone:
         """The device or the stand-in, with a wake-up of its own. Raises the device's media error."""
         try:
             return await self._call(lambda feed: self.open(feed, or_stand_in=True))
@@ -116,23 +116,23 @@ class Opener:
                 return await self._call(self.open_beside)
         raise hangs
 
-    async def _call(self, open_into: Callable[[Feed], Opened]) -> Opened:
-        def call() -> Opened:
+    async def _call(self, open_into: Callable[[Handover], OpenMicrophone]) -> OpenMicrophone:
+        def call() -> OpenMicrophone:
             wake = Wake()
             try:
-                return open_into(Feed(wake))
+                return open_into(Handover(wake))
             except BaseException:
                 wake.close()
                 raise
 
-        def undo(opened: Opened) -> None:
+        def undo(opened: OpenMicrophone) -> None:
             opened.close()
             opened.chain.close()
             opened.wake.close()
 
         return await self._system.call(call, timeout_s=FIRST_TIMEOUT_S, undo=undo)
 
-    def open(self, feed: Feed, *, or_stand_in: bool, stand_in_first: bool = False) -> Opened:
+    def open(self, feed: Handover, *, or_stand_in: bool, stand_in_first: bool = False) -> OpenMicrophone:
         """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error.
 
         With `stand_in_first` it is the other way round.
@@ -146,7 +146,7 @@ class Opener:
                 return stand_in
             raise
 
-    def _open_stand_in(self, feed: Feed) -> Opened | None:
+    def _open_stand_in(self, feed: Handover) -> OpenMicrophone | None:
         if self._stand_in is None:
             return None
         try:
@@ -156,11 +156,11 @@ class Opener:
             return None
 
     @property
-    def _wanted_stand_in(self) -> Wanted:
+    def _wanted_stand_in(self) -> DeviceRequest:
         # What was asked of the device need not fit another one.
         return replace(self._wanted.freed(), selector=self._stand_in, latency_s=None)
 
-    def open_beside(self, feed: Feed) -> Opened:
+    def open_beside(self, feed: Handover) -> OpenMicrophone:
         """The stand-in, while a call into a sound library hangs: by our own thread, as PortAudio takes one at a time.
 
         Raises the media error, also when that cannot serve it.
@@ -179,7 +179,7 @@ class Opener:
             line.close()
         return True
 
-    def _open(self, wanted: Wanted, feed: Feed, *, is_stand_in: bool) -> Opened:
+    def _open(self, wanted: DeviceRequest, feed: Handover, *, is_stand_in: bool) -> OpenMicrophone:
         try:
             return self._open_as(wanted, feed, is_stand_in)
         except ConstraintsError as error:
@@ -187,7 +187,7 @@ class Opener:
                 raise
             return self._open_as(wanted.freed(), feed, is_stand_in)._replace(refusal=error)
 
-    def _open_as(self, wanted: Wanted, feed: Feed, is_stand_in: bool) -> Opened:
+    def _open_as(self, wanted: DeviceRequest, feed: Handover, is_stand_in: bool) -> OpenMicrophone:
         try:
             return self._opened(wanted, feed, is_stand_in)
         except RavatarError:
@@ -197,7 +197,7 @@ class Opener:
                 raise
             raise RecorderError(f"the microphone cannot be opened: {error!r}") from error
 
-    def _opened(self, wanted: Wanted, feed: Feed, is_stand_in: bool) -> Opened:
+    def _opened(self, wanted: DeviceRequest, feed: Handover, is_stand_in: bool) -> OpenMicrophone:
         line = self._system.find(wanted)
         try:
             chain = self._chain_for(line.request, feed, is_stand_in)
@@ -208,9 +208,9 @@ class Opener:
         if not is_stand_in:
             self._is_served = wanted.backend in ("auto", "pulse") and bool(line.device.source)
             self._served_until_s = None
-        return Opened(line, stream, chain, feed.wake, is_stand_in)
+        return OpenMicrophone(line, stream, chain, feed.wake, is_stand_in)
 
-    def _chain_for(self, request: StreamRequest, feed: Feed, is_stand_in: bool) -> Chain:
+    def _chain_for(self, request: StreamRequest, feed: Handover, is_stand_in: bool) -> Chain:
         chain, after = feed.chain, feed.after
         heard = self._chain_options["channels_heard"]
         if is_stand_in and layout_refusal(request.rate_hz, request.channels, heard):

@@ -4,10 +4,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.microphone.arrivals import Arrivals
 from ravatar_audio.capture.microphone.attempts import HANGING_S, Attempts, Patience, Relapses
-from ravatar_audio.capture.microphone.opener import Feed, Opened, Opener
+from ravatar_audio.capture.microphone.opener import Handover, MicrophoneOpener, OpenMicrophone
 from ravatar_audio.capture.microphone.stall_detector import FIRST_BLOCK_TIMEOUT_S
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams.stream import Stream
@@ -36,7 +36,7 @@ class Waiting:
 
     def __init__(
         self,
-        opened: Opened,
+        opened: OpenMicrophone,
         reason: MediaError,
         system: System,
         *,
@@ -51,7 +51,7 @@ class Waiting:
         self._blocks = stream.blocks
         self._restart_s, self._wait_s = math.inf if stream.missing else 0.0, FIRST_BLOCK_TIMEOUT_S
 
-    def step(self) -> Opened | None:
+    def step(self) -> OpenMicrophone | None:
         """The stream, when it gives sound again."""
         now_s, stream = self._system.now_s(), self.opened.stream.statistics()
         if stream.blocks > self._blocks:
@@ -80,7 +80,7 @@ class Recovery:
 
     def __init__(
         self,
-        opener: Opener,
+        opener: MicrophoneOpener,
         system: System,
         tell: Callable[[str, str], None],
         *,
@@ -93,11 +93,11 @@ class Recovery:
         self._relapses = {False: Relapses(), True: Relapses()}  # of the device, of the stand-in
         self._look_back_s = LOOK_BACK_S[0]
         self._closing: Attempts[bool] | None = None  # of what has ended, and then:
-        self._reopen: Callable[[], Attempts[Opened]] | None = None
-        self._reopening: Attempts[Opened] | None = None
-        self._open_beside: Callable[[], Attempts[Opened]] | None = None  # when one of these hangs:
-        self._beside: Attempts[Opened] | None = None
-        self._left_behind: list[Errand[Any]] = []  # calls that hung, and nobody waits for
+        self._reopen: Callable[[], Attempts[OpenMicrophone]] | None = None
+        self._reopening: Attempts[OpenMicrophone] | None = None
+        self._open_beside: Callable[[], Attempts[OpenMicrophone]] | None = None  # when one of these hangs:
+        self._beside: Attempts[OpenMicrophone] | None = None
+        self._left_behind: list[ThreadCall[Any]] = []  # calls that hung, and nobody waits for
         self.has_left_behind = False
         """There was a call that hung: it may still use what the microphone gave it."""
         self._waiting: Waiting | None = None  # for a stream that gets its device back by itself
@@ -121,9 +121,9 @@ class Recovery:
     def begin(
         self,
         reason: MediaError,
-        opened: Opened,
-        feed: Callable[[], Feed],
-        feed_beside: Callable[[], Feed],
+        opened: OpenMicrophone,
+        feed: Callable[[], Handover],
+        feed_beside: Callable[[], Handover],
         *,
         within_s: float,
     ) -> None:
@@ -149,10 +149,10 @@ class Recovery:
             opened.close()
             return True
 
-        def reopen() -> Attempts[Opened]:
+        def reopen() -> Attempts[OpenMicrophone]:
             into = feed()
 
-            def open_again() -> Opened:
+            def open_again() -> OpenMicrophone:
                 or_stand_in = self._system.now_s() >= stand_in_from_s
                 # What gets its device back by itself has been waited for until now.
                 other_first = stand_in_first or (opened.stream.gets_back and not is_stand_in)
@@ -160,7 +160,7 @@ class Recovery:
 
             return Attempts(
                 open_again,
-                Opened.close,
+                OpenMicrophone.close,
                 reason,
                 within_s=until_s - self._system.now_s(),
                 wake=wake,
@@ -170,12 +170,12 @@ class Recovery:
                 first_wait_s=relapses.wait_s,
             )
 
-        def open_beside() -> Attempts[Opened]:
+        def open_beside() -> Attempts[OpenMicrophone]:
             # However long the device was to be waited for: not until there is no patience left.
             wait_s = min(stand_in_from_s - now_s, close_limit_s - LAST_CHANCE_S) - HANGING_S
             return Attempts(
                 lambda: self._opener.open_beside(feed_beside()),
-                Opened.close,
+                OpenMicrophone.close,
                 reason,
                 within_s=math.inf,
                 wake=wake,
@@ -206,7 +206,7 @@ class Recovery:
         else:
             close()
 
-    def step(self) -> Opened | None:
+    def step(self) -> OpenMicrophone | None:
         """What has been opened, once; raises what ends the capture."""
         if self._failure is not None:
             raise self._failure
@@ -216,7 +216,7 @@ class Recovery:
             self._failure = error
             raise
 
-    def _step(self) -> Opened | None:
+    def _step(self) -> OpenMicrophone | None:
         if self._waiting is not None:
             waiting = self._waiting
             opened = waiting.step()
@@ -236,7 +236,7 @@ class Recovery:
                 self._end_watch()
         return opened
 
-    def _step_beside(self) -> Opened | None:
+    def _step_beside(self) -> OpenMicrophone | None:
         """The stand-in, if it could be opened beside a call that hangs."""
         hanging = self._closing or self._reopening
         if hanging is None or hanging.hung_s <= HANGING_S:
@@ -254,8 +254,8 @@ class Recovery:
         self._reopen = self._open_beside = None  # they hold what was fed before
 
     def _leave(self, attempts: Attempts[Any] | None) -> None:
-        if attempts is not None and (errand := attempts.drop()) is not None:
-            self._left_behind = [earlier for earlier in self._left_behind if not earlier.has_ended] + [errand]
+        if attempts is not None and (thread_call := attempts.drop()) is not None:
+            self._left_behind = [earlier for earlier in self._left_behind if not earlier.has_ended] + [thread_call]
             self.has_left_behind = True
 
     @property
@@ -268,7 +268,7 @@ class Recovery:
         first_wait_s, self._look_back_s = self._look_back_s, min(2 * self._look_back_s, LOOK_BACK_S[1])
 
         def look() -> bool:
-            if not all(errand.has_ended for errand in self._left_behind):
+            if not all(thread_call.has_ended for thread_call in self._left_behind):
                 raise RecorderError("the sound library still hangs")
             return self._opener.look()
 
@@ -315,7 +315,7 @@ class Recovery:
         if arrivals is not None:
             arrivals.close()
 
-    async def end(self) -> tuple[bool, Opened | None]:
+    async def end(self) -> tuple[bool, OpenMicrophone | None]:
         """Open nothing more: whether all streams but the last have ended in time, and that, if one has been opened."""
         timeout_s = 0 if self._failure is not None else END_TIMEOUT_S
         closing, self._closing = self._closing, None

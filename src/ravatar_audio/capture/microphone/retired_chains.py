@@ -6,7 +6,7 @@ from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics
 
 
-class EarlierChains:
+class RetiredChains:
     """Of devices that are gone; the frames they left are still to be taken, before those of the chain that is fed."""
 
     def __init__(self) -> None:

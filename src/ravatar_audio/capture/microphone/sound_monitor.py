@@ -37,7 +37,7 @@ class CaptureEvent:
     """Where in the sound, at 16 kHz as Frame counts: the end of the newest frame by then."""
 
 
-class Watchdog:
+class SoundMonitor:
     """Looks at the frames of one microphone."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ FIRST_BLOCK_TIMEOUT_S = 5.0
 """A device may take longer to deliver its first block than any other."""
 
 
-class Liveness:
+class StallDetector:
     """Of one microphone, whichever stream it has."""
 
     def __init__(self, stall_s: float, reopen_s: float) -> None:

@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import trio
 
 from ravatar_audio.capture.devices.device import Device
-from ravatar_audio.capture.host.blocking_call import Errand, call_in_thread
+from ravatar_audio.capture.host.blocking_call import ThreadCall, call_in_thread
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.capture.microphone.arrivals import Arrivals
 from ravatar_audio.capture.servers.connection import SourceWatch, has_pulse
 from ravatar_audio.capture.servers.status import is_client, socket_paths
-from ravatar_audio.capture.streams.device_stream import Line, Wanted
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
 
 T = TypeVar("T")
 
@@ -27,9 +27,9 @@ class System:
         """Seconds of the clock that frames are stamped with."""
         return time.monotonic()
 
-    def find(self, wanted: Wanted) -> Line:
+    def find(self, wanted: DeviceRequest) -> DeviceStream:
         """A device, found but not open. May block; raises the media error for what stands in the way."""
-        return Line(wanted)
+        return DeviceStream(wanted)
 
     def is_served(self, device: Device) -> bool:
         """A sound server may be behind it, and is what hangs if anything does."""
@@ -49,13 +49,13 @@ class System:
         """See call_in_thread."""
         return await call_in_thread(call, timeout_s=timeout_s, undo=undo)
 
-    def start(self, errand: Errand[Any]) -> None:
+    def start(self, thread_call: ThreadCall[Any]) -> None:
         """Begin it, without waiting for its end."""
-        errand.start()
+        thread_call.start()
 
-    async def wait_ended(self, errand: Errand[Any], timeout_s: float) -> bool:
+    async def wait_ended(self, thread_call: ThreadCall[Any], timeout_s: float) -> bool:
         """Whether it ends within so long."""
-        return errand.has_ended or await trio.to_thread.run_sync(errand.wait, timeout_s)
+        return thread_call.has_ended or await trio.to_thread.run_sync(thread_call.wait, timeout_s)
 
     async def wait(self, wake: Wake, patience_s: float, arrivals: Arrivals | None = None) -> None:
         """Until the audio thread has something, a device has come, or so long."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ravatar_audio._core import ffi, lib
-from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.errors import (
     DeviceInUseError,
@@ -103,4 +103,4 @@ class SourceWatch:
                 lib.rva_pulse_close(stream, ffi.new("rva_stream_statistics *"))
                 self._wake.close()
 
-            Errand(close, lambda _: None).start()  # on a busy machine its thread may take a while to see it
+            ThreadCall(close, lambda _: None).start()  # on a busy machine its thread may take a while to see it

@@ -10,7 +10,7 @@ from pathlib import Path
 import trio
 
 from ravatar_audio.capture.devices.device import layout_text
-from ravatar_audio.capture.microphone.sound_monitor import Watchdog
+from ravatar_audio.capture.microphone.sound_monitor import SoundMonitor
 from ravatar_audio.capture.microphone.source import Source, ring_capacity
 from ravatar_audio.capture.sources.paced import is_paced
 from ravatar_audio.capture.sources.sniff import RAW, WAV, begins_as
@@ -83,7 +83,7 @@ class PipeSource(Source):
         self._start_s: float | None = None
         self._is_at_end = self._is_over = False
         self._failure: MediaError | None = None
-        self._watchdog = Watchdog()
+        self._sound_monitor = SoundMonitor()
         self._last_frame: Frame | None = None  # given out, and not looked at yet
 
     async def _open(self) -> None:
@@ -197,7 +197,7 @@ class PipeSource(Source):
     async def _next(self) -> Frame | None:
         frame, self._last_frame = self._last_frame, None
         if frame is not None:  # as with a microphone: it is on its way to the platform, and nobody waits for this
-            for event in self._watchdog.look_at(frame):
+            for event in self._sound_monitor.look_at(frame):
                 self._put(event)
         while (chain := self._chain) is not None:
             frame = self._last_frame = chain.take()

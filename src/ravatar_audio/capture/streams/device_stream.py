@@ -35,12 +35,12 @@ NICE = -11
 _MOST_CHANNELS_BY_DEFAULT = 8
 _warned_of_fallback = False
 
-_open_lines: set["Line"] = set()
+_open_streams: set["DeviceStream"] = set()
 """Until a stream has been closed its thread pushes: its chain and its wake-up live on here, whoever forgets them."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class DeviceRequest:
     """What the program asks for; None leaves it to the device."""
 
     selector: str | int | None
@@ -65,7 +65,7 @@ class Wanted:
         """Something is not left to the device."""
         return self.has_layout or self.latency_s is not None
 
-    def freed(self) -> "Wanted":
+    def freed(self) -> "DeviceRequest":
         """With rate, channels and format left to the device."""
         return replace(self, rate_hz=None, channels=None, format=None)
 
@@ -79,10 +79,10 @@ class Wanted:
         )
 
 
-class Line:
+class DeviceStream:
     """A device that has been found, and what open() makes of it. close() gives everything back."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: DeviceRequest) -> None:
         """Find the device and settle how it is to be opened. Raises the media error for what stands in the way."""
         self._portaudio: PortAudio | None = None
         self._stream: Stream | None = None
@@ -105,10 +105,10 @@ class Line:
             raise
 
     @staticmethod
-    def _portaudio_is_asked(wanted: Wanted) -> bool:
+    def _portaudio_is_asked(wanted: DeviceRequest) -> bool:
         return wanted.backend not in ("alsa", "pulse")
 
-    def _find(self, wanted: Wanted) -> Device:
+    def _find(self, wanted: DeviceRequest) -> Device:
         if wanted.backend == "alsa":
             return choose_device(alsa.list_hardware(), wanted.selector)
         if wanted.backend == "pulse":
@@ -130,7 +130,7 @@ class Line:
     def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> Stream:
         """Open the stream into the chain and start it; close() ends it. On an error everything has been given back."""
         self._feeds = chain, wake
-        _open_lines.add(self)
+        _open_streams.add(self)
         try:
             if sys.platform == "darwin" and (refusal := privacy_error()) is not None:
                 raise refusal  # macOS would open it, and send zeros
@@ -175,7 +175,7 @@ class Line:
             portaudio, self._portaudio = self._portaudio, None
             if portaudio is not None:
                 portaudio.close()
-        _open_lines.discard(self)
+        _open_streams.discard(self)
 
 
 @contextlib.contextmanager
@@ -199,7 +199,7 @@ def _urgency() -> Iterator[None]:
             os.setpriority(os.PRIO_PROCESS, this_thread, usual)
 
 
-def _settled(wanted: Wanted, device: Device) -> StreamRequest:
+def _settled(wanted: DeviceRequest, device: Device) -> StreamRequest:
     """The device's own values for what was left open, so that nothing is converted on the way."""
     rate_hz, channels, format, least_block_s = device.rate_hz, device.channels, "float32", 0.0
     if device.source:

@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from ravatar_audio.capture.host.blocking_call import Errand, call_in_thread, stuck_calls
+from ravatar_audio.capture.host.blocking_call import ThreadCall, call_in_thread, stuck_calls
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.errors import RecorderError
 
@@ -106,12 +106,12 @@ async def test_what_cannot_be_closed_is_logged_and_nothing_is_called_stuck(
         undone.set()
         raise RecorderError("the library hangs")
 
-    errand = Errand(lambda: go_on.wait(10), refuse)
-    errand.start()
+    thread_call = ThreadCall(lambda: go_on.wait(10), refuse)
+    thread_call.start()
     if has_ended:
         go_on.set()
-        assert errand.wait(10)
-    errand.abandon()
+        assert thread_call.wait(10)
+    thread_call.abandon()
     go_on.set()
     with trio.fail_after(10):
         assert await trio.to_thread.run_sync(undone.wait)

@@ -7,10 +7,10 @@ import pytest
 
 from ravatar_audio.capture import Device
 from ravatar_audio.capture.host.blocking_call import stuck_calls
-from ravatar_audio.capture.microphone.opener import Opener
+from ravatar_audio.capture.microphone.opener import MicrophoneOpener
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams import alsa, device_list
-from ravatar_audio.capture.streams.device_stream import Wanted
+from ravatar_audio.capture.streams.device_stream import DeviceRequest
 from ravatar_audio.errors import RecorderError
 
 ARRAY = Device(None, "Array", "ALSA hardware", 2, 48_000, True, "hw:CARD=Array,DEV=0", "Array")
@@ -65,5 +65,5 @@ async def test_without_hardware_the_hanging_library_is_the_error(
 def test_a_microphone_that_is_named_as_hardware_starts_no_sound_server(
     selector: str | None, backend: str, may_be: bool
 ) -> None:
-    wanted = Wanted(selector, None, None, None, 0.01, 0.1, backend)
-    assert Opener(System(), wanted, None, {}).may_be_served is may_be
+    wanted = DeviceRequest(selector, None, None, None, 0.01, 0.1, backend)
+    assert MicrophoneOpener(System(), wanted, None, {}).may_be_served is may_be

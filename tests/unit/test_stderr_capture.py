@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ravatar_audio.capture.host import stderr_capture
-from ravatar_audio.capture.host.blocking_call import Errand
+from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.host.stderr_capture import catching_chatter, chatter_to_log
 from tests.conftest import starts_a_process
 
@@ -32,7 +32,7 @@ def stderr_file() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def hanging_call() -> Iterator[Errand[None]]:
+def hanging_call() -> Iterator[ThreadCall[None]]:
     """A call into a sound library that hangs while its chatter is caught. No fixture: pytest moves stderr then."""
     begun, go_on = threading.Event(), threading.Event()
 
@@ -42,11 +42,11 @@ def hanging_call() -> Iterator[Errand[None]]:
             assert go_on.wait(30)
 
     ended = threading.Event()
-    errand = Errand(hang, lambda _: None, on_end=ended.set)
-    errand.start()
+    thread_call = ThreadCall(hang, lambda _: None, on_end=ended.set)
+    thread_call.start()
     assert begun.wait(10)
     try:
-        yield errand
+        yield thread_call
     finally:
         go_on.set()
     assert ended.wait(10)
@@ -66,9 +66,9 @@ def test_what_is_printed_goes_to_the_debug_log(caplog: pytest.LogCaptureFixture)
 
 def test_a_call_that_hangs_gives_stderr_back_when_it_is_given_up() -> None:
     mine = stderr_file()
-    with hanging_call() as errand:
+    with hanging_call() as thread_call:
         assert stderr_file() != mine
-        errand.abandon()
+        thread_call.abandon()
         assert stderr_file() == mine
         with chatter_to_log():
             assert stderr_file() != mine, "what others print is caught again"
@@ -86,20 +86,20 @@ def test_a_call_that_hangs_and_is_waited_for_gives_stderr_back(monkeypatch: pyte
 
     monkeypatch.setattr(stderr_capture, "LONGEST_S", 0.05)
     monkeypatch.setattr(stderr_capture, "_end", end_it)
-    with hanging_call() as errand:
+    with hanging_call() as thread_call:
         assert given_back.wait(10)
         assert stderr_file() == mine, "the program's own words are not caught for as long as it takes"
-        assert not errand.has_ended
+        assert not thread_call.has_ended
     assert stderr_file() == mine
 
 
 def test_another_call_does_not_wait_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stderr_capture, "WAIT_S", 0.01)
-    with hanging_call() as errand:
+    with hanging_call() as thread_call:
         held = stderr_file()
         with chatter_to_log():
             assert stderr_file() == held, "it is made, and its chatter left alone"
-        assert not errand.has_ended
+        assert not thread_call.has_ended
 
 
 def test_no_folder_for_temporary_files_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent, Watchdog
+from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent, SoundMonitor
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain
 
@@ -25,8 +25,8 @@ def frames(*blocks: "np.ndarray[tuple[int], np.dtype[np.int16]] | int") -> Itera
 
 
 def events(*blocks: "np.ndarray[tuple[int], np.dtype[np.int16]] | int") -> list[CaptureEvent]:
-    watchdog = Watchdog()
-    return [event for frame in frames(*blocks) for event in watchdog.look_at(frame)]
+    sound_monitor = SoundMonitor()
+    return [event for frame in frames(*blocks) for event in sound_monitor.look_at(frame)]
 
 
 def kinds(*blocks: "np.ndarray[tuple[int], np.dtype[np.int16]] | int") -> list[str]:
