@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain
-from ravatar_audio.turns import Detector, EventKind, Gate, TurnEvent, TurnRules
+from ravatar_audio.turns import Detector, Gate, TurnEvent, TurnEventKind, TurnRules
 from ravatar_audio.turns.neural import NeuralDetector
 
 from . import speech
@@ -128,8 +128,8 @@ def turns_in(detector: Detector, pcm: NDArray[np.int16]) -> tuple[list[tuple[int
     gate = Gate("vad", TurnRules(), detector=tap)
     outcomes = [outcome for frame in frames_of(pcm) for outcome in gate.feed(frame)] + gate.finish()
     events = [outcome for outcome in outcomes if isinstance(outcome, TurnEvent)]
-    starts = [event.position_samples for event in events if event.kind is EventKind.STARTED]
-    ends = [event.position_samples for event in events if event.kind in (EventKind.ENDED, EventKind.CAPPED)]
+    starts = [event.position_samples for event in events if event.kind is TurnEventKind.STARTED]
+    ends = [event.position_samples for event in events if event.kind in (TurnEventKind.ENDED, TurnEventKind.CAPPED)]
     return list(zip(starts, ends, strict=True)), np.repeat(np.array(tap.decisions, bool), tap.step_samples)
 
 

@@ -23,7 +23,7 @@ from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.native import Chain
 from ravatar_audio.processing import LinearCanceller, PlacedReference
-from ravatar_audio.turns import Detector, EventKind, Gate, TurnEvent, TurnRules
+from ravatar_audio.turns import Detector, Gate, TurnEvent, TurnEventKind, TurnRules
 from ravatar_audio.turns.neural import NeuralDetector
 
 from .echo_contenders import CONTENDERS
@@ -87,7 +87,7 @@ def turns_of(out: Pcm, detector: Detector) -> list[int]:
     return [
         each.position_samples + preroll
         for each in outcomes
-        if isinstance(each, TurnEvent) and each.kind is EventKind.STARTED
+        if isinstance(each, TurnEvent) and each.kind is TurnEventKind.STARTED
     ]
 
 

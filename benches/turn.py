@@ -31,7 +31,7 @@ from ravatar_audio import LiveSession, Microphone, Settings, TurnSource
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import Chain
-from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, TurnEvent, TurnRules
+from ravatar_audio.turns import Gate, Outcome, TurnEvent, TurnEventKind, TurnMode, TurnRules
 
 from .arrivals import running_arrivals
 from .harness import Report, median, percentile, progress, running, this_module
@@ -42,18 +42,18 @@ BLOCK_SAMPLES = 160
 BLOCK_S = BLOCK_SAMPLES / RATE_HZ
 RULES = TurnRules()
 HELD_SAMPLES = 40_000
-WAITS = {Mode.PTT: "tail", Mode.VAD: "hangover"}
-WAITS_S = {Mode.PTT: RULES.tail_ms / 1_000, Mode.VAD: RULES.hangover_ms / 1_000}
+WAITS = {TurnMode.PTT: "tail", TurnMode.VAD: "hangover"}
+WAITS_S = {TurnMode.PTT: RULES.tail_ms / 1_000, TurnMode.VAD: RULES.hangover_ms / 1_000}
 
 
-def ends(mode: Mode, press: int, *, early: bool) -> tuple[float, float]:
+def ends(mode: TurnMode, press: int, *, early: bool) -> tuple[float, float]:
     """When the turn's first frame and its end are known, in seconds after the press and after the release."""
     gate = Gate(mode, RULES, detector=EnergyDetector(margin_db=0.0))
     release = press + HELD_SAMPLES
     rng = np.random.default_rng(press)
     sound = rng.normal(0, 30, release + RATE_HZ * 2).astype(np.int16)
     sound[press:release] = rng.normal(0, 3_000, release - press)
-    controls = [(press, gate.press), (release, gate.release)] if mode is Mode.PTT else []
+    controls = [(press, gate.press), (release, gate.release)] if mode is TurnMode.PTT else []
     first_s = None
     with Chain(rate_hz=RATE_HZ, capacity_frames=64) as chain:
         for end in range(BLOCK_SAMPLES, len(sound), BLOCK_SAMPLES):
@@ -67,7 +67,7 @@ def ends(mode: Mode, press: int, *, early: bool) -> tuple[float, float]:
             for outcome in fed(gate, chain, early=early):
                 if isinstance(outcome, Frame) and first_s is None:
                     first_s = now_s - press / RATE_HZ
-                if isinstance(outcome, TurnEvent) and outcome.kind is EventKind.ENDED:
+                if isinstance(outcome, TurnEvent) and outcome.kind is TurnEventKind.ENDED:
                     assert first_s is not None
                     return first_s, now_s - release / RATE_HZ
     raise AssertionError("the turn did not end")
@@ -80,7 +80,7 @@ def fed(gate: Gate, chain: Chain, *, early: bool) -> Iterator[Outcome]:
         chain.flush_at(gate.flush_at)
 
 
-def cost_s(mode: Mode, *, in_step: bool) -> float:
+def cost_s(mode: TurnMode, *, in_step: bool) -> float:
     """Time that a gate takes for one frame of an open turn."""
     with Chain(rate_hz=RATE_HZ, capacity_frames=1_024) as chain:
         chain.push(np.random.default_rng(0).normal(0, 3_000, 1_000 * FRAME_SAMPLES).astype(np.int16).tobytes(), 256.0)
@@ -135,7 +135,7 @@ async def take_turns(request: dict[str, Any]) -> dict[str, Any]:
 
     Tail and hangover are in the times: both are what the user has asked for.
     """
-    mode = Mode(request["mode"])
+    mode = TurnMode(request["mode"])
     wait_s = WAITS_S[mode]
     over: list[tuple[float, int]] = []
     written_s: list[float] = []
@@ -144,9 +144,9 @@ async def take_turns(request: dict[str, Any]) -> dict[str, Any]:
     words, ended = _Words(), trio.Event()
 
     def note(event: TurnEvent) -> None:
-        if event.kind is EventKind.ENDED:
+        if event.kind is TurnEventKind.ENDED:
             over.append(
-                (wait_s + (release_s if mode is Mode.PTT else words.last_s), live.statistics().taken_frames - 1)
+                (wait_s + (release_s if mode is TurnMode.PTT else words.last_s), live.statistics().taken_frames - 1)
             )
             ended.set()
 
@@ -165,7 +165,7 @@ async def take_turns(request: dict[str, Any]) -> dict[str, Any]:
             group_delay_s = microphone.group_delay_s
             for _ in range(request["turns"]):
                 ended = trio.Event()
-                if mode is Mode.PTT:
+                if mode is TurnMode.PTT:
                     await trio.sleep(APART_S + phases.uniform(0, FRAME_SAMPLES / RATE_HZ))
                     turns.press()
                     await trio.sleep(HELD_S)
@@ -185,10 +185,10 @@ def measure_real(report: Report, folder: Path, turns: int) -> None:
         file.writeframes(np.concatenate(words).astype("<i2").tobytes())
     pcm = Pcm(rates=(DEVICE_RATE_HZ,), channels=(1, 1), source=str(folder / "words.wav"), exclusive=False)
     runs = [
-        ("alsa", Mode.PTT, True),
-        ("portaudio", Mode.PTT, True),
-        ("alsa", Mode.VAD, True),
-        ("alsa", Mode.PTT, False),
+        ("alsa", TurnMode.PTT, True),
+        ("portaudio", TurnMode.PTT, True),
+        ("alsa", TurnMode.VAD, True),
+        ("alsa", TurnMode.PTT, False),
     ]
     with virtual_microphones(pcm) as microphones, platform(folder) as api_url:
         for number, (backend, mode, early) in enumerate(runs):
@@ -215,7 +215,7 @@ def word_and_pause() -> Iterator[np.ndarray]:
 
 
 def real_run(
-    file: Path, api_url: str, environment: dict[str, str], backend: str, mode: Mode, early: bool, turns: int
+    file: Path, api_url: str, environment: dict[str, str], backend: str, mode: TurnMode, early: bool, turns: int
 ) -> tuple[list[float], list[float], float]:
     """How long after each turn should be over its last message was written, and read; and the filter's delay."""
     with running_arrivals(file, secure=True) as server:
@@ -271,15 +271,15 @@ def measure_design(report: Report, step: int) -> None:
             report.at_most(f"{name}: end known after the {WAITS[mode]}, median", median(over), "ms")
             report.at_most(f"{name}: end known after the {WAITS[mode]}, 99 %", percentile(over, 99), "ms")
             report.at_most(f"{name}: end known after the {WAITS[mode]}, most", max(over), "ms", goal)
-            what = "press" if mode is Mode.PTT else "first word"
+            what = "press" if mode is TurnMode.PTT else "first word"
             report.at_most(f"{name}: first frame after the {what}, most", max(first), "ms")
-    report.at_most("a frame in step with the turn", cost_s(Mode.OPEN, in_step=True) * 1e6, "us", 1_000)
-    report.at_most("a frame that has to be cut anew", cost_s(Mode.PTT, in_step=False) * 1e6, "us", 1_000)
+    report.at_most("a frame in step with the turn", cost_s(TurnMode.OPEN, in_step=True) * 1e6, "us", 1_000)
+    report.at_most("a frame that has to be cut anew", cost_s(TurnMode.PTT, in_step=False) * 1e6, "us", 1_000)
 
 
-def goal_ms(mode: Mode) -> float:
+def goal_ms(mode: TurnMode) -> float:
     """One block and 5 ms; speech ends with a step of 16 ms, and so does the decision that its hangover is over."""
-    return BLOCK_S * 1_000 + 5 + (32 if mode is Mode.VAD else 0)
+    return BLOCK_S * 1_000 + 5 + (32 if mode is TurnMode.VAD else 0)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 The rooms, from the ground up; each uses those above it in this list, never those below:
 
-errors, frames      one tree of errors; frames as pure data
+errors, frames      one tree of errors; frames as pure data; deprecation: old names that still work
 settings            one frozen Settings
 native, converter   the C core (csrc/) as a chain with a ring; the conversion alone
 capture             microphones, and the sources that stand in for them
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     )
     from ravatar_audio.session.sound_file import read_recording
     from ravatar_audio.settings import Settings
-    from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
+    from ravatar_audio.turns import Gate, Recording, TurnEvent, TurnEventKind, TurnMode, TurnRules
 
 _HOMES = {
     "api.messages": ("ConnectionMessage EventMessage Reply ServerMessage StreamFault SystemMessage UnknownMessage"),
@@ -86,7 +86,7 @@ _HOMES = {
     ),
     "session.sound_file": "read_recording",
     "settings": "Settings",
-    "turns": "EventKind Gate Mode Recording TurnEvent TurnRules",
+    "turns": "Gate Recording TurnEvent TurnEventKind TurnMode TurnRules",
 }
 _HOME = {name: room for room, names in _HOMES.items() for name in names.split()}
 
@@ -103,7 +103,6 @@ __all__ = [
     "Device",
     "Emulator",
     "EmulatorSettings",
-    "EventKind",
     "EventMessage",
     "FileSource",
     "Frame",
@@ -115,7 +114,6 @@ __all__ = [
     "LiveStatistics",
     "MediaError",
     "Microphone",
-    "Mode",
     "NetworkError",
     "PipeSource",
     "PlatformError",
@@ -136,6 +134,8 @@ __all__ = [
     "SyntheticSource",
     "SystemMessage",
     "TurnEvent",
+    "TurnEventKind",
+    "TurnMode",
     "TurnRules",
     "TurnSource",
     "UnknownMessage",
@@ -148,7 +148,15 @@ __all__ = [
 ]
 
 
+_RENAMED = {"EventKind": "TurnEventKind", "Mode": "TurnMode"}
+
+
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        from ravatar_audio.deprecation import warn_renamed
+
+        warn_renamed("name", f"{__name__}.{name}", f"{__name__}.{_RENAMED[name]}", stacklevel=2)
+        return getattr(importlib.import_module(__name__), _RENAMED[name])
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -3,7 +3,6 @@
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ravatar_audio import _core
 from ravatar_audio._core import ffi, lib
+from ravatar_audio.deprecation import renamed_argument
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_BYTES, Frame
 
@@ -80,9 +80,7 @@ ChannelsHeard = Iterable[int] | str | None
 
 def channels_asked(channels_heard: ChannelsHeard, heard: ChannelsHeard = None) -> tuple[int, ...] | str | None:
     """What was asked for, to be kept; `heard` is its old name. Raises SettingsError for a word other than "all"."""
-    if heard is not None:
-        warnings.warn("the argument 'heard' is now 'channels_heard'", DeprecationWarning, stacklevel=3)
-        channels_heard = heard if channels_heard is None else channels_heard
+    channels_heard = renamed_argument("heard", heard, "channels_heard", channels_heard, stacklevel=3)
     if channels_heard is None:
         return None
     if isinstance(channels_heard, str):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.errors import SettingsError
 
 log = logging.getLogger("ravatar_audio")
@@ -30,10 +31,14 @@ def _setting(
     is_secret: bool = False,
     replaced_by: str = "",
 ) -> Any:
-    """A setting; one that is `replaced_by` another still works for one release, and is not shown."""
     metadata = {"help": text, "low": low, "high": high, "one_of": tuple(one_of)}
     metadata |= {"is_secret": is_secret, "replaced_by": replaced_by}
     return field(default=default, metadata=metadata, repr=not is_secret)
+
+
+def _renamed(new: str) -> Any:
+    """The old name of a setting: it still works, with a warning, and is not shown."""
+    return _setting(None, f"Old name of {new}.", replaced_by=new)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +70,12 @@ class Settings:
     device: str | None = _setting(
         None, "Microphone: usb:VID:PID[:SERIAL], card:ID, or its name or a part of it; default: the system's."
     )
-    stand_in: str | None = _setting(None, "Microphone to use while the other is missing, named in the same way.")
-    stand_in_after_ms: int = _setting(
-        3_000, "How long a microphone that went away may stay away before the stand-in is used.", low=0, high=600_000
+    fallback: str | None = _setting(None, "Microphone to use while the other is missing, named in the same way.")
+    fallback_after_ms: int = _setting(
+        3_000, "How long a microphone that went away may stay away before the fallback is used.", low=0, high=600_000
     )
+    stand_in: str | None = _renamed("fallback")
+    stand_in_after_ms: int | None = _renamed("fallback_after_ms")
     backend: str = _setting(
         "auto",
         "What captures: ALSA hardware or a sound server directly, PortAudio's thread, or its Python callback.",
@@ -94,7 +101,7 @@ class Settings:
         "Channels to average: 'auto' (a known array's processed one; else both of two, the first of more), 'all', or "
         "numbers from 0 with commas, as '0' or '0,2'.",
     )
-    heard: str | None = _setting(None, "Old name of channels_heard.", replaced_by="channels_heard")
+    heard: str | None = _renamed("channels_heard")
     profile: str = _setting("balanced", "Resampling profile.", one_of=("balanced", "low_latency", "high"))
     gain_db: float = _setting(0.0, "Gain before quantisation, in dB.", low=-60, high=60)
     dc_block: bool = _setting(False, "Take out a constant offset, as cheap USB microphones have one.")
@@ -119,7 +126,8 @@ class Settings:
     press_cap_ms: int = _setting(120_000, "Longest turn of push-to-talk.", low=1_000, high=3_600_000)
     hangover_ms: int = _setting(900, "Silence that ends a turn of voice activity.", low=50, high=10_000)
     onset_ms: int = _setting(32, "Speech without a break that begins a turn.", low=0, high=1_000)
-    cap_ms: int = _setting(15_000, "Longest turn of voice activity; the next follows.", low=1_000, high=600_000)
+    max_turn_ms: int = _setting(15_000, "Longest turn of voice activity; the next follows.", low=1_000, high=600_000)
+    cap_ms: int | None = _renamed("max_turn_ms")
     detector: str = _setting(
         "energy", "What hears speech: loudness, or a neural network (extra 'vad').", one_of=("energy", "neural")
     )
@@ -165,6 +173,7 @@ class Settings:
     debug: bool = _setting(False, "Log every request, message and error; sound as length and level only.")
 
     def __post_init__(self) -> None:
+        self._take_old_names()
         for item in fields(self):
             object.__setattr__(self, item.name, _checked(item.name, getattr(self, item.name), item.type, item.metadata))
         for name in ("api_url", "ws_url"):
@@ -173,14 +182,13 @@ class Settings:
         _check_pattern("project_id", self.project_id, PROJECT_ID, "1 to 64 letters, digits or '-'")
         if self.ca_file is not None and not Path(self.ca_file).is_file():
             raise SettingsError(f"ca_file {self.ca_file!r} is not a file; name a PEM file of certificates")
-        self._take_old_names()
         self.heard_channels  # noqa: B018 - raises for what cannot be read
 
     def _take_old_names(self) -> None:
         for item in fields(self):
             name, value = item.metadata["replaced_by"], getattr(self, item.name)
             if name and value is not None:
-                log.warning("the setting '%s' is now '%s'; the old name goes with the next release", item.name, name)
+                log.warning("the setting '%s' is now '%s'; the old name goes in %s", item.name, name, REMOVED_IN)
                 object.__setattr__(self, name, value)
                 object.__setattr__(self, item.name, None)
 

@@ -10,7 +10,7 @@ import pytest
 from ravatar_audio.cli import STUCK_EXIT_CODE
 from tests.device.microphones import MakeMicrophones
 from tests.device.servers import SoundServer
-from tests.device.test_stand_in import add_hardware
+from tests.device.test_fallback import add_hardware
 
 pytestmark = pytest.mark.device
 
@@ -46,12 +46,12 @@ def test_a_program_whose_sound_library_hangs_ends_loudly(usb_microphone: MakeMic
     assert time.monotonic() - begun_s < 30
 
 
-def test_a_program_whose_stand_in_runs_for_a_server_that_hangs_for_ever_ends_as_any_other(
+def test_a_program_whose_fallback_runs_for_a_server_that_hangs_for_ever_ends_as_any_other(
     pulse_server: SoundServer, usb_microphone: MakeMicrophones
 ) -> None:
     """Nothing waits for the server, so nothing has to be ended by force."""
     add_hardware(pulse_server, usb_microphone)
-    options = ["--mic", "--device", "usbmic", "--stand-in", "alsa:spare", "--seconds", "600", "--debug"]
+    options = ["--mic", "--device", "usbmic", "--fallback", "alsa:spare", "--seconds", "600", "--debug"]
     command = [sys.executable, "-m", "ravatar_audio", "demo", *options]
     with subprocess.Popen(command, env=pulse_server.environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None

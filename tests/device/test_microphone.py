@@ -210,7 +210,7 @@ def test_sound_that_the_device_lost_is_counted_to_within_a_block(
 def test_without_portaudios_functions_the_python_callback_takes_over_and_says_so_once(
     usb_microphone: MakeMicrophones,
 ) -> None:
-    answer = run_child(usb_microphone(), "tests.device.fallback_child", {}, limit_s=60)
+    answer = run_child(usb_microphone(), "tests.device.pyaudio_child", {}, limit_s=60)
     assert answer["backends"] == ["pyaudio", "pyaudio"]
     assert min(answer["peaks"]) > 0
     (said,) = answer["said"]

@@ -14,7 +14,6 @@ from ravatar_audio import (
     ChatSession,
     Emulator,
     EmulatorSettings,
-    EventKind,
     Frame,
     LiveSession,
     Reply,
@@ -22,6 +21,7 @@ from ravatar_audio import (
     SettingsError,
     SyntheticSource,
     TurnEvent,
+    TurnEventKind,
     TurnSource,
 )
 
@@ -64,7 +64,7 @@ async def test_the_mode_counts(emulator: Emulator, tmp_path: Path) -> None:
     async with LiveSession.open(settings, speech(), on_turn=told.append) as live:
         assert [event async for event in live.events()]
         assert 0 < live.statistics().sent_samples <= SAMPLES
-    assert told[0].kind is EventKind.STARTED
+    assert told[0].kind is TurnEventKind.STARTED
 
 
 async def test_a_word_names_the_source(emulator: Emulator, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ async def test_chat_sends_the_turns_of_its_source(emulator: Emulator, tmp_path: 
 
 
 def test_the_other_worlds_have_it_too(tmp_path: Path) -> None:
-    turns: list[EventKind] = []
+    turns: list[TurnEventKind] = []
 
     async def in_asyncio(settings: Settings) -> int:
         source = for_asyncio.SyntheticSource(duration_s=2, pace="full")
@@ -133,7 +133,7 @@ def test_the_other_worlds_have_it_too(tmp_path: Path) -> None:
     with for_threads.Emulator(EmulatorSettings(wav_dir=str(tmp_path / "heard"), slots=1)) as emulator:
         settings = settings_for(emulator, tmp_path)
         assert asyncio.run(in_asyncio(settings)) == SAMPLES
-        assert turns[0] is EventKind.STARTED
+        assert turns[0] is TurnEventKind.STARTED
         with for_threads.LiveSession.open(settings, "synthetic:tone") as live:
             next(live.events())
             live.turns.press()

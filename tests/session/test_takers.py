@@ -16,7 +16,7 @@ from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.session import LiveSession, TurnSource
 from ravatar_audio.testing import FakeMicrophone
-from ravatar_audio.turns import EventKind, Gate, Mode, TurnEvent, TurnRules
+from ravatar_audio.turns import Gate, TurnEvent, TurnEventKind, TurnMode, TurnRules
 from tests.session.conftest import MakeSettings, until
 from tests.unit.test_sources import noise, wav
 from tests.unit.turns_world import make_frame, sound_at
@@ -26,8 +26,8 @@ CONTROLS: dict[str, tuple[Callable[[TurnSource], None], Callable[[TurnSource], b
     "release": (TurnSource.release, lambda turns: not turns.gate.is_open),
     "mute": (TurnSource.mute, lambda turns: turns.gate.is_muted),
     "unmute": (TurnSource.unmute, lambda turns: not turns.gate.is_muted),
-    "set_mode": (lambda turns: turns.set_mode("open"), lambda turns: turns.gate.mode is Mode.OPEN),
-    "call_off": (TurnSource.call_off, lambda turns: not turns.gate.is_open),
+    "set_mode": (lambda turns: turns.set_mode("open"), lambda turns: turns.gate.mode is TurnMode.OPEN),
+    "cancel": (TurnSource.cancel, lambda turns: not turns.gate.is_open),
     "avatar_speaks": (TurnSource.avatar_speaks, lambda turns: turns.gate.is_gated),
     "avatar_ends": (TurnSource.avatar_ends, lambda turns: not turns.gate.is_gated),
     "discard": (TurnSource.discard, lambda turns: True),
@@ -35,11 +35,11 @@ CONTROLS: dict[str, tuple[Callable[[TurnSource], None], Callable[[TurnSource], b
     "source.request_flush": (lambda turns: turns.source.request_flush(), lambda turns: True),
     "source.flush_at": (lambda turns: turns.source.flush_at(5_000), lambda turns: True),
 }
-BEFORE = {"release": "press", "unmute": "mute", "call_off": "press", "avatar_ends": "avatar_speaks"}
+BEFORE = {"release": "press", "unmute": "mute", "cancel": "press", "avatar_ends": "avatar_speaks"}
 
 
 def ptt(source: Source) -> TurnSource:
-    return TurnSource(source, Gate(Mode.PTT, TurnRules(pre_roll_ms=0, tail_ms=0, shortest_press_ms=0, echo_ms=0)))
+    return TurnSource(source, Gate(TurnMode.PTT, TurnRules(pre_roll_ms=0, tail_ms=0, shortest_press_ms=0, echo_ms=0)))
 
 
 def assert_kept(source: Source) -> None:
@@ -52,7 +52,7 @@ def assert_kept(source: Source) -> None:
 WRONG: dict[str, Callable[[TurnSource, object], object]] = {
     **{
         name: lambda turns, at_s, name=name: getattr(turns, name)(at_s)  # type: ignore[misc]
-        for name in ("press", "release", "mute", "unmute", "call_off", "avatar_speaks", "avatar_ends")
+        for name in ("press", "release", "mute", "unmute", "cancel", "avatar_speaks", "avatar_ends")
     },
     "set_mode's time": lambda turns, at_s: turns.set_mode("open", at_s),  # type: ignore[arg-type]
     "set_mode": lambda turns, mode: turns.set_mode(mode),  # type: ignore[arg-type]
@@ -125,7 +125,7 @@ async def test_controls_from_threads_keep_their_order_and_their_refusals() -> No
             await trio.to_thread.run_sync(many)
             await anext(turns)
             assert not turns.gate.is_muted
-            assert turns.gate.mode is Mode.OPEN
+            assert turns.gate.mode is TurnMode.OPEN
     await trio.to_thread.run_sync(turns.press)  # afterwards it does nothing
 
 
@@ -208,10 +208,10 @@ async def test_a_session_begins_with_its_own_visitors_sound(settings_for: MakeSe
                 assert source.statistics().discarded_samples + getattr(taken, "discarded_samples", 0) > 1.2 * RATE_HZ
 
 
-@pytest.mark.parametrize("mode", [None, Mode.OPEN])
+@pytest.mark.parametrize("mode", [None, TurnMode.OPEN])
 @pytest.mark.parametrize("first", ["jwt", "connection"])
 async def test_at_600_ms_and_a_start_of_seconds_the_newest_sound_is_sent_and_no_ring_overflows(
-    settings_for: MakeSettings, first: str, mode: Mode | None
+    settings_for: MakeSettings, first: str, mode: TurnMode | None
 ) -> None:
     """1.7 s are three round trips; the source is taken from in time, and the outbox keeps the last 2 s."""
     faults = (Fault(at=first, do="delay", delay_s=1.7), Fault(at="startLiveSession", do="delay", delay_s=4.0))
@@ -231,7 +231,7 @@ async def test_a_turn_that_begins_in_the_session_has_its_pre_roll_and_an_older_o
     with trio.fail_after(20):
         rules = TurnRules(pre_roll_ms=300, tail_ms=0, shortest_press_ms=0)
         events: list[TurnEvent] = []
-        turns = TurnSource(SyntheticSource("noise"), Gate(Mode.PTT, rules), on_event=events.append)
+        turns = TurnSource(SyntheticSource("noise"), Gate(TurnMode.PTT, rules), on_event=events.append)
         async with turns:
             turns.press()
             await anext(turns)
@@ -243,7 +243,11 @@ async def test_a_turn_that_begins_in_the_session_has_its_pre_roll_and_an_older_o
             await trio.sleep(0.05)
             turns.press()
             frame = await anext(turns)
-            assert [event.kind for event in events] == [EventKind.STARTED, EventKind.ENDED, EventKind.STARTED]
+            assert [event.kind for event in events] == [
+                TurnEventKind.STARTED,
+                TurnEventKind.ENDED,
+                TurnEventKind.STARTED,
+            ]
             begin_s = frame.captured_s - frame.length_samples / RATE_HZ
             assert asked_s - 0.3 < begin_s < asked_s - 0.2, "the rule's 300 ms before the press"
 

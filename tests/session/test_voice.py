@@ -163,7 +163,7 @@ async def test_turns_become_recordings_without_those_that_were_called_off() -> N
         10_000: lambda: turns.press(time_of(10_000)),
         20_000: lambda: turns.release(time_of(20_000)),
         30_000: lambda: turns.press(time_of(30_000)),
-        36_000: lambda: turns.call_off(time_of(36_000)),
+        36_000: lambda: turns.cancel(time_of(36_000)),
         37_000: lambda: turns.release(time_of(37_000)),
         50_000: lambda: turns.press(time_of(50_000)),
     }

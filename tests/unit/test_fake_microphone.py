@@ -334,9 +334,9 @@ def desk_and_spare(**script: Any) -> tuple[FakeDevice, FakeDevice]:
     )
 
 
-async def test_a_stand_in_of_another_kind_takes_over_and_hands_back(autojump_clock: Clock) -> None:
+async def test_a_fallback_of_another_kind_takes_over_and_hands_back(autojump_clock: Clock) -> None:
     desk, spare = desk_and_spare(script={32_000: "unplug", 320_000: "ok"})
-    microphone = FakeMicrophone(desk, spare, device="usb:1111:0001", stand_in="usb:2222:0002", duration_s=30)
+    microphone = FakeMicrophone(desk, spare, device="usb:1111:0001", fallback="usb:2222:0002", duration_s=30)
     names = []
     async with microphone:
         events = microphone.events()
@@ -351,7 +351,7 @@ async def test_a_stand_in_of_another_kind_takes_over_and_hands_back(autojump_clo
         *("reopening", "reopened"),
     ]
     at_s = {index: event.at_s - told[0].at_s for index, event in enumerate(told)}
-    assert 3.0 <= at_s[1] < 6.5, "the stand-in is given a chance after stand_in_after_s"
+    assert 3.0 <= at_s[1] < 6.5, "the fallback is given a chance after fallback_after_s"
     assert told[-1].at_s - told[0].at_s == pytest.approx(18, abs=0.5), "the device is taken back when it is plugged in"
     # Numbers go on over three chains, and so does the time.
     assert [frame.seq for frame in frames] == list(range(len(frames)))
@@ -363,13 +363,13 @@ async def test_a_stand_in_of_another_kind_takes_over_and_hands_back(autojump_clo
     assert [frame.discontinuity for frame in frames].count(True) == 2
 
 
-async def test_a_stand_in_takes_over_from_a_device_that_opens_and_dies_again_and_again(autojump_clock: Clock) -> None:
+async def test_a_fallback_takes_over_from_a_device_that_opens_and_dies_again_and_again(autojump_clock: Clock) -> None:
     desk, spare = desk_and_spare(script={32_000: "enospc", 4_800_000: "ok"})
-    microphone = FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", duration_s=400)
+    microphone = FakeMicrophone(desk, spare, device="Desk", fallback="Spare", duration_s=400)
     frames, events = await hear(microphone)
     told = [event for event in events if event.kind in ("reopened", "stand_in")]
     first = next(event for event in told if event.kind == "stand_in")
-    assert 3.0 <= first.at_s - events[0].at_s < 8.0, "after stand_in_after_s"
+    assert 3.0 <= first.at_s - events[0].at_s < 8.0, "after fallback_after_s"
     at_s = [event.at_s for event in told if event.kind == "stand_in"]
     waits_s = [later - sooner for sooner, later in itertools.pairwise(at_s)]
     assert all(later > 1.5 * sooner or later > 50 for sooner, later in itertools.pairwise(waits_s)), "ever more seldom"
@@ -382,16 +382,16 @@ async def test_a_stand_in_takes_over_from_a_device_that_opens_and_dies_again_and
 async def test_when_neither_lasts_both_are_tried_ever_more_seldom(autojump_clock: Clock) -> None:
     desk, spare = desk_and_spare(script={32_000: "enospc"})
     spare.do("enospc")
-    microphone = FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", duration_s=120)
+    microphone = FakeMicrophone(desk, spare, device="Desk", fallback="Spare", duration_s=120)
     _, events = await hear(microphone)
     assert 20 < kinds(events).count("reopened") < 60
     assert kinds(events).count("stand_in") > 5
 
 
-async def test_a_microphone_that_is_missing_from_the_start_has_its_stand_in_at_once(autojump_clock: Clock) -> None:
+async def test_a_microphone_that_is_missing_from_the_start_has_its_fallback_at_once(autojump_clock: Clock) -> None:
     desk, spare = desk_and_spare()
     desk.do("enodev")
-    microphone = FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", duration_s=10)
+    microphone = FakeMicrophone(desk, spare, device="Desk", fallback="Spare", duration_s=10)
     _, events = await hear(microphone)
     assert kinds(events) == ["stand_in"]
     assert microphone.statistics().captured_samples == pytest.approx(10 * 16_000, abs=2 * BLOCK_SAMPLES)
@@ -402,13 +402,13 @@ async def test_without_any_microphone_the_first_ones_error_is_told(autojump_cloc
     desk.do("eacces")
     spare.do("enodev")
     with pytest.raises(PermissionDeniedError, match="Desk"):
-        async with FakeMicrophone(desk, spare, device="Desk", stand_in="Spare"):
+        async with FakeMicrophone(desk, spare, device="Desk", fallback="Spare"):
             pass
 
 
 async def test_flushing_at_a_position_works_on_a_second_device_too(autojump_clock: Clock) -> None:
     desk, spare = desk_and_spare(script={32_000: "unplug"})
-    async with FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", stand_in_after_s=0) as microphone:
+    async with FakeMicrophone(desk, spare, device="Desk", fallback="Spare", fallback_after_s=0) as microphone:
         frames = [await anext(microphone) for _ in range(12)]
         wanted = frames[-1].position_samples + frames[-1].length_samples + 1_000
         microphone.flush_at(wanted)
@@ -483,10 +483,10 @@ async def test_what_the_core_refuses_of_a_device_is_a_media_error(autojump_clock
 
 
 @pytest.mark.parametrize("what", REFUSED)
-async def test_for_a_device_that_the_core_refuses_the_stand_in_is_taken(autojump_clock: Clock, what: str) -> None:
+async def test_for_a_device_that_the_core_refuses_the_fallback_is_taken(autojump_clock: Clock, what: str) -> None:
     odd = FakeDevice("silence", name="Odd", **{"channels": 2, **REFUSED[what]})  # type: ignore[arg-type]
     spare = FakeDevice("tone", channels=2, name="Spare", usb_id="1234:0002")
-    microphone = FakeMicrophone(odd, spare, device="Odd", channels_heard=(1,), stand_in="Spare", duration_s=300)
+    microphone = FakeMicrophone(odd, spare, device="Odd", channels_heard=(1,), fallback="Spare", duration_s=300)
     frames, events = await hear(microphone)
     assert microphone.name == "Spare"
     assert max(frame.peak for frame in frames) > 1_000
@@ -494,14 +494,14 @@ async def test_for_a_device_that_the_core_refuses_the_stand_in_is_taken(autojump
 
 
 @pytest.mark.parametrize("what", REFUSED)
-async def test_a_microphone_that_is_another_when_it_is_back_lets_the_stand_in_take_over(
+async def test_a_microphone_that_is_another_when_it_is_back_lets_the_fallback_take_over(
     autojump_clock: Clock, what: str
 ) -> None:
     desk = FakeDevice("tone", channels=2, name="Desk", script={48_000: "unplug"})
     other = FakeDevice("silence", name="Desk", usb_id="1234:0003", **{"channels": 2, **REFUSED[what]})  # type: ignore[arg-type]
     other.do("unplug")
     spare = FakeDevice("tone", channels=2, name="Spare", usb_id="1234:0002")
-    microphone = FakeMicrophone(desk, other, spare, device="Desk", channels_heard=(1,), stand_in="Spare", duration_s=20)
+    microphone = FakeMicrophone(desk, other, spare, device="Desk", channels_heard=(1,), fallback="Spare", duration_s=20)
     async with microphone:
         events = microphone.events()
         count = 0
@@ -552,7 +552,7 @@ async def test_a_bug_in_an_attempt_to_reopen_is_not_hidden(
         await hear(FakeMicrophone("tone", script={48_000: "eio"}, duration_s=20))
 
 
-async def test_at_first_a_system_that_fails_is_a_media_error_and_the_stand_in_is_taken(
+async def test_at_first_a_system_that_fails_is_a_media_error_and_the_fallback_is_taken(
     autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     find = FakeSystem.find
@@ -567,7 +567,7 @@ async def test_at_first_a_system_that_fails_is_a_media_error_and_the_stand_in_is
     with pytest.raises(RecorderError, match="Too many open files"):
         async with FakeMicrophone(*devices, device="Desk"):
             pass
-    async with FakeMicrophone(*devices, device="Desk", stand_in="Spare") as microphone:
+    async with FakeMicrophone(*devices, device="Desk", fallback="Spare") as microphone:
         assert microphone.device is not None
         assert microphone.device.name == "Spare"
 

@@ -1,4 +1,4 @@
-"""Calls into a sound library that do not return, in virtual time: a stand-in runs beside them, all is counted right."""
+"""Calls into a sound library that do not return, in virtual time: a fallback runs beside them, all is counted right."""
 
 import gc
 import os
@@ -23,7 +23,7 @@ SECOND = 16_000
 
 
 def devices(script: dict[int, str]) -> tuple[FakeDevice, FakeDevice]:
-    """One that hangs, and a stand-in of another kind."""
+    """One that hangs, and a fallback of another kind."""
     desk = FakeDevice("ramp", rate_hz=16_000, name="Desk", script=script)
     return desk, FakeDevice("tone", rate_hz=44_100, channels=2, format="float32", name="Spare", usb_id="9:9")
 
@@ -69,14 +69,14 @@ def test_a_cut_leaves_out_what_came_after_the_last_frame_that_was_delivered() ->
 
 @pytest.mark.parametrize("hangs", ["closing", "opening"])
 @pytest.mark.parametrize("is_served", [True, False])
-async def test_a_stand_in_runs_beside_a_call_that_hangs_until_the_device_is_back(
+async def test_a_fallback_runs_beside_a_call_that_hangs_until_the_device_is_back(
     autojump_clock: Clock, hangs: str, is_served: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeSystem, "is_served", lambda self, device: is_served and device.name == "Desk")
     fault = {24_000: "unplug", 25_000: "hang"} if hangs == "opening" else {24_100: "hang"}
     # Sound is lost in the frame that will not be given out; the call lasts longer than it could be waited for.
     script = {22_000: "lose 480"} | fault | {24_000 + 100 * SECOND: "ok"}
-    microphone = FakeMicrophone(*devices(script), device="Desk", stand_in="Spare", duration_s=120)
+    microphone = FakeMicrophone(*devices(script), device="Desk", fallback="Spare", duration_s=120)
     looks: list[bool] = []
     look = MicrophoneOpener.look
 
@@ -104,14 +104,14 @@ async def test_a_stand_in_runs_beside_a_call_that_hangs_until_the_device_is_back
 
 async def test_a_look_for_the_device_that_hangs_for_minutes_is_waited_for(autojump_clock: Clock) -> None:
     script = {24_000: "unplug", 24_000 + 4 * SECOND: "hang", 24_000 + 300 * SECOND: "ok"}
-    microphone = FakeMicrophone(*devices(script), device="Desk", stand_in="Spare", duration_s=320)
+    microphone = FakeMicrophone(*devices(script), device="Desk", fallback="Spare", duration_s=320)
     _, events = await hear(microphone)
     assert kinds(events) == ["reopening", "stand_in", "reopened", "reopening", "reopened"]
     assert microphone.name == "Desk", "it was taken again"
     assert events[-1].at_s - events[0].at_s == pytest.approx(300, abs=2)
 
 
-async def test_a_stand_in_that_needs_the_library_that_hangs_is_not_asked_for(
+async def test_a_fallback_that_needs_the_library_that_hangs_is_not_asked_for(
     autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is waited for as without one, and what the server had kept is heard."""
@@ -125,7 +125,7 @@ async def test_a_stand_in_that_needs_the_library_that_hangs_is_not_asked_for(
 
     monkeypatch.setattr(FakeSystem, "find", find_by_portaudio)
     microphone = FakeMicrophone(
-        *devices({24_000: "hang", 344_000: "ok"}), device="Desk", stand_in="Spare", duration_s=30, ring_s=30
+        *devices({24_000: "hang", 344_000: "ok"}), device="Desk", fallback="Spare", duration_s=30, ring_s=30
     )
     frames, events = await hear(microphone)
     assert kinds(events) == ["reopening", "hanging", "reopened"]
@@ -136,19 +136,19 @@ async def test_a_stand_in_that_needs_the_library_that_hangs_is_not_asked_for(
 async def test_whoever_wants_portaudio_for_everything_waits_for_it(autojump_clock: Clock, backend: str) -> None:
     desk, spare = devices({24_000: "hang"})
     with pytest.raises(RecorderError, match="did not close within 5 s"):
-        await hear(FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", backend=backend, duration_s=100))
+        await hear(FakeMicrophone(desk, spare, device="Desk", fallback="Spare", backend=backend, duration_s=100))
 
 
-@pytest.mark.parametrize(("stand_in_after_s", "is_served", "at_s"), [(20, True, 20), (20, False, 4), (1e9, True, 59)])
+@pytest.mark.parametrize(("fallback_after_s", "is_served", "at_s"), [(20, True, 20), (20, False, 4), (1e9, True, 59)])
 async def test_the_device_is_waited_for_as_long_as_was_asked_but_not_until_there_is_no_patience_left(
-    autojump_clock: Clock, stand_in_after_s: float, is_served: bool, at_s: float, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: Clock, fallback_after_s: float, is_served: bool, at_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeSystem, "is_served", lambda self, device: is_served)
     microphone = FakeMicrophone(
         *devices({24_000: "hang"}),
         device="Desk",
-        stand_in="Spare",
-        stand_in_after_s=stand_in_after_s,
+        fallback="Spare",
+        fallback_after_s=fallback_after_s,
         duration_s=100,
     )
     _, events = await hear(microphone)
@@ -156,7 +156,7 @@ async def test_the_device_is_waited_for_as_long_as_was_asked_but_not_until_there
     assert events[2].at_s - events[0].at_s == pytest.approx(at_s, abs=0.2)
 
 
-async def test_a_stand_in_that_comes_later_is_taken_when_it_is_there(autojump_clock: Clock) -> None:
+async def test_a_fallback_that_comes_later_is_taken_when_it_is_there(autojump_clock: Clock) -> None:
     desk, spare = devices({24_000: "hang"})
     spare.do("unplug")
 
@@ -168,7 +168,7 @@ async def test_a_stand_in_that_comes_later_is_taken_when_it_is_there(autojump_cl
 
     with trio.fail_after(60):
         async with (
-            FakeMicrophone(desk, spare, device="Desk", stand_in="Spare") as microphone,
+            FakeMicrophone(desk, spare, device="Desk", fallback="Spare") as microphone,
             trio.open_nursery() as nursery,
         ):
             nursery.start_soon(plug_in, microphone)
@@ -179,8 +179,8 @@ async def test_a_stand_in_that_comes_later_is_taken_when_it_is_there(autojump_cl
     assert microphone.reopenings == 1
 
 
-async def with_stand_in(microphone: FakeMicrophone) -> Chain:
-    """The chain that the stream still has that hangs, when the stand-in runs beside it."""
+async def with_fallback(microphone: FakeMicrophone) -> Chain:
+    """The chain that the stream still has that hangs, when the fallback runs beside it."""
     chain = microphone._chain
     assert chain is not None
     while microphone.reopenings == 0:
@@ -192,10 +192,10 @@ async def with_stand_in(microphone: FakeMicrophone) -> Chain:
 async def test_what_a_stream_that_hangs_feeds_is_there_and_not_counted_until_that_has_returned(
     autojump_clock: Clock,
 ) -> None:
-    microphone = FakeMicrophone(*devices({24_000: "hang"}), device="Desk", stand_in="Spare", ring_s=1)
+    microphone = FakeMicrophone(*devices({24_000: "hang"}), device="Desk", fallback="Spare", ring_s=1)
     system = microphone._machine
     async with microphone:
-        chain = await with_stand_in(microphone)
+        chain = await with_fallback(microphone)
         is_gone = weakref.ref(chain)
         before, held = microphone.statistics(), chain.statistics()
         microphone.do("ok")
@@ -219,9 +219,9 @@ async def test_what_a_stream_that_hangs_feeds_is_there_and_not_counted_until_tha
 async def test_a_microphone_that_is_closed_leaves_to_a_stream_that_hangs_what_it_has(autojump_clock: Clock) -> None:
     gc.collect()
     files = len(os.listdir("/dev/fd"))
-    microphone = FakeMicrophone(*devices({24_000: "hang"}), device="Desk", stand_in="Spare")
+    microphone = FakeMicrophone(*devices({24_000: "hang"}), device="Desk", fallback="Spare")
     async with microphone:
-        chain, wake = await with_stand_in(microphone), microphone._wake
+        chain, wake = await with_fallback(microphone), microphone._wake
         assert wake is not None
     gone: tuple[weakref.ref[object], ...] = weakref.ref(chain), weakref.ref(wake)
     assert chain.handle, "it is open"
@@ -237,10 +237,10 @@ async def test_a_microphone_that_is_closed_leaves_to_a_stream_that_hangs_what_it
     assert len(os.listdir("/dev/fd")) == files
 
 
-async def test_a_stand_in_is_taken_when_the_sound_library_hangs_from_the_start(autojump_clock: Clock) -> None:
+async def test_a_fallback_is_taken_when_the_sound_library_hangs_from_the_start(autojump_clock: Clock) -> None:
     desk, spare = devices({})
     desk.do("hang")
-    microphone = FakeMicrophone(desk, spare, device="Desk", stand_in="Spare", duration_s=60)
+    microphone = FakeMicrophone(desk, spare, device="Desk", fallback="Spare", duration_s=60)
     async with microphone:
         assert microphone.name == "Spare"
         desk.do("ok")

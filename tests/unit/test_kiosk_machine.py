@@ -27,7 +27,7 @@ from ravatar_audio.kiosk.machine import KioskMachine, Phase, Trouble, retry_in_s
 from ravatar_audio.kiosk.notify import Notifier
 from ravatar_audio.kiosk.texts import LANGUAGES, load_texts
 from ravatar_audio.session import LinkLost, LinkUp, SendingAccepted, SendingRefused
-from ravatar_audio.turns import EventKind, TurnEvent
+from ravatar_audio.turns import TurnEvent, TurnEventKind
 
 UP, LOST = LinkUp(1, 0.1), LinkLost("gone", 3.0, 5.0)
 
@@ -50,7 +50,7 @@ def all_errors(kind: type[RavatarError] = RavatarError) -> list[type[RavatarErro
 def test_a_conversation_goes_through_its_phases() -> None:
     machine = talking()
     seen = [machine.phase]
-    for at_s, event in enumerate([EventKind.STARTED, EventKind.ENDED], start=1):
+    for at_s, event in enumerate([TurnEventKind.STARTED, TurnEventKind.ENDED], start=1):
         machine.note_turn(TurnEvent(event, 0, 0), float(at_s))
         seen.append(machine.phase)
     machine.note_live(reply("a" * 150), 3.0)  # 10 s at the pace of speech
@@ -62,19 +62,19 @@ def test_a_conversation_goes_through_its_phases() -> None:
 
 def test_without_an_answer_it_listens_again() -> None:
     machine = talking("vad")
-    machine.note_turn(TurnEvent(EventKind.STARTED, 0, 0), 1.0)
-    machine.note_turn(TurnEvent(EventKind.CAPPED, 0, 0), 2.0)
+    machine.note_turn(TurnEvent(TurnEventKind.STARTED, 0, 0), 1.0)
+    machine.note_turn(TurnEvent(TurnEventKind.CAPPED, 0, 0), 2.0)
     assert machine.snapshot(2.0 + module.THINKING_LIMIT_S - 0.01).phase is Phase.THINKING
     assert machine.snapshot(2.0 + module.THINKING_LIMIT_S).phase is Phase.READY
 
 
 def test_an_open_microphones_turn_and_a_tap_are_nobody_who_speaks() -> None:
     machine = talking("open")
-    machine.note_turn(TurnEvent(EventKind.STARTED, 0, 0), 1.0)
+    machine.note_turn(TurnEvent(TurnEventKind.STARTED, 0, 0), 1.0)
     assert machine.phase is Phase.READY
     machine = talking("ptt")
-    machine.note_turn(TurnEvent(EventKind.STARTED, 0, 0), 1.0)
-    machine.note_turn(TurnEvent(EventKind.CANCELLED, 0, 0), 1.1)
+    machine.note_turn(TurnEvent(TurnEventKind.STARTED, 0, 0), 1.0)
+    machine.note_turn(TurnEvent(TurnEventKind.CANCELLED, 0, 0), 1.1)
     assert machine.phase is Phase.READY
 
 

@@ -198,10 +198,10 @@ async def test_that_it_is_open_again_is_told_before_what_was_lost(monkeypatch: p
     assert told == ["no_constraints", "reopening", "reopened", "overruns"]
 
 
-async def test_what_comes_while_a_stand_in_is_opened_beside_a_close_that_hangs_is_not_delivered_too(
+async def test_what_comes_while_a_fallback_is_opened_beside_a_close_that_hangs_is_not_delivered_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The stand-in's stream begins its count where the delivered frames ended when it was begun to be opened."""
+    """The fallback's stream begins its count where the delivered frames ended when it was begun to be opened."""
     monkeypatch.setattr(attempts, "HANGING_S", 0.01)
     monkeypatch.setattr(recovery, "HANGING_S", 0.01)
     is_opening, may_open, may_close = threading.Event(), threading.Event(), threading.Event()
@@ -220,7 +220,7 @@ async def test_what_comes_while_a_stand_in_is_opened_beside_a_close_that_hangs_i
 
     with trio.fail_after(20):
         async with (
-            Microphone("fake", stand_in="other", stand_in_after_s=0) as microphone,
+            Microphone("fake", fallback="other", fallback_after_s=0) as microphone,
             trio.open_nursery() as nursery,
         ):
             first = FakeDeviceStream.made[0]
@@ -309,19 +309,19 @@ async def test_cancelled_before_anything_opens_it_leaves_nothing_behind() -> Non
 
 
 async def test_cancelled_while_it_begins_to_open_again_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The stand-in ends while the device is being looked for, and the program waits for a frame no longer just then."""
+    """The fallback ends while the device is being looked for, and the program waits for a frame no longer just then."""
     monkeypatch.setattr(recovery, "LOOK_BACK_S", (0.0, 0.0))
     token = trio.lowlevel.current_trio_token()
     FakeDeviceStream.refusals = [DeviceNotFoundError("not there yet")]
     with trio.fail_after(10):
-        async with Microphone("fake", stand_in="other") as microphone:
+        async with Microphone("fake", fallback="other") as microphone:
             FakeDeviceStream.gate.clear()
             with trio.move_on_after(0.01):
                 await anext(microphone)  # begins the look, which does not end
-            stand_in = FakeDeviceStream.made[0]
+            fallback = FakeDeviceStream.made[0]
             with trio.CancelScope() as scope:
-                monkeypatch.setattr(stand_in, "close", lambda: token.run_sync_soon(scope.cancel))
-                stand_in.end()
+                monkeypatch.setattr(fallback, "close", lambda: token.run_sync_soon(scope.cancel))
+                fallback.end()
                 await anext(microphone)
             assert scope.cancelled_caught
             FakeDeviceStream.gate.set()

@@ -41,27 +41,27 @@ FEED = Handover(None)  # type: ignore[arg-type]  # nothing is fed
 def test_it_is_looked_for_at_the_server_alone_until_that_has_had_time_to_come_back(backend: str) -> None:
     machine = Machine()
     opener = Quick(machine, DeviceRequest("usbmic", None, None, None, 0.01, 0.1, backend, None, False), None, {})  # type: ignore[arg-type]
-    opener.open(FEED, or_stand_in=False)
+    opener.open(FEED, or_fallback=False)
     machine.has_server = False
     with pytest.raises(DeviceNotFoundError):
-        opener.open(FEED, or_stand_in=False)
+        opener.open(FEED, or_fallback=False)
     machine.clock_s += SERVER_RETURN_S - 1
     with pytest.raises(DeviceNotFoundError):
-        opener.open(FEED, or_stand_in=False)
+        opener.open(FEED, or_fallback=False)
     machine.has_server = True
-    opener.open(FEED, or_stand_in=False)
+    opener.open(FEED, or_fallback=False)
     assert machine.asked == [backend, "pulse", "pulse", "pulse"]
 
 
 def test_a_server_that_does_not_come_back_is_done_without() -> None:
     machine = Machine()
     opener = Quick(machine, DeviceRequest("usbmic", None, None, None, 0.01, 0.1, "auto", None, False), None, {})  # type: ignore[arg-type]
-    opener.open(FEED, or_stand_in=False)
+    opener.open(FEED, or_fallback=False)
     machine.has_server = False
     with pytest.raises(DeviceNotFoundError):
-        opener.open(FEED, or_stand_in=False)
+        opener.open(FEED, or_fallback=False)
     machine.clock_s += SERVER_RETURN_S
-    opener.open(FEED, or_stand_in=False)
+    opener.open(FEED, or_fallback=False)
     machine.clock_s += 1
-    opener.open(FEED, or_stand_in=False)  # hardware is no server's: it is looked for everywhere
+    opener.open(FEED, or_fallback=False)  # hardware is no server's: it is looked for everywhere
     assert machine.asked == ["auto", "pulse", "auto", "auto"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.settings import Settings
 
@@ -217,16 +218,29 @@ def test_heard_channels() -> None:
     assert Settings().heard_channels is None
 
 
+OLD_VALUES = {"heard": "0,2", "stand_in": "card:Spare", "stand_in_after_ms": "500", "cap_ms": "2000"}
+RENAMED = [(item.name, item.metadata["replaced_by"]) for item in dataclasses.fields(Settings)]
+
+
 @pytest.mark.parametrize("where", ["argument", "environment", "file"])
+@pytest.mark.parametrize(("old", "new"), [names for names in RENAMED if names[1]])
 def test_the_old_name_of_a_setting_still_works_and_says_the_new_one(
-    where: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    where: str, old: str, new: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "settings.toml").write_text('heard = "0,2"\n')
+    text = OLD_VALUES[old]
+    value: Any = int(text) if text.isdigit() else text
+    (tmp_path / "settings.toml").write_text(f"{old} = {value!r}\n")
     settings = {
-        "argument": lambda: Settings.load(environ={}, heard="0,2"),
-        "environment": lambda: Settings.load(environ={"RAVATAR_HEARD": "0,2"}),
+        "argument": lambda: Settings.load(environ={}, **{old: value}),
+        "environment": lambda: Settings.load(environ={f"RAVATAR_{old.upper()}": text}),
         "file": lambda: Settings.load(tmp_path / "settings.toml", environ={}),
     }[where]()
-    assert settings.channels_heard == "0,2"
-    assert settings.heard is None, "so that it can be given on"
-    assert "'heard' is now 'channels_heard'" in caplog.text
+    assert getattr(settings, new) == value
+    assert getattr(settings, old) is None, "so that it can be given on"
+    assert f"'{old}' is now '{new}'" in caplog.text
+    assert REMOVED_IN in caplog.text
+
+
+def test_a_value_under_an_old_name_is_checked_as_under_the_new_one() -> None:
+    with pytest.raises(SettingsError, match="max_turn_ms is 5; it must be 1000 to 600000"):
+        Settings(cap_ms=5)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
-from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, TurnRules
+from ravatar_audio.turns import Gate, Outcome, TurnEventKind, TurnMode, TurnRules
 from ravatar_audio.turns.queue import QUEUED_MAX
 from tests.unit.turns_world import ThresholdDetector, make_frame, sound_at, time_of, turns_of
 
@@ -16,10 +16,10 @@ CONTROLS: dict[str, Callable[[Gate, float], list[Outcome]]] = {
     "release": Gate.release,
     "mute": Gate.mute,
     "unmute": Gate.unmute,
-    "call_off": Gate.call_off,
+    "cancel": Gate.cancel,
     "avatar_speaks": Gate.avatar_speaks,
     "avatar_ends": Gate.avatar_ends,
-    "set_mode": lambda gate, at_s: gate.set_mode(Mode.OPEN if gate.mode is Mode.PTT else Mode.PTT, at_s),
+    "set_mode": lambda gate, at_s: gate.set_mode(TurnMode.OPEN if gate.mode is TurnMode.PTT else TurnMode.PTT, at_s),
 }
 
 
@@ -32,9 +32,9 @@ def _hasty_threads() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_hasty_threads")
-@pytest.mark.parametrize("mode", [Mode.PTT, Mode.OPEN])
+@pytest.mark.parametrize("mode", [TurnMode.PTT, TurnMode.OPEN])
 @pytest.mark.parametrize("name", CONTROLS)
-def test_a_control_from_another_thread_never_corrupts_the_gate(name: str, mode: Mode) -> None:
+def test_a_control_from_another_thread_never_corrupts_the_gate(name: str, mode: TurnMode) -> None:
     gate = Gate(mode, TurnRules(pre_roll_ms=100, shortest_press_ms=0))
     now, is_over, errors = time_of(0), False, list[BaseException]()
 
@@ -70,7 +70,7 @@ def test_a_control_from_another_thread_never_corrupts_the_gate(name: str, mode: 
 @pytest.mark.parametrize("has_begun", [False, True])
 def test_controls_without_sound_do_not_gather_and_the_last_of_them_count(has_begun: bool) -> None:
     """A microphone that is missing, and somebody who presses the button for hours."""
-    gate = Gate(Mode.PTT, TurnRules(pre_roll_ms=0, shortest_press_ms=0), detector=ThresholdDetector())
+    gate = Gate(TurnMode.PTT, TurnRules(pre_roll_ms=0, shortest_press_ms=0), detector=ThresholdDetector())
     if has_begun:
         gate.feed(make_frame(sound_at(0, 1_600), 0))
     begin = 1_600 if has_begun else 0
@@ -80,12 +80,12 @@ def test_controls_without_sound_do_not_gather_and_the_last_of_them_count(has_beg
         gate.release(at_s)
         gate.mute(at_s)
         gate.avatar_speaks(at_s)
-        gate.set_mode(Mode.OPEN, at_s)
-        gate.call_off(at_s)
+        gate.set_mode(TurnMode.OPEN, at_s)
+        gate.cancel(at_s)
         assert len(list(gate._queue)) <= QUEUED_MAX
     assert (gate.is_muted, str(gate.mode)) == (True, "open")
     gate.avatar_ends(at_s)
-    outcomes = [*gate.set_mode(Mode.PTT, at_s), *gate.unmute(at_s), *gate.press(at_s)]
+    outcomes = [*gate.set_mode(TurnMode.PTT, at_s), *gate.unmute(at_s), *gate.press(at_s)]
     outcomes += gate.feed(make_frame(sound_at(begin, FRAME_SAMPLES), begin, seq=1))
     outcomes += gate.feed(make_frame(sound_at(begin + 4_096, FRAME_SAMPLES), begin + 4_096, seq=2))
     outcomes += gate.finish()
@@ -99,7 +99,7 @@ def test_controls_without_sound_do_not_gather_and_the_last_of_them_count(has_beg
 @pytest.mark.parametrize("begin", [0, 1_000, 4_095])
 def test_what_the_device_lost_inside_a_turns_first_frame_is_told(begin: int) -> None:
     """Nobody knows where in a frame it was: a turn that has a part of the frame tells it, once."""
-    gate = Gate(Mode.PTT, TurnRules(pre_roll_ms=0, shortest_press_ms=0, tail_ms=0))
+    gate = Gate(TurnMode.PTT, TurnRules(pre_roll_ms=0, shortest_press_ms=0, tail_ms=0))
     outcomes = gate.feed(make_frame(sound_at(0, 1_600), 0))
     outcomes += gate.press(time_of(1_600 + begin))
     outcomes += gate.feed(make_frame(sound_at(1_600, FRAME_SAMPLES), 1_600, seq=1, device_lost=480))
@@ -112,13 +112,13 @@ def test_what_the_device_lost_inside_a_turns_first_frame_is_told(begin: int) -> 
 
 
 def test_what_two_turns_share_of_a_frame_is_told_once() -> None:
-    gate = Gate(Mode.PTT, TurnRules(pre_roll_ms=0, shortest_press_ms=0, tail_ms=0))
+    gate = Gate(TurnMode.PTT, TurnRules(pre_roll_ms=0, shortest_press_ms=0, tail_ms=0))
     outcomes: list[Outcome] = gate.feed(make_frame(sound_at(0, 1_600), 0))
     for control, position in ((gate.press, 1_700), (gate.release, 2_500), (gate.press, 3_000), (gate.release, 4_000)):
         outcomes += control(time_of(position))
     outcomes += gate.feed(make_frame(sound_at(1_600, FRAME_SAMPLES), 1_600, seq=1, device_lost=480))
     outcomes += gate.finish()
-    assert [outcome.kind for outcome in outcomes if not isinstance(outcome, Frame)].count(EventKind.STARTED) == 2
+    assert [outcome.kind for outcome in outcomes if not isinstance(outcome, Frame)].count(TurnEventKind.STARTED) == 2
     assert [outcome.device_lost_samples for outcome in outcomes if isinstance(outcome, Frame)] == [480, 0]
 
 

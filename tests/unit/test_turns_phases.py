@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ravatar_audio.frames import FRAME_SAMPLES
-from ravatar_audio.turns import EventKind, Gate, Mode, Reason, TurnRules
+from ravatar_audio.turns import Gate, Reason, TurnEventKind, TurnMode, TurnRules
 from tests.conftest import HANG_LIMIT_S, IS_EMULATED, starts_a_process
 from tests.unit.turns_world import ThresholdDetector, Turn, play, sound_at, turns_of
 
@@ -32,7 +32,7 @@ def test_push_to_talk_at_every_phase() -> None:
     sound = sound_at(0, 5 * FRAME_SAMPLES)
     for phase in PHASES:
         press, release = PRE_ROLL + phase, PRE_ROLL + phase + 4_000
-        gate = Gate(Mode.PTT)
+        gate = Gate(TurnMode.PTT)
         outcomes = play(gate, sound, [(press, Gate.press), (release, Gate.release)])
         check(gate, turns_of(outcomes), press - PRE_ROLL, release + TAIL, sound)
 
@@ -46,7 +46,7 @@ def test_voice_activity_at_every_phase() -> None:
         # Told apart outside of the speech as well, but below the detector's level.
         sound = sound_at(0, 4 * FRAME_SAMPLES) // 2 + 1
         sound[begin:end] += 16_384
-        gate = Gate(Mode.VAD, rules, detector=ThresholdDetector(level=16_386))
+        gate = Gate(TurnMode.VAD, rules, detector=ThresholdDetector(level=16_386))
         first, last = begin // 256 * 256, -(-end // 256) * 256
         check(gate, turns_of(play(gate, sound)), first - PRE_ROLL, last + 2_560, sound)
 
@@ -55,7 +55,7 @@ def test_open_microphone_at_every_phase() -> None:
     total = 6 * FRAME_SAMPLES
     sound = sound_at(0, total)
     for phase in PHASES:
-        gate = Gate(Mode.OPEN)
+        gate = Gate(TurnMode.OPEN)
         turns = turns_of(play(gate, sound, [(phase + 1, Gate.mute), (phase + 5_000, Gate.unmute)]) + gate.finish())
         assert [(turn.start, turn.end) for turn in turns] == [(0, phase + 1), (phase + 5_000, total)]
         for turn in turns:
@@ -64,18 +64,18 @@ def test_open_microphone_at_every_phase() -> None:
         assert gate.statistics().gated_samples == 4_999
 
 
-@pytest.mark.parametrize("mode", [Mode.PTT, Mode.VAD])
-def test_the_frame_that_ends_a_turn_ends_with_it(mode: Mode) -> None:
+@pytest.mark.parametrize("mode", [TurnMode.PTT, TurnMode.VAD])
+def test_the_frame_that_ends_a_turn_ends_with_it(mode: TurnMode) -> None:
     """`flush_at` is what makes the end early: the sample before the turn's end is the newest when the end is known."""
     for phase in range(0, FRAME_SAMPLES, 61):
         sound = sound_at(0, 12 * FRAME_SAMPLES) // 2 + 1
         begin, end = 2 * FRAME_SAMPLES + phase, 3 * FRAME_SAMPLES + phase
         sound[begin:end] += 16_384
         gate = Gate(mode, detector=ThresholdDetector(level=16_386))
-        controls = [(begin, Gate.press), (end, Gate.release)] if mode is Mode.PTT else []
+        controls = [(begin, Gate.press), (end, Gate.release)] if mode is TurnMode.PTT else []
         [turn] = turns_of(play(gate, sound, controls))
         ended_s = turn.frames[-1].finished_s
-        at_most = 0 if mode is Mode.PTT else 255
+        at_most = 0 if mode is TurnMode.PTT else 255
         assert turn.end is not None
         late = round((ended_s - 0.001 - 1_000.0) * 16_000) - turn.end
         assert 0 <= late <= at_most
@@ -86,12 +86,12 @@ def test_the_frame_that_ends_a_turn_ends_with_it(mode: Mode) -> None:
 
 def test_a_tap_sends_nothing_and_says_so() -> None:
     for held in (1, 100, 3_199):
-        gate = Gate(Mode.PTT)
+        gate = Gate(TurnMode.PTT)
         outcomes = play(gate, sound_at(0, 40_000), [(9_000, Gate.press), (9_000 + held, Gate.release)])
         [event] = outcomes
         assert not hasattr(event, "pcm")
-        assert (event.kind, event.reason, event.turn) == (EventKind.CANCELLED, Reason.TAP, None)
-    gate = Gate(Mode.PTT)
+        assert (event.kind, event.reason, event.turn) == (TurnEventKind.CANCELLED, Reason.TAP, None)
+    gate = Gate(TurnMode.PTT)
     outcomes = play(gate, sound_at(0, 40_000), [(9_000, Gate.press), (12_200, Gate.release)])
     assert [(turn.start, turn.end) for turn in turns_of(outcomes)] == [(4_200, 15_400)]
 

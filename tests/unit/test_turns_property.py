@@ -8,12 +8,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from numpy.typing import NDArray
 
-from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, TurnRules
+from ravatar_audio.turns import Gate, Outcome, TurnEventKind, TurnMode, TurnRules
 from tests.conftest import examples
 from tests.unit.turns_world import Control, ThresholdDetector, make_frame, play, sound_at, time_of, turns_of
 
 SHORT = TurnRules(
-    pre_roll_ms=100, tail_ms=50, hangover_ms=100, shortest_press_ms=60, onset_ms=32, cap_ms=1_000, press_cap_ms=1_200
+    pre_roll_ms=100,
+    tail_ms=50,
+    hangover_ms=100,
+    shortest_press_ms=60,
+    onset_ms=32,
+    max_turn_ms=1_000,
+    press_cap_ms=1_200,
 )
 LEVEL = 16_386
 
@@ -27,11 +33,11 @@ def speech(total: int, spans: list[tuple[int, int]]) -> NDArray[np.int16]:
     return sound
 
 
-def gate_for(mode: Mode, rules: TurnRules = SHORT) -> Gate:
+def gate_for(mode: TurnMode, rules: TurnRules = SHORT) -> Gate:
     return Gate(mode, rules, detector=ThresholdDetector(256, LEVEL), barge_in=ThresholdDetector(512, LEVEL + 8_000))
 
 
-def set_mode(mode: Mode) -> Callable[[Gate, float], list[Outcome]]:
+def set_mode(mode: TurnMode) -> Callable[[Gate, float], list[Outcome]]:
     return lambda gate, at_s: gate.set_mode(mode, at_s)
 
 
@@ -40,10 +46,10 @@ CONTROLS = [
     Gate.release,
     Gate.mute,
     Gate.unmute,
-    Gate.call_off,
+    Gate.cancel,
     Gate.avatar_speaks,
     Gate.avatar_ends,
-    *map(set_mode, Mode),
+    *map(set_mode, TurnMode),
 ]
 
 
@@ -60,13 +66,13 @@ def scripts(draw: st.DrawFn) -> list[Control]:
 
 @examples(150)
 @given(
-    mode=st.sampled_from(Mode),
+    mode=st.sampled_from(TurnMode),
     script=scripts(),
     spans=st.lists(st.tuples(st.integers(0, 50_000), st.integers(1, 12_000)), max_size=5),
     cuts=st.lists(st.integers(1, 60_000), max_size=40),
 )
 def test_turns_do_not_depend_on_how_the_capture_cuts_its_frames(
-    mode: Mode, script: list[Control], spans: list[tuple[int, int]], cuts: list[int]
+    mode: TurnMode, script: list[Control], spans: list[tuple[int, int]], cuts: list[int]
 ) -> None:
     sound = speech(60_000, spans)
     results = []
@@ -75,7 +81,7 @@ def test_turns_do_not_depend_on_how_the_capture_cuts_its_frames(
         turns = turns_of(play(gate, sound, script, cuts=chosen) + gate.finish())
         for turn in turns:
             assert turn.end is not None
-            if turn.how is not None and turn.how.kind is not EventKind.CANCELLED:
+            if turn.how is not None and turn.how.kind is not TurnEventKind.CANCELLED:
                 assert np.array_equal(turn.sound, sound[turn.start : turn.end])
             else:
                 assert np.array_equal(turn.sound, sound[turn.start : turn.start + len(turn.sound)])
@@ -90,7 +96,7 @@ class AnythingGoes(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = gate_for(Mode.PTT)
+        self.gate = gate_for(TurnMode.PTT)
         self.position = self.seq = 0
         self.offset = 0
         """Of the gate's numbering over the capture's, after captures that broke off."""
@@ -175,7 +181,7 @@ class AnythingGoes(RuleBasedStateMachine):
                 given |= set(positions)
                 pcm = np.frombuffer(frame.pcm, "<i2")[: frame.length_samples].tolist()
                 assert pcm == [self.sound[position] for position in positions]
-            if turn.how is not None and turn.how.kind is not EventKind.CANCELLED:
+            if turn.how is not None and turn.how.kind is not TurnEventKind.CANCELLED:
                 received = {position for position in range(turn.start, turn.end) if position in self.sound}
                 assert received <= given, "a turn has a hole"
         assert len(given) == self.gate.statistics().given_samples

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.turns import EventKind, Gate, Outcome, TurnEvent
+from ravatar_audio.turns import Gate, Outcome, TurnEvent, TurnEventKind
 
 BEGIN_S = 1_000.0
 """When the sample at position 0 was at the microphone."""
+ENDS = (TurnEventKind.ENDED, TurnEventKind.CAPPED, TurnEventKind.CANCELLED)
 
 
 def time_of(position: int) -> float:
@@ -135,13 +136,13 @@ def turns_of(outcomes: Sequence[Outcome]) -> list[Turn]:
             assert not any(outcome.pcm[2 * outcome.length_samples :])
             assert len(outcome.pcm) == FRAME_BYTES
             frames.append(outcome)
-        elif outcome.kind is EventKind.STARTED:
+        elif outcome.kind is TurnEventKind.STARTED:
             assert not is_open
             assert outcome.turn == len(turns)
             assert not turns or outcome.position_samples >= (turns[-1].end or 0), "turns overlap"
             turns.append(Turn(outcome.turn, outcome.position_samples, []))
             is_open = True
-        elif outcome.turn is not None and outcome.kind in (EventKind.ENDED, EventKind.CAPPED, EventKind.CANCELLED):
+        elif outcome.turn is not None and outcome.kind in ENDS:
             assert is_open
             assert outcome.turn == turns[-1].number
             turns[-1].end, turns[-1].how = outcome.position_samples, outcome

@@ -12,6 +12,8 @@ trio as a guest of the host's loop, would stop with it. Cancellation and errors 
 task that was cancelled is kept for the next. `python -m benches.embedding` has what the thread costs.
 """
 
+from typing import TYPE_CHECKING
+
 from ravatar_audio._version import __version__
 from ravatar_audio.api.messages import (
     ConnectionMessage,
@@ -37,6 +39,7 @@ from ravatar_audio.asyncio.sources import (
 )
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
 from ravatar_audio.converter import Converter
+from ravatar_audio.deprecation import renamed_names
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
@@ -53,7 +56,7 @@ from ravatar_audio.session import (
 )
 from ravatar_audio.session.sound_file import read_recording
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
+from ravatar_audio.turns import Gate, Recording, TurnEvent, TurnEventKind, TurnMode, TurnRules
 
 __all__ = [
     "FRAME_BYTES",
@@ -69,7 +72,6 @@ __all__ = [
     "Device",
     "Emulator",
     "EmulatorSettings",
-    "EventKind",
     "EventMessage",
     "FileSource",
     "Frame",
@@ -81,7 +83,6 @@ __all__ = [
     "LiveStatistics",
     "MediaError",
     "Microphone",
-    "Mode",
     "NetworkError",
     "PipeSource",
     "PlatformError",
@@ -102,6 +103,8 @@ __all__ = [
     "SyntheticSource",
     "SystemMessage",
     "TurnEvent",
+    "TurnEventKind",
+    "TurnMode",
     "TurnRules",
     "TurnSource",
     "UnknownMessage",
@@ -112,3 +115,6 @@ __all__ = [
     "open_source",
     "read_recording",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, {"EventKind": "TurnEventKind", "Mode": "TurnMode"}, globals().__getitem__)

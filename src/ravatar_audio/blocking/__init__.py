@@ -10,6 +10,8 @@ Everything is captured and sent in a thread of its own, which starts with the fi
 thread may call; one at a time iterates. Ctrl-C ends what is waited for, and the blocks are left as they should be.
 """
 
+from typing import TYPE_CHECKING
+
 from ravatar_audio._version import __version__
 from ravatar_audio.api.messages import (
     ConnectionMessage,
@@ -35,6 +37,7 @@ from ravatar_audio.blocking.sources import (
 )
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
 from ravatar_audio.converter import Converter
+from ravatar_audio.deprecation import renamed_names
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
@@ -51,7 +54,7 @@ from ravatar_audio.session import (
 )
 from ravatar_audio.session.sound_file import read_recording
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import EventKind, Gate, Mode, Recording, TurnEvent, TurnRules
+from ravatar_audio.turns import Gate, Recording, TurnEvent, TurnEventKind, TurnMode, TurnRules
 
 __all__ = [
     "FRAME_BYTES",
@@ -67,7 +70,6 @@ __all__ = [
     "Device",
     "Emulator",
     "EmulatorSettings",
-    "EventKind",
     "EventMessage",
     "FileSource",
     "Frame",
@@ -79,7 +81,6 @@ __all__ = [
     "LiveStatistics",
     "MediaError",
     "Microphone",
-    "Mode",
     "NetworkError",
     "PipeSource",
     "PlatformError",
@@ -100,6 +101,8 @@ __all__ = [
     "SyntheticSource",
     "SystemMessage",
     "TurnEvent",
+    "TurnEventKind",
+    "TurnMode",
     "TurnRules",
     "TurnSource",
     "UnknownMessage",
@@ -110,3 +113,6 @@ __all__ = [
     "open_source",
     "read_recording",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, {"EventKind": "TurnEventKind", "Mode": "TurnMode"}, globals().__getitem__)

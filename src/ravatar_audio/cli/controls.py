@@ -124,7 +124,7 @@ class _Keys:
             case Key("m", Kind.UP):
                 self.mute.up()
             case Key("x" | "escape", Kind.DOWN):
-                turns.call_off(now_s)
+                turns.cancel(now_s)
             case Key("ctrl-c", Kind.DOWN):  # the protocol takes the terminal's own handling away
                 signal.raise_signal(signal.SIGINT)
 

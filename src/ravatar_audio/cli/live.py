@@ -37,8 +37,8 @@ from ravatar_audio.turns import TurnEvent
 
 PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
 SOUND = (
-    *("device", "stand_in", "stand_in_after_ms", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
-    *("channels_heard", "heard", "profile", "gain_db", "dc_block", "ring_ms", "lock_memory", "outbox_ms"),
+    *("device", "fallback", "fallback_after_ms", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
+    *("channels_heard", "profile", "gain_db", "dc_block", "ring_ms", "lock_memory", "outbox_ms"),
 )
 SESSION = ("slot_wait_s", "renew", "linger_s")
 PIPE = ("pipe_timeout_ms", "endless")
@@ -51,7 +51,7 @@ TURNS = (
     "press_cap_ms",
     "hangover_ms",
     "onset_ms",
-    "cap_ms",
+    "max_turn_ms",
     "detector",
     "speech_dbfs",
     "half_duplex",

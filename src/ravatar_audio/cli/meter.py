@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from ravatar_audio.frames import Frame
-from ravatar_audio.turns import Gate, Mode
+from ravatar_audio.turns import Gate, TurnMode
 
 FLOOR_DBFS = -60.0
 BAR_CELLS = 24
@@ -38,9 +38,9 @@ def gate_state(gate: Gate) -> str:
         return "muted"
     if gate.is_open:
         return "SENDING"
-    if gate.is_gated and gate.mode is not Mode.PTT:
+    if gate.is_gated and gate.mode is not TurnMode.PTT:
         return "avatar"
-    return {Mode.OPEN: "open", Mode.PTT: "ready", Mode.VAD: "listens"}[gate.mode]
+    return {TurnMode.OPEN: "open", TurnMode.PTT: "ready", TurnMode.VAD: "listens"}[gate.mode]
 
 
 class Meter:

@@ -24,7 +24,7 @@ from ravatar_audio.errors import NothingHeardError, RavatarError, SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.session import Recordings, TurnSource
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import Mode, Recording
+from ravatar_audio.turns import Recording, TurnMode
 from ravatar_audio.turns.recording import FORMATS
 
 LATE_S = 2.0
@@ -83,14 +83,14 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
                         await source.stop()  # what was heard until now is kept
 
             async def stop_in_time() -> None:
-                if turns.gate.mode is Mode.OPEN:
+                if turns.gate.mode is TurnMode.OPEN:
                     with trio.move_on_after(seconds + LATE_S):
                         await is_enough.wait()
                     await source.stop()
 
             nursery.start_soon(stop_when_interrupted)
             nursery.start_soon(stop_in_time)
-            if await nursery.start(control, turns) and turns.gate.mode is Mode.PTT:
+            if await nursery.start(control, turns) and turns.gate.mode is TurnMode.PTT:
                 echo(KEYS, err=True)
             try:
                 recording = await anext(Recordings(turns, limit_s=seconds), None)
@@ -120,7 +120,7 @@ def nothing_heard(settings: Settings, heard_s: float, loudest_dbfs: float) -> No
         return NothingHeardError("nothing was recorded: there was no sound", advice="'ravatar-audio doctor' looks why.")
     loudest = "digital silence" if loudest_dbfs == -math.inf else f"{loudest_dbfs:.1f} dBFS at its loudest"
     heard = f"in {heard_s:.1f} s of sound ({loudest})"
-    if settings.mode == Mode.PTT:
+    if settings.mode == TurnMode.PTT:
         return NothingHeardError(
             f"nothing was recorded: {heard} no button was held for {settings.shortest_press_ms:g} ms",
             advice="Hold the space bar, or send SIGUSR1 and SIGUSR2, around what you say; --mode open needs no button.",

@@ -138,12 +138,17 @@ class SectionedCommand(click.Command):
 
 
 def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options of a SectionedCommand for settings, by section, with the help and the default that Settings has."""
+    """Options of a SectionedCommand for settings, by section, with the help and the default that Settings has.
+
+    A setting's old names are options too, but not shown.
+    """
     known = {item.name: item for item in dataclasses.fields(Settings)}
+    old = {name: [item for item in known.values() if item.metadata["replaced_by"] == name] for name in known}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        for section, name in reversed([(section, name) for section, names in sections.items() for name in names]):
-            item = known[name]
+        listed = [(section, name) for section, names in sections.items() for name in names]
+        for section, item in reversed([(where, item) for where, name in listed for item in (known[name], *old[name])]):
+            name = item.name
             one_of = item.metadata["one_of"]
             flag = f"--{name.removesuffix('_hz').removesuffix('_db').removesuffix('_s').replace('_', '-')}"
             kind: Any = click.Choice(one_of) if one_of else _click_type(item.type)

@@ -14,7 +14,7 @@ from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 from ravatar_audio.observe.log import line_logger
 from ravatar_audio.session import LiveEvent, LiveSession, LiveStatistics, TurnSource
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import GateStatistics, Mode, TurnEvent
+from ravatar_audio.turns import GateStatistics, TurnEvent, TurnMode
 
 log = line_logger(__name__)
 
@@ -119,7 +119,7 @@ async def stream(
             nursery.start_soon(report_source)
             has_keyboard = await nursery.start(control, turns)
             log.info("mode %s; %s", turns.gate.mode, KEYS if has_keyboard else SIGNALS)
-            if has_keyboard and turns.gate.mode is Mode.PTT:
+            if has_keyboard and turns.gate.mode is TurnMode.PTT:
                 echo(KEYS, err=True)
             nursery.start_soon(stop_in_time)
             await live.wait_finished()

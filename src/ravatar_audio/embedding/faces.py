@@ -15,7 +15,7 @@ from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.emulator.faults import FaultScript
 from ravatar_audio.emulator.statistics import EmulatorStatistics
 from ravatar_audio.session import ChatSession, LiveSession, LiveStatistics, TurnSource
-from ravatar_audio.turns import Gate, Mode
+from ravatar_audio.turns import Gate, TurnMode
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -145,9 +145,13 @@ class TurnSourceFace(Face[TurnSource]):
         """Hear again."""
         self._ask(lambda: self._inner.unmute(at_s))
 
-    def set_mode(self, mode: Mode | str, at_s: float | None = None) -> None:
+    def set_mode(self, mode: TurnMode | str, at_s: float | None = None) -> None:
         """Change how turns are taken; an open turn ends."""
         self._ask(lambda: self._inner.set_mode(mode, at_s))
+
+    def cancel(self, at_s: float | None = None) -> None:
+        """Cancel the open turn or the press; the next one begins with a new press, or a new word."""
+        self._ask(lambda: self._inner.cancel(at_s))
 
     def avatar_speaks(self, at_s: float | None = None) -> None:
         """Half-duplex: be deaf to what is not a barge-in, until it ends."""

@@ -31,7 +31,7 @@ from ravatar_audio.errors import (
 )
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SendingAccepted, SendingRefused, SessionRenewed
 from ravatar_audio.session.speaking import spoken_s
-from ravatar_audio.turns import EventKind, TurnEvent
+from ravatar_audio.turns import TurnEvent, TurnEventKind
 
 CAPTIONS: Final = 4
 """Captions that are kept; the newest last."""
@@ -224,11 +224,11 @@ class KioskMachine:
         if self.phase in (Phase.STARTING, Phase.WAITING):
             return
         match event.kind:
-            case EventKind.STARTED if self._mode != "open":  # there the one turn is no sign of anybody
+            case TurnEventKind.STARTED if self._mode != "open":  # there the one turn is no sign of anybody
                 self._enter(Phase.HEARING, now_s)
-            case EventKind.ENDED | EventKind.CAPPED if self.phase is Phase.HEARING:
+            case TurnEventKind.ENDED | TurnEventKind.CAPPED if self.phase is Phase.HEARING:
                 self._enter(Phase.THINKING, now_s)
-            case EventKind.CANCELLED if self.phase is Phase.HEARING:
+            case TurnEventKind.CANCELLED if self.phase is Phase.HEARING:
                 self._enter(Phase.READY, now_s)
 
     def note_capture(self, event: CaptureEvent) -> None:

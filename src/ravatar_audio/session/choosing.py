@@ -2,7 +2,7 @@
 
 from ravatar_audio.api.results import Avatar, Connection, Language
 from ravatar_audio.errors import SettingsError
-from ravatar_audio.turns import Mode
+from ravatar_audio.turns import TurnMode
 
 
 def choose_avatar(connection: Connection, wanted: str | None) -> Avatar:
@@ -43,8 +43,8 @@ def choose_language(connection: Connection, wanted: str | None) -> Language:
     return found or Language(wanted, wanted)
 
 
-def choose_mode(connection: Connection, wanted: str) -> Mode:
+def choose_mode(connection: Connection, wanted: str) -> TurnMode:
     """How turns are taken: as wanted; with "auto" by a button, or by an open microphone where `vadEnabled` is true."""
     if wanted == "auto":
-        return Mode.OPEN if connection.vad_enabled else Mode.PTT
-    return Mode(wanted)
+        return TurnMode.OPEN if connection.vad_enabled else TurnMode.PTT
+    return TurnMode(wanted)

@@ -31,7 +31,7 @@ from ravatar_audio.session.slot import Slot
 from ravatar_audio.session.statistics import LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import Mode, TurnEvent
+from ravatar_audio.turns import TurnEvent, TurnMode
 
 LAST_FRAMES_S = 3.0
 """For sending what waits when the source has failed.
@@ -366,7 +366,7 @@ def _check_turns(settings: Settings, source: object) -> None:
     """Raise SettingsError for settings that need a gate where there is none."""
     if isinstance(source, TurnSource):
         return
-    asked = [f"mode = {settings.mode!r}"] if settings.mode in (Mode.PTT, Mode.VAD) else []
+    asked = [f"mode = {settings.mode!r}"] if settings.mode in (TurnMode.PTT, TurnMode.VAD) else []
     asked += ["half_duplex"] if settings.half_duplex else []
     if asked:
         raise SettingsError(

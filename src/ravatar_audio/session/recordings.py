@@ -4,7 +4,7 @@ from typing import Self
 
 from ravatar_audio.frames import Frame
 from ravatar_audio.session.turn_source import TurnSource
-from ravatar_audio.turns import EventKind, Mode, Recording
+from ravatar_audio.turns import Recording, TurnEventKind, TurnMode
 
 
 class Recordings:
@@ -30,8 +30,8 @@ class Recordings:
         while (outcome := await self._turns.next_outcome()) is not None:
             if isinstance(outcome, Frame):
                 self._open.add(outcome)
-            elif outcome.kind is EventKind.STARTED:
-                self._open = Recording(self._limit_s, is_push_to_talk=self._turns.gate.mode is Mode.PTT)
-            elif outcome.kind in (EventKind.ENDED, EventKind.CAPPED) and self._open.samples:
+            elif outcome.kind is TurnEventKind.STARTED:
+                self._open = Recording(self._limit_s, is_push_to_talk=self._turns.gate.mode is TurnMode.PTT)
+            elif outcome.kind in (TurnEventKind.ENDED, TurnEventKind.CAPPED) and self._open.samples:
                 return self._open
         raise StopAsyncIteration

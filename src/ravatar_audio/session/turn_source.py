@@ -15,13 +15,14 @@ from ravatar_audio.api.results import Connection
 from ravatar_audio.capture import Source
 from ravatar_audio.capture.host.one_taker import OneTaker, TrioThread
 from ravatar_audio.capture.microphone.source import HeldFrames, frame_since
+from ravatar_audio.deprecation import warn_renamed
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import MediaError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.session.choosing import choose_mode
 from ravatar_audio.session.speaking import LONGEST_S, spoken_s, tells_speaking
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import EventKind, Gate, Mode, Outcome, Reason, TurnEvent, TurnRules
+from ravatar_audio.turns import Gate, Outcome, Reason, TurnEvent, TurnEventKind, TurnMode, TurnRules
 from ravatar_audio.turns.gate import checked_time_s
 from ravatar_audio.turns.neural import NeuralDetector
 
@@ -90,7 +91,7 @@ class TurnSource:
         detector = EnergyDetector(settings.speech_dbfs) if settings.detector == "energy" else NeuralDetector()
         level_dbfs = settings.barge_in_dbfs
         gate = Gate(
-            Mode.PTT if settings.mode == "auto" else settings.mode,
+            TurnMode.PTT if settings.mode == "auto" else settings.mode,
             TurnRules.from_settings(settings),
             detector=detector,
             barge_in=None if level_dbfs is None else EnergyDetector(level_dbfs, margin_db=0.0),
@@ -146,7 +147,7 @@ class TurnSource:
             if isinstance(outcome, Frame):
                 self._last_frame = outcome
                 return outcome
-            if outcome.kind is EventKind.ENDED and outcome.reason is Reason.RELEASED:
+            if outcome.kind is TurnEventKind.ENDED and outcome.reason is Reason.RELEASED:
                 self._silence += self._silent_frames(outcome.position_samples)
         return self._silence.popleft()
 
@@ -221,7 +222,7 @@ class TurnSource:
         if self._discard_s == -math.inf:
             return outcome
         if isinstance(outcome, TurnEvent):
-            if outcome.kind is EventKind.STARTED and self.gate.mode is not Mode.OPEN:
+            if outcome.kind is TurnEventKind.STARTED and self.gate.mode is not TurnMode.OPEN:
                 self._discard_s = (
                     -math.inf
                 )  # begun since, by a button or a voice: the rules say how far it reaches back
@@ -278,15 +279,20 @@ class TurnSource:
         """Hear again."""
         self._control(self.gate.unmute, at_s)
 
-    def set_mode(self, mode: Mode | str, at_s: float | None = None) -> None:
+    def set_mode(self, mode: TurnMode | str, at_s: float | None = None) -> None:
         """Change how turns are taken; an open turn ends. What the platform says no longer counts."""
         checked = self.gate.checked_mode(mode)  # here, where it can be raised
         self._follows_platform = False
         self._control(lambda now_s: self.gate.set_mode(checked, now_s), at_s)
 
+    def cancel(self, at_s: float | None = None) -> None:
+        """Cancel the open turn or the press; the next one begins with a new press, or a new word."""
+        self._control(self.gate.cancel, at_s)
+
     def call_off(self, at_s: float | None = None) -> None:
-        """Cancel the open turn."""
-        self._control(self.gate.call_off, at_s)
+        """The old name of cancel()."""
+        warn_renamed("method", "call_off", "cancel", stacklevel=2)
+        self.cancel(at_s)
 
     def avatar_speaks(self, at_s: float | None = None) -> None:
         """Half-duplex: be deaf to what is not a barge-in, until it ends."""

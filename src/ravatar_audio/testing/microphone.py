@@ -20,7 +20,7 @@ class FakeMicrophone(Microphone):
             async for frame in microphone:
                 ...
 
-    Conversion, ring, watchdog, recovery, stand-in, events and statistics are those of a Microphone; only threads and
+    Conversion, ring, watchdog, recovery, fallback, events and statistics are those of a Microphone; only threads and
     the sound library are missing. `devices` are the machine's, the default first; anything that is no FakeDevice is
     one's sound. `drift_ppm`, `jitter_s`, `script` and `seed` are for devices that are not made yet; other options are
     Microphone's. `duration_s` stops it after so long; else it never ends.

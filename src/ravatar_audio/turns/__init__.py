@@ -20,32 +20,38 @@ times come from the caller. Give it frames of any length, in order, and tell it 
 - The key is the button (push-to-talk), the detector's speech (voice activity) or always down (open microphone).
   Pre-roll, shortest press, tail, hangover and caps are TurnRules.
 
-    events.py   Mode, TurnEvent and its kinds
-    rules.py    TurnRules
-    machine.py  when a turn is open: one key, and samples that pass
-    keys.py     what presses the key: button, voice, mute, mode, the avatar
-    ear.py      Detector, the interface of voice activity detection
-    tape.py     sound kept, read to the sample
-    gate.py     Gate: all of it together
-    neural.py   NeuralDetector, with the extra "vad"; the energy detector is the core's (ravatar_audio.energy)
-    recording.py  Recording: a turn as a WAV or WebM file
+    events.py         TurnMode, TurnEvent and its kinds
+    rules.py          TurnRules
+    machine.py        when a turn is open: one key, and samples that pass
+    talk_key.py       what presses the key: button, voice, mute, mode, the avatar
+    speech_edges.py   where speech begins and ends; Detector, the interface of voice activity detection
+    sample_buffer.py  sound kept, read to the sample
+    gate.py           Gate: all of it together
+    neural.py         NeuralDetector, with the extra "vad"; the energy detector is the core's (ravatar_audio.energy)
+    recording.py      Recording: a turn as a WAV or WebM file
 """
 
-from ravatar_audio.turns.ear import Detector
-from ravatar_audio.turns.events import EventKind, Mode, Reason, TurnEvent
+from typing import TYPE_CHECKING
+
+from ravatar_audio.deprecation import renamed_names
+from ravatar_audio.turns.events import Reason, TurnEvent, TurnEventKind, TurnMode
 from ravatar_audio.turns.gate import Gate, GateStatistics, Outcome
 from ravatar_audio.turns.recording import Recording
 from ravatar_audio.turns.rules import TurnRules
+from ravatar_audio.turns.speech_edges import Detector
 
 __all__ = [
     "Detector",
-    "EventKind",
     "Gate",
     "GateStatistics",
-    "Mode",
     "Outcome",
     "Reason",
     "Recording",
     "TurnEvent",
+    "TurnEventKind",
+    "TurnMode",
     "TurnRules",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(__name__, {"EventKind": "TurnEventKind", "Mode": "TurnMode"}, globals().__getitem__)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Mode(StrEnum):
+class TurnMode(StrEnum):
     """How turns are taken."""
 
     OPEN = "open"
@@ -15,7 +15,7 @@ class Mode(StrEnum):
     """Voice activity: while somebody speaks."""
 
 
-class EventKind(StrEnum):
+class TurnEventKind(StrEnum):
     """What has happened."""
 
     STARTED = "started"
@@ -39,7 +39,7 @@ class EventKind(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why a turn ended or was cancelled, or what the mode was changed to (then it is a Mode)."""
+    """Why a turn ended or was cancelled, or what the mode was changed to (then it is a TurnMode)."""
 
     RELEASED = "released"
     """Push-to-talk's button was let go, and the tail is over."""
@@ -63,11 +63,11 @@ class Reason(StrEnum):
 class TurnEvent:
     """One event, at the first sample for which it holds: a turn is [its STARTED, its ENDED or CAPPED)."""
 
-    kind: EventKind
+    kind: TurnEventKind
     position_samples: int
     """At 16 kHz, counted as in Frame; pre-roll and tail belong to the turn."""
     turn: int | None = None
     """Number of the turn, from 0; None for an event outside of one."""
-    reason: Reason | Mode | None = None
+    reason: Reason | TurnMode | None = None
     sound_samples: int = 0
     """At a turn's end: samples in its frames; less than the turn is long by what was lost."""

@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from ravatar_audio.deprecation import warn_renamed
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.turns.ear import Detector, Ear
-from ravatar_audio.turns.events import EventKind, Mode, Reason, TurnEvent
-from ravatar_audio.turns.keys import Change, Keys
+from ravatar_audio.turns.events import Reason, TurnEvent, TurnEventKind, TurnMode
 from ravatar_audio.turns.machine import TurnMachine
 from ravatar_audio.turns.queue import ChangeQueue
 from ravatar_audio.turns.rules import TurnRules
-from ravatar_audio.turns.tape import Tape, prepare
+from ravatar_audio.turns.sample_buffer import SampleBuffer, prepare
+from ravatar_audio.turns.speech_edges import Detector, SpeechEdges
+from ravatar_audio.turns.talk_key import Change, TalkKey
 
 Outcome = TurnEvent | Frame
 
@@ -27,7 +28,7 @@ _SOON_SAMPLES = RATE_HZ // 33
 _LOOK_SAMPLES = 1_024
 """How often a detector is listened to while no turn is open: 64 ms, two steps of the neural one."""
 
-_ENDS = (EventKind.ENDED, EventKind.CAPPED, EventKind.CANCELLED)
+_ENDS = (TurnEventKind.ENDED, TurnEventKind.CAPPED, TurnEventKind.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +75,19 @@ class Gate:
 
     def __init__(
         self,
-        mode: Mode | str = Mode.OPEN,
+        mode: TurnMode | str = TurnMode.OPEN,
         rules: TurnRules | None = None,
         *,
         detector: Detector | None = None,
         barge_in: Detector | None = None,
     ) -> None:
         rules = rules or TurnRules()
-        self._ear = Ear(detector) if detector else None
-        self._barge_ear = Ear(barge_in) if barge_in else None
+        self._speech = SpeechEdges(detector) if detector else None
+        self._barge_in = SpeechEdges(barge_in) if barge_in else None
         mode = self.checked_mode(mode)
         machine = self._machine = TurnMachine(rules.timing(mode))
-        self._keys = Keys(rules, mode, machine)
-        self._tape = Tape()
+        self._key = TalkKey(rules, mode, machine)
+        self._buffer = SampleBuffer()
         self._lock = threading.RLock()
         self._queue = ChangeQueue()
         self._offset = 0
@@ -100,15 +101,15 @@ class Gate:
 
     @property
     @_one_at_a_time
-    def mode(self) -> Mode:
+    def mode(self) -> TurnMode:
         """The mode, changes that are still to come included."""
-        return self._queue.last_mode(self._keys.mode)
+        return self._queue.last_mode(self._key.mode)
 
     @property
     @_one_at_a_time
     def is_muted(self) -> bool:
         """Muted, a change that is still to come included."""
-        return self._queue.last_mute(self._keys.is_muted)
+        return self._queue.last_mute(self._key.is_muted)
 
     @property
     def is_open(self) -> bool:
@@ -118,7 +119,7 @@ class Gate:
     @property
     def is_gated(self) -> bool:
         """The avatar speaks and nobody has barged in, as of the newest frame."""
-        return self._keys.is_gated
+        return self._key.is_gated
 
     @property
     @_one_at_a_time
@@ -132,16 +133,16 @@ class Gate:
         """
         if self._anchor is None:
             return None
-        end = self._tape.end
+        end = self._buffer.end
         decision = self._next_decision()
         decided_at = None if decision is None else self._decided_at(decision)
         wanted = [] if decided_at is None else [decided_at]
         if self._machine.turn is not None:
-            boundary = self._tape.front + FRAME_SAMPLES
+            boundary = self._buffer.front + FRAME_SAMPLES
             is_soon_decided = decided_at is not None and boundary < decided_at <= boundary + _SOON_SAMPLES
             if boundary != end + FRAME_SAMPLES and not is_soon_decided:
                 wanted.append(boundary)
-        elif self._deciding_ears() and not self._keys.is_muted:
+        elif self._deciding() and not self._key.is_muted:
             wanted.append(end + _LOOK_SAMPLES)
         ahead = [position for position in wanted if position > end]
         return min(ahead) - self._offset if ahead else None
@@ -153,7 +154,7 @@ class Gate:
             received_samples=self._received,
             given_samples=self._given,
             gated_samples=self._gated,
-            pending_samples=self._tape.samples,
+            pending_samples=self._buffer.samples,
             lost_samples=self._lost,
             turns=self._turns,
         )
@@ -165,22 +166,22 @@ class Gate:
         """The capture's next frame, of any length. Raises ValueError for one that was before the last."""
         frame = self._placed(frame)
         is_first = self._anchor is None
-        before = self._tape.end if self._has_begun else frame.position_samples - frame.ring_lost_samples
+        before = self._buffer.end if self._has_begun else frame.position_samples - frame.ring_lost_samples
         self._lost += frame.device_lost_samples + frame.position_samples - before
         self._has_begun = True
         self._anchor = (frame.position_samples + frame.length_samples - 1, frame.captured_s)
         self._queue.place(self._position_of, before)
         if is_first:
             self._queue.insert(Change.BEGIN, frame.position_samples)
-        self._tape.append(frame)
+        self._buffer.append(frame)
         self._received += frame.length_samples
         pcm = frame.pcm[: 2 * frame.length_samples]
-        for ear, on, off in (
-            (self._ear, Change.SPEECH, Change.NO_SPEECH),
-            (self._barge_ear, Change.LOUD, Change.NOT_LOUD),
+        for edges, on, off in (
+            (self._speech, Change.SPEECH, Change.NO_SPEECH),
+            (self._barge_in, Change.LOUD, Change.NOT_LOUD),
         ):
-            if ear is not None:
-                for position, is_speech in ear.hear(frame.position_samples, pcm):
+            if edges is not None:
+                for position, is_speech in edges.hear(frame.position_samples, pcm):
                     self._queue.insert(on if is_speech else off, position)
         return list(self._run())
 
@@ -200,13 +201,18 @@ class Gate:
         """Heard again; no pre-roll reaches back beyond this moment."""
         return self._control(Change.UNMUTE, at_s)
 
-    def set_mode(self, mode: Mode | str, at_s: float) -> list[Outcome]:
+    def set_mode(self, mode: TurnMode | str, at_s: float) -> list[Outcome]:
         """Change the mode; an open turn ends here. Raises SettingsError for voice activity without a detector."""
         return self._control(Change.MODE, at_s, self.checked_mode(mode))
 
-    def call_off(self, at_s: float) -> list[Outcome]:
+    def cancel(self, at_s: float) -> list[Outcome]:
         """Cancel the open turn or the press; the next one begins with a new press, or a new word."""
-        return self._control(Change.CALL_OFF, at_s)
+        return self._control(Change.CANCEL, at_s)
+
+    def call_off(self, at_s: float) -> list[Outcome]:
+        """The old name of cancel()."""
+        warn_renamed("method", "call_off", "cancel", stacklevel=2)
+        return self.cancel(at_s)
 
     def avatar_speaks(self, at_s: float) -> list[Outcome]:
         """Half-duplex: open microphone and voice activity are deaf from now on; the button is not."""
@@ -229,7 +235,7 @@ class Gate:
     # How it works.
 
     @_one_at_a_time
-    def _control(self, change: Change, at_s: float, mode: Mode | None = None) -> list[Outcome]:
+    def _control(self, change: Change, at_s: float, mode: TurnMode | None = None) -> list[Outcome]:
         at_s = checked_time_s(at_s)
         self._queue.add(change, self._position_of(at_s) if self._anchor else None, at_s, mode)
         return list(self._run())
@@ -241,31 +247,31 @@ class Gate:
 
     def _placed(self, frame: Frame) -> Frame:
         if self._anchor is None and self._has_begun:
-            self._offset = self._tape.end - (frame.position_samples - frame.ring_lost_samples)
+            self._offset = self._buffer.end - (frame.position_samples - frame.ring_lost_samples)
         if self._offset:
             frame = frame._replace(position_samples=frame.position_samples + self._offset)
-        if frame.position_samples < self._tape.end and self._has_begun:
+        if frame.position_samples < self._buffer.end and self._has_begun:
             raise ValueError(
                 f"frame {frame.seq} begins at sample {frame.position_samples - self._offset}, which was fed before; "
                 "call interrupt() before the frames of another capture"
             )
         return frame
 
-    def _deciding_ears(self, next_mode: Mode | None = None) -> list[Ear]:
-        """The ears without which nothing can be decided, in the mode and in the next."""
-        keys = self._keys
-        ears = [
-            self._ear if Mode.VAD in (keys.mode, next_mode) else None,
-            self._barge_ear if keys.is_gated and keys.mode is not Mode.PTT else None,
+    def _deciding(self, next_mode: TurnMode | None = None) -> list[SpeechEdges]:
+        """The detectors without which nothing can be decided, in the mode and in the next."""
+        key = self._key
+        deciding = [
+            self._speech if TurnMode.VAD in (key.mode, next_mode) else None,
+            self._barge_in if key.is_gated and key.mode is not TurnMode.PTT else None,
         ]
-        return [ear for ear in ears if ear is not None]
+        return [edges for edges in deciding if edges is not None]
 
-    def _horizon(self, next_mode: Mode | None = None) -> int:
+    def _horizon(self, next_mode: TurnMode | None = None) -> int:
         """Everything before this position is known."""
-        return min([self._tape.end, *(ear.decided for ear in self._deciding_ears(next_mode))])
+        return min([self._buffer.end, *(edges.decided for edges in self._deciding(next_mode))])
 
     def _decided_at(self, position: int) -> int:
-        return max([position, *(ear.next_decision(position) for ear in self._deciding_ears())])
+        return max([position, *(edges.next_decision(position) for edges in self._deciding())])
 
     def _run(self) -> Iterator[Outcome]:
         """Decide what can be decided, and give out what is decided."""
@@ -275,43 +281,43 @@ class Gate:
             if item.position is None or item.position > self._horizon(item.mode):
                 break
             self._queue.pop()
-            yield from self._told(self._keys.apply(item.change, item.position, item.mode))
+            yield from self._told(self._key.apply(item.change, item.position, item.mode))
         first = self._queue.first
         queued = [first.position] if first is not None and first.position is not None else []
-        yield from self._told(self._keys.advance(min([self._horizon(), *queued])))
-        machine, tape = self._machine, self._tape
+        yield from self._told(self._key.advance(min([self._horizon(), *queued])))
+        machine, buffer = self._machine, self._buffer
         if machine.turn is not None:
-            yield from self._give(min([tape.end, machine.earliest_end, *queued]), is_end=False)
+            yield from self._give(min([buffer.end, machine.earliest_end, *queued]), is_end=False)
         else:
             unneeded = max(machine.floor, machine.earliest_start - _LATE_SAMPLES)
-            self._gated += tape.discard(min(unneeded, tape.end))
+            self._gated += buffer.discard(min(unneeded, buffer.end))
 
     def _told(self, events: list[TurnEvent]) -> Iterator[Outcome]:
         """The events, with the sound that belongs before them."""
         for event in events:
-            if event.kind is EventKind.STARTED:
-                self._gated += self._tape.discard(event.position_samples)
-                event = replace(event, position_samples=max(event.position_samples, self._tape.front))
+            if event.kind is TurnEventKind.STARTED:
+                self._gated += self._buffer.discard(event.position_samples)
+                event = replace(event, position_samples=max(event.position_samples, self._buffer.front))
                 self._machine.start = self._machine.given = event.position_samples
                 self._turn_samples = 0
                 self._turns += 1
             elif event.turn is not None and event.kind in _ENDS:
-                if event.kind is not EventKind.CANCELLED:
+                if event.kind is not TurnEventKind.CANCELLED:
                     yield from self._give(event.position_samples, is_end=True)
                 event = replace(event, sound_samples=self._turn_samples)
             yield event
 
     def _give(self, to: int, *, is_end: bool) -> Iterator[Frame]:
         """Give out the open turn's sound up to `to`: whole frames, and a short one before a gap and at the end."""
-        tape = self._tape
-        while tape.front < min(to, tape.end):
-            stop = min(tape.front + FRAME_SAMPLES, to)
-            run_end = tape.run_end()
-            if run_end < min(stop, tape.end):
+        buffer = self._buffer
+        while buffer.front < min(to, buffer.end):
+            stop = min(buffer.front + FRAME_SAMPLES, to)
+            run_end = buffer.run_end()
+            if run_end < min(stop, buffer.end):
                 stop = run_end
-            elif stop < tape.front + FRAME_SAMPLES and not is_end:
+            elif stop < buffer.front + FRAME_SAMPLES and not is_end:
                 return
-            frame = tape.read(stop, self._seq)
+            frame = buffer.read(stop, self._seq)
             if self._turn_samples == 0 and frame.discontinuity:
                 # What the ring dropped was before the turn; what the device lost may be inside the frame.
                 frame = frame._replace(ring_lost_samples=0, discontinuity=frame.device_lost_samples > 0)
@@ -323,42 +329,42 @@ class Gate:
 
     def _next_decision(self) -> int | None:
         """When a turn will begin or end by itself or by what is queued, as far as is known now."""
-        keys = self._keys.copy()
+        key = self._key.copy()
         for item in self._queue:
             if item.position is None:
                 continue
-            deadline = _first(keys.ungates_at, keys.machine.deadline)
+            deadline = _first(key.ungates_at, key.machine.deadline)
             if deadline is not None and deadline <= item.position:
                 break
-            turn = keys.machine.turn
-            keys.apply(item.change, item.position, item.mode)
-            if keys.machine.turn != turn:
+            turn = key.machine.turn
+            key.apply(item.change, item.position, item.mode)
+            if key.machine.turn != turn:
                 return item.position
-        return _first(keys.ungates_at, keys.machine.deadline)
+        return _first(key.ungates_at, key.machine.deadline)
 
     def _stop(self, reason: Reason) -> list[Outcome]:
         """What is queued takes effect at once; then everything ends at the newest sample."""
-        end = self._tape.end
+        end = self._buffer.end
         outcomes: list[Outcome] = []
         while self._queue.first is not None:
             item = self._queue.pop()
             at = end if item.position is None else min(item.position, end)
-            outcomes += self._told(self._keys.apply(item.change, at, item.mode))
-        outcomes += self._told(self._keys.advance(end))
+            outcomes += self._told(self._key.apply(item.change, at, item.mode))
+        outcomes += self._told(self._key.advance(end))
         outcomes += self._told(self._machine.cut(end, reason))
-        self._gated += self._tape.discard(end)
+        self._gated += self._buffer.discard(end)
         self._anchor = None
         return outcomes
 
-    def checked_mode(self, mode: Mode | str) -> Mode:
+    def checked_mode(self, mode: TurnMode | str) -> TurnMode:
         """A mode by its name; raises SettingsError for one that is unknown, or voice activity without a detector."""
         try:
-            mode = Mode(mode)
+            mode = TurnMode(mode)
         except ValueError:
-            raise SettingsError(f"mode {mode!r} is unknown; it is one of {', '.join(Mode)}") from None
-        if mode is Mode.VAD and self._ear is None:
+            raise SettingsError(f"mode {mode!r} is unknown; it is one of {', '.join(TurnMode)}") from None
+        if mode is TurnMode.VAD and self._speech is None:
             raise SettingsError("voice activity needs a detector, and none was given")
-        if mode is not Mode.OPEN:
+        if mode is not TurnMode.OPEN:
             prepare()  # not when the first turn begins
         return mode
 

@@ -7,7 +7,7 @@ idle ── down ──► pending ── held long enough ──► open ──
 import copy
 from enum import Enum, auto
 
-from ravatar_audio.turns.events import EventKind, Reason, TurnEvent
+from ravatar_audio.turns.events import Reason, TurnEvent, TurnEventKind
 from ravatar_audio.turns.rules import Timing
 
 
@@ -88,11 +88,11 @@ class TurnMachine:
                 events.append(self._open())
             elif cap is not None and deadline == self.start + cap:
                 is_held = self._state is _State.OPEN
-                events.append(self._end(deadline, EventKind.CAPPED, Reason.CAP))
+                events.append(self._end(deadline, TurnEventKind.CAPPED, Reason.CAP))
                 if is_held and self.timing.restarts:
                     self._state, self._key_at = _State.PENDING, self.floor
             else:
-                events.append(self._end(deadline, EventKind.ENDED, self.release_reason))
+                events.append(self._end(deadline, TurnEventKind.ENDED, self.release_reason))
         self.now = max(self.now, to)
         return events
 
@@ -102,7 +102,7 @@ class TurnMachine:
         self.is_key_down = True
         if self._state is _State.HOLDING:
             self._state = _State.OPEN
-            return [*events, TurnEvent(EventKind.EXTENDED, max(at, self._key_at), self.turn)]
+            return [*events, TurnEvent(TurnEventKind.EXTENDED, max(at, self._key_at), self.turn)]
         if self._state is _State.IDLE:
             self._state, self._key_at = _State.PENDING, max(at, self.floor)
         return events + self.advance(self.now)
@@ -112,7 +112,7 @@ class TurnMachine:
         events = self.advance(at)
         self.is_key_down = False
         if self._state is _State.PENDING:
-            return events + self._stop(at, EventKind.CANCELLED, Reason.TAP)
+            return events + self._stop(at, TurnEventKind.CANCELLED, Reason.TAP)
         if self._state is _State.OPEN:
             self._state, self._key_at = _State.HOLDING, at
         return events + self.advance(self.now)
@@ -124,14 +124,14 @@ class TurnMachine:
         """
         events = self.advance(at)
         self.is_key_down = False
-        events += self._stop(at, EventKind.ENDED, reason)
+        events += self._stop(at, TurnEventKind.ENDED, reason)
         self.floor = max(self.floor, at)
         return events
 
-    def call_off(self, at: int) -> list[TurnEvent]:
+    def cancel(self, at: int) -> list[TurnEvent]:
         """Cancel the turn; a key that is down must be let go before it counts again."""
         events = self.advance(at)
-        events += self._stop(at, EventKind.CANCELLED, Reason.CALLED_OFF)
+        events += self._stop(at, TurnEventKind.CANCELLED, Reason.CALLED_OFF)
         self.floor = max(self.floor, at)
         return events
 
@@ -140,18 +140,18 @@ class TurnMachine:
         self.turn = self._turns
         self._turns += 1
         self._state = _State.OPEN
-        return TurnEvent(EventKind.STARTED, self.start, self.turn)
+        return TurnEvent(TurnEventKind.STARTED, self.start, self.turn)
 
-    def _stop(self, at: int, kind: EventKind, reason: Reason) -> list[TurnEvent]:
+    def _stop(self, at: int, kind: TurnEventKind, reason: Reason) -> list[TurnEvent]:
         """End the open turn, or what would have become one."""
         if self.turn is not None:
             return [self._end(at, kind, reason)]
         was_pending = self._state is _State.PENDING
         self._state = _State.IDLE
         is_told = was_pending and self.timing.tells_taps
-        return [TurnEvent(EventKind.CANCELLED, at, reason=reason)] if is_told else []
+        return [TurnEvent(TurnEventKind.CANCELLED, at, reason=reason)] if is_told else []
 
-    def _end(self, at: int, kind: EventKind, reason: Reason) -> TurnEvent:
+    def _end(self, at: int, kind: TurnEventKind, reason: Reason) -> TurnEvent:
         end = max(at, self.given, self.start)
         event = TurnEvent(kind, end, self.turn, reason)
         self.turn = None

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ravatar_audio.frames import RATE_HZ
-from ravatar_audio.turns.events import Mode
-from ravatar_audio.turns.keys import Change
+from ravatar_audio.turns.events import TurnMode
+from ravatar_audio.turns.talk_key import Change
 
 QUEUED_MAX = 64
 """Controls that wait for sound. A person makes a few a second; where no frame comes they would gather for ever."""
@@ -21,7 +21,7 @@ _SETS = {
     Change.MODE: "mode",
     Change.AVATAR_SPEAKS: "avatar",
     Change.AVATAR_ENDS: "avatar",
-    Change.CALL_OFF: "turn",
+    Change.CANCEL: "turn",
 }
 """Which state a control sets: of two that set the same, the later counts."""
 
@@ -35,7 +35,7 @@ class QueuedChange:
     """None before the first frame: not known yet."""
     at_s: float | None = None
     """When it was told; None: it comes from the sound itself, and has its position."""
-    mode: Mode | None = None
+    mode: TurnMode | None = None
 
 
 class ChangeQueue:
@@ -60,7 +60,7 @@ class ChangeQueue:
         """Take the first out."""
         return self._items.pop(0)
 
-    def last_mode(self, otherwise: Mode) -> Mode:
+    def last_mode(self, otherwise: TurnMode) -> TurnMode:
         """The mode when all of these have taken effect."""
         return next((item.mode for item in reversed(self._items) if item.mode is not None), otherwise)
 
@@ -69,7 +69,7 @@ class ChangeQueue:
         changes = {Change.MUTE: True, Change.UNMUTE: False}
         return next((changes[item.change] for item in reversed(self._items) if item.change in changes), otherwise)
 
-    def add(self, change: Change, position: int | None, at_s: float, mode: Mode | None = None) -> None:
+    def add(self, change: Change, position: int | None, at_s: float, mode: TurnMode | None = None) -> None:
         """A control, told at a time; `position` None: there has been no frame yet to tell where that is."""
         told = [item.position for item in self._items if item.at_s is not None and item.position is not None]
         if position is not None and told:

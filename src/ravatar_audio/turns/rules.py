@@ -1,13 +1,15 @@
 """The times that turns are taken by."""
 
-from dataclasses import dataclass, fields
+from dataclasses import InitVar, dataclass, fields
 from typing import Any, Self
 
+from ravatar_audio.deprecation import warn_renamed
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns.events import Mode
+from ravatar_audio.turns.events import TurnMode
 
+_NOT_GIVEN: Any = "see max_turn_ms"  # known by its identity
 _SETTINGS = {item.name: item for item in fields(Settings)}
 
 
@@ -49,44 +51,49 @@ class TurnRules:
     """A shorter press sends nothing, 0 to 5,000."""
     onset_ms: int = _default("onset_ms")
     """Speech that must be heard without a break before a turn begins, 0 to 1,000."""
-    cap_ms: int | None = _default("cap_ms")
+    max_turn_ms: int | None = _default("max_turn_ms")
     """Longest turn of voice activity, 1,000 to 600,000; the next follows without a gap. None: no limit."""
     press_cap_ms: int | None = _default("press_cap_ms")
     """Longest turn of push-to-talk, 1,000 to 3,600,000; against a button that is stuck. None: no limit."""
     echo_ms: int = _default("echo_ms")
     """How long the avatar's voice hangs in the room after it has ended, 0 to 5,000; still gated."""
+    cap_ms: InitVar[Any] = _NOT_GIVEN
+    """The old name of max_turn_ms."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
         """The times that the settings say."""
         return cls(**{item.name: getattr(settings, item.name) for item in fields(cls)})
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, cap_ms: Any) -> None:
+        if cap_ms is not _NOT_GIVEN:
+            warn_renamed("argument", "cap_ms", "max_turn_ms", stacklevel=3)
+            object.__setattr__(self, "max_turn_ms", cap_ms)
         for item in fields(self):
             value, rules = getattr(self, item.name), _SETTINGS[item.name].metadata
             low, high = rules["low"], rules["high"]
-            if value is None and "cap" in item.name:
+            if value is None and item.name in ("max_turn_ms", "press_cap_ms"):
                 continue
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise SettingsError(f"{item.name} is {value!r}; it must be a whole number of ms, {low} to {high}")
-        for cap, confirm in (("cap_ms", self.onset_ms), ("press_cap_ms", self.shortest_press_ms)):
+        for cap, confirm in (("max_turn_ms", self.onset_ms), ("press_cap_ms", self.shortest_press_ms)):
             value = getattr(self, cap)
             if value is not None and value <= self.pre_roll_ms + confirm:
                 raise SettingsError(
                     f"{cap} is {value}; it must be more than the {self.pre_roll_ms + confirm} ms that begin"
                 )
 
-    def timing(self, mode: Mode) -> Timing:
+    def timing(self, mode: TurnMode) -> Timing:
         """The key's timing in a mode."""
         pre_roll = _samples(self.pre_roll_ms)
         match mode:
-            case Mode.OPEN:
+            case TurnMode.OPEN:
                 return Timing(pre_roll, 0, 0, None, restarts=False, tells_taps=False)
-            case Mode.PTT:
+            case TurnMode.PTT:
                 confirm, hold, cap = self.shortest_press_ms, self.tail_ms, self.press_cap_ms
                 restarts = False
-            case Mode.VAD:
-                confirm, hold, cap = self.onset_ms, self.hangover_ms, self.cap_ms
+            case TurnMode.VAD:
+                confirm, hold, cap = self.onset_ms, self.hangover_ms, self.max_turn_ms
                 restarts = True
         return Timing(
             pre_roll,

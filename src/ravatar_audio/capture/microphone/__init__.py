@@ -2,7 +2,7 @@
 
 source                        what every source of frames is, and its statistics
 microphone                    the source that has a device
-opener                        its device or the stand-in, opened into a chain
+opener                        its device or the fallback, opened into a chain
 recovery, attempts            how it gets its device back
 arrivals                      devices and sound servers that come
 system                        the machine below it: time, devices, threads; a test has another

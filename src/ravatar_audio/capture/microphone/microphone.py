@@ -22,6 +22,7 @@ from ravatar_audio.capture.microphone.stall_detector import StallDetector
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams.device_stream import BACKENDS, DeviceRequest
 from ravatar_audio.capture.streams.stream import Stream, StreamStatistics
+from ravatar_audio.deprecation import renamed_argument
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_asked
@@ -74,10 +75,10 @@ class Microphone(Source):
     may be what hangs, else for 5 to 10 s. Then, or when `recover_s` are over, iterating raises RecorderError or
     MediaAbortedError.
 
-    `stand_in` names another microphone, which is taken when the device is not there at first, or not back within
-    `stand_in_after_s` seconds, or opens but has not lasted for so long; the device is taken again when it is back. Both
-    may have any rate, channels and format. While a call hangs, a stand-in that our own thread serves runs beside it,
-    after 3 s or `stand_in_after_s`, whichever is more, but before there is an error; what the device had captured since
+    `fallback` names another microphone, which is taken when the device is not there at first, or not back within
+    `fallback_after_s` seconds, or opens but has not lasted for so long; the device is taken again when it is back. Both
+    may have any rate, channels and format. While a call hangs, a fallback that our own thread serves runs beside it,
+    after 3 s or `fallback_after_s`, whichever is more, but before there is an error; what the device had captured since
     its last frame counts as lost then. One that needs PortAudio has to wait, as that takes one call at a time.
     `lock_memory` keeps the process in memory; where the limits forbid that, the event "memory_not_locked" says so.
 
@@ -108,12 +109,18 @@ class Microphone(Source):
         reopen_s: float = 1.0,
         recover_s: float = math.inf,
         backend: str = "auto",
-        stand_in: str | int | None = None,
-        stand_in_after_s: float = 3.0,
+        fallback: str | int | None = None,
+        fallback_after_s: float = 3.0,
         lock_memory: bool = False,
         heard: ChannelsHeard = None,
+        stand_in: str | int | None = None,
+        stand_in_after_s: float | None = None,
     ) -> None:
         super().__init__()
+        fallback = renamed_argument("stand_in", stand_in, "fallback", fallback, stacklevel=2)
+        fallback_after_s = renamed_argument(
+            "stand_in_after_s", stand_in_after_s, "fallback_after_s", fallback_after_s, stacklevel=2
+        )
         latency_s, block_s = block_s, DEFAULT_BLOCK_S if block_s is None else block_s
         if backend not in BACKENDS:
             raise SettingsError(f"backend {backend!r} is unknown; it is one of {', '.join(BACKENDS)}")
@@ -123,7 +130,7 @@ class Microphone(Source):
             ("stall_s", stall_s, 0.05, 60.0),
             ("reopen_s", reopen_s, 0.05, 60.0),
             ("recover_s", recover_s, 0.0, math.inf),
-            ("stand_in_after_s", stand_in_after_s, 0.0, math.inf),
+            ("fallback_after_s", fallback_after_s, 0.0, math.inf),
         ):
             if not low <= value <= high:
                 raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
@@ -137,11 +144,11 @@ class Microphone(Source):
         self._system = self._make_system()
         buffer_s = max(buffer_s, 4 * block_s)
         wanted = DeviceRequest(device, rate_hz, channels, format, block_s, buffer_s, backend, latency_s, strict)
-        self._opener = MicrophoneOpener(self._system, wanted, stand_in, chain_options)
+        self._opener = MicrophoneOpener(self._system, wanted, fallback, chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
         self._stall_detector = StallDetector(max(stall_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
         self._recovery = Recovery(
-            self._opener, self._system, self._tell, recover_s=recover_s, stand_in_after_s=stand_in_after_s
+            self._opener, self._system, self._tell, recover_s=recover_s, fallback_after_s=fallback_after_s
         )
         self._locks_memory = lock_memory
         self._is_used = self._is_stopped = self._is_at_end = False
@@ -171,8 +178,8 @@ class Microphone(Source):
             ring_s=settings.ring_ms / 1000,
             block_s=None if settings.latency_ms is None else settings.latency_ms / 1000,
             backend=settings.backend,
-            stand_in=settings.stand_in,
-            stand_in_after_s=settings.stand_in_after_ms / 1000,
+            fallback=settings.fallback,
+            fallback_after_s=settings.fallback_after_ms / 1000,
             lock_memory=settings.lock_memory,
         )
 
@@ -228,7 +235,7 @@ class Microphone(Source):
             self.format,
             self.backend,
         )
-        if opened.is_stand_in:
+        if opened.is_fallback:
             why = "is not there, or does not last" if opened.cut is None else "hangs"
             self._tell("stand_in", f"the microphone {why}: {line.device} stands in for it")
             self._recovery.look_out(opened.wake.set)
@@ -299,7 +306,7 @@ class Microphone(Source):
 
     def _begin_recovery(self, reason: MediaError, opened: OpenMicrophone, chain: Chain, wake: Wake) -> None:
         stream = opened.stream
-        within_s = self._recovery.note_end(stream, is_stand_in=opened.is_stand_in)
+        within_s = self._recovery.note_end(stream, is_fallback=opened.is_fallback)
         if within_s <= 0:
             raise reason
         self._opened = None

@@ -1,4 +1,4 @@
-"""Opening a microphone, for the first time or again: its own device, or the stand-in."""
+"""Opening a microphone, for the first time or again: its own device, or the fallback."""
 
 import contextlib
 from collections.abc import Callable
@@ -33,7 +33,7 @@ class OpenMicrophone(NamedTuple):
     stream: Stream
     chain: Chain
     wake: Wake
-    is_stand_in: bool
+    is_fallback: bool
     cut: ChainStatistics | None = None
     """All that was captured by then, where it was opened beside a stream that hangs, and that chain is left to it."""
     refusal: ConstraintsError | None = None
@@ -63,10 +63,10 @@ class MicrophoneOpener:
         self,
         system: System,
         wanted: DeviceRequest,
-        stand_in: str | int | None,
+        fallback: str | int | None,
         chain_options: dict[str, Any],
     ) -> None:
-        self._system, self._wanted, self._stand_in = system, wanted, stand_in
+        self._system, self._wanted, self._fallback = system, wanted, fallback
         self._chain_options = chain_options
         self._is_served = False
         self._served_until_s: float | None = None
@@ -90,9 +90,9 @@ class MicrophoneOpener:
         return self._wanted.has_constraints
 
     @property
-    def has_stand_in(self) -> bool:
+    def has_fallback(self) -> bool:
         """Another microphone has been named."""
-        return self._stand_in is not None
+        return self._fallback is not None
 
     @property
     def may_be_served(self) -> bool:
@@ -102,13 +102,13 @@ class MicrophoneOpener:
 
     @property
     def can_open_beside(self) -> bool:
-        """A stand-in has been named, and our own thread may serve it."""
-        return self.has_stand_in and self._wanted.backend in ("auto", "alsa")
+        """A fallback has been named, and our own thread may serve it."""
+        return self.has_fallback and self._wanted.backend in ("auto", "alsa")
 
     async def open_first(self) -> OpenMicrophone:
-        """The device or the stand-in, with a wake-up of its own. Raises the device's media error."""
+        """The device or the fallback, with a wake-up of its own. Raises the device's media error."""
         try:
-            return await self._call(lambda feed: self.open(feed, or_stand_in=True))
+            return await self._call(lambda feed: self.open(feed, or_fallback=True))
         except trio.TooSlowError:
             hangs = RecorderError(f"the microphone did not open within {FIRST_TIMEOUT_S:g} s")
         if self.can_open_beside:
@@ -132,44 +132,44 @@ class MicrophoneOpener:
 
         return await self._system.call(call, timeout_s=FIRST_TIMEOUT_S, undo=undo)
 
-    def open(self, feed: Handover, *, or_stand_in: bool, stand_in_first: bool = False) -> OpenMicrophone:
-        """The device, or when that fails and `or_stand_in` is set, the stand-in. Raises the device's media error.
+    def open(self, feed: Handover, *, or_fallback: bool, fallback_first: bool = False) -> OpenMicrophone:
+        """The device, or when that fails and `or_fallback` is set, the fallback. Raises the device's media error.
 
-        With `stand_in_first` it is the other way round.
+        With `fallback_first` it is the other way round.
         """
-        if stand_in_first and (stand_in := self._open_stand_in(feed)):
-            return stand_in
+        if fallback_first and (fallback := self._open_fallback(feed)):
+            return fallback
         try:
-            return self._open(self._wanted_device(), feed, is_stand_in=False)
+            return self._open(self._wanted_device(), feed, is_fallback=False)
         except MediaError:
-            if or_stand_in and not stand_in_first and (stand_in := self._open_stand_in(feed)):
-                return stand_in
+            if or_fallback and not fallback_first and (fallback := self._open_fallback(feed)):
+                return fallback
             raise
 
-    def _open_stand_in(self, feed: Handover) -> OpenMicrophone | None:
-        if self._stand_in is None:
+    def _open_fallback(self, feed: Handover) -> OpenMicrophone | None:
+        if self._fallback is None:
             return None
         try:
-            return self._open(self._wanted_stand_in, feed, is_stand_in=True)
+            return self._open(self._wanted_fallback, feed, is_fallback=True)
         except MediaError as error:
-            log.debug("neither the stand-in: %s", error.message)
+            log.debug("neither the fallback: %s", error.message)
             return None
 
     @property
-    def _wanted_stand_in(self) -> DeviceRequest:
+    def _wanted_fallback(self) -> DeviceRequest:
         # What was asked of the device need not fit another one.
-        return replace(self._wanted.freed(), selector=self._stand_in, latency_s=None)
+        return replace(self._wanted.freed(), selector=self._fallback, latency_s=None)
 
     def open_beside(self, feed: Handover) -> OpenMicrophone:
-        """The stand-in, while a call into a sound library hangs: by our own thread, as PortAudio takes one at a time.
+        """The fallback, while a call into a sound library hangs: by our own thread, as PortAudio takes one at a time.
 
         Raises the media error, also when that cannot serve it.
         """
-        wanted = replace(self._wanted_stand_in, backend="alsa")
-        return self._open(wanted, feed, is_stand_in=True)._replace(cut=feed.after)
+        wanted = replace(self._wanted_fallback, backend="alsa")
+        return self._open(wanted, feed, is_fallback=True)._replace(cut=feed.after)
 
     def look(self) -> bool:
-        """Whether the device is there, and fit for use, to whoever uses the stand-in. Raises the media error if not."""
+        """Whether the device is there, and fit for use, to whoever uses the fallback. Raises the media error if not."""
         line = self._system.find(self._wanted_device())
         try:
             _check_layout(line.request, self._chain_options["channels_heard"])
@@ -179,17 +179,17 @@ class MicrophoneOpener:
             line.close()
         return True
 
-    def _open(self, wanted: DeviceRequest, feed: Handover, *, is_stand_in: bool) -> OpenMicrophone:
+    def _open(self, wanted: DeviceRequest, feed: Handover, *, is_fallback: bool) -> OpenMicrophone:
         try:
-            return self._open_as(wanted, feed, is_stand_in)
+            return self._open_as(wanted, feed, is_fallback)
         except ConstraintsError as error:
             if wanted.is_strict or not wanted.has_layout:
                 raise
-            return self._open_as(wanted.freed(), feed, is_stand_in)._replace(refusal=error)
+            return self._open_as(wanted.freed(), feed, is_fallback)._replace(refusal=error)
 
-    def _open_as(self, wanted: DeviceRequest, feed: Handover, is_stand_in: bool) -> OpenMicrophone:
+    def _open_as(self, wanted: DeviceRequest, feed: Handover, is_fallback: bool) -> OpenMicrophone:
         try:
-            return self._opened(wanted, feed, is_stand_in)
+            return self._opened(wanted, feed, is_fallback)
         except RavatarError:
             raise
         except Exception as error:
@@ -197,23 +197,23 @@ class MicrophoneOpener:
                 raise
             raise RecorderError(f"the microphone cannot be opened: {error!r}") from error
 
-    def _opened(self, wanted: DeviceRequest, feed: Handover, is_stand_in: bool) -> OpenMicrophone:
+    def _opened(self, wanted: DeviceRequest, feed: Handover, is_fallback: bool) -> OpenMicrophone:
         line = self._system.find(wanted)
         try:
-            chain = self._chain_for(line.request, feed, is_stand_in)
+            chain = self._chain_for(line.request, feed, is_fallback)
         except BaseException:
             line.close()
             raise
         stream = line.open(chain, feed.wake, feed.resume_ns)
-        if not is_stand_in:
+        if not is_fallback:
             self._is_served = wanted.backend in ("auto", "pulse") and bool(line.device.source)
             self._served_until_s = None
-        return OpenMicrophone(line, stream, chain, feed.wake, is_stand_in)
+        return OpenMicrophone(line, stream, chain, feed.wake, is_fallback)
 
-    def _chain_for(self, request: StreamRequest, feed: Handover, is_stand_in: bool) -> Chain:
+    def _chain_for(self, request: StreamRequest, feed: Handover, is_fallback: bool) -> Chain:
         chain, after = feed.chain, feed.after
         heard = self._chain_options["channels_heard"]
-        if is_stand_in and layout_refusal(request.rate_hz, request.channels, heard):
+        if is_fallback and layout_refusal(request.rate_hz, request.channels, heard):
             heard = None  # channels that only the other device has
         if heard is None and (known := known_layout(request.device.usb_id, request.channels)):
             heard = known.heard

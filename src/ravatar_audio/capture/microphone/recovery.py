@@ -1,4 +1,4 @@
-"""How a microphone gets its device back: opened again until that succeeds, or looked for while a stand-in runs."""
+"""How a microphone gets its device back: opened again until that succeeds, or looked for while a fallback runs."""
 
 import math
 from collections.abc import Callable
@@ -21,11 +21,11 @@ CLOSE_LIMIT_S, OPEN_LIMIT_S = 5.0, 10.0
 SERVER_LIMIT_S = 60.0
 """The same where a sound server may be what hangs: it goes on, or ends, and then the call returns."""
 LAST_CHANCE_S = 1.0
-"""So long before there is no patience left with a call that hangs, a stand-in is opened, if it was not before."""
+"""So long before there is no patience left with a call that hangs, a fallback is opened, if it was not before."""
 END_TIMEOUT_S = 5.0
 """For a call that is under way when nothing is wanted any more."""
 LOOK_BACK_S = (5.0, 60.0)
-"""How long after its opening, or after a failed return, a stand-in is kept before the device is looked for again.
+"""How long after its opening, or after a failed return, a fallback is kept before the device is looked for again.
 
 Twice as long each time that the device is there but does not last.
 """
@@ -85,12 +85,12 @@ class Recovery:
         tell: Callable[[str, str], None],
         *,
         recover_s: float,
-        stand_in_after_s: float,
+        fallback_after_s: float,
     ) -> None:
         self._opener, self._system = opener, system
-        self._recover_s, self._stand_in_after_s = recover_s, stand_in_after_s
+        self._recover_s, self._fallback_after_s = recover_s, fallback_after_s
         self._tell = lambda message: tell("hanging", message)
-        self._relapses = {False: Relapses(), True: Relapses()}  # of the device, of the stand-in
+        self._relapses = {False: Relapses(), True: Relapses()}  # of the device, of the fallback
         self._look_back_s = LOOK_BACK_S[0]
         self._closing: Attempts[bool] | None = None  # of what has ended, and then:
         self._reopen: Callable[[], Attempts[OpenMicrophone]] | None = None
@@ -101,7 +101,7 @@ class Recovery:
         self.has_left_behind = False
         """There was a call that hung: it may still use what the microphone gave it."""
         self._waiting: Waiting | None = None  # for a stream that gets its device back by itself
-        self._lookout: Attempts[bool] | None = None  # for the device, while the stand-in runs
+        self._lookout: Attempts[bool] | None = None  # for the device, while the fallback runs
         self._failure: MediaError | None = None
         self._arrivals: Arrivals | None = None
 
@@ -110,11 +110,11 @@ class Recovery:
         """No stream is open: step() is to be called until it gives one."""
         return any((self._waiting, self._closing, self._reopening, self._failure))
 
-    def note_end(self, stream: Stream, *, is_stand_in: bool) -> float:
+    def note_end(self, stream: Stream, *, is_fallback: bool) -> float:
         """This stream is over; how many seconds there are to open another."""
-        relapses, now_s = self._relapses[is_stand_in], self._system.now_s()
+        relapses, now_s = self._relapses[is_fallback], self._system.now_s()
         relapses.note_end(stream.statistics(), now_s, waits_asleep=stream.backend == "alsa")
-        if not is_stand_in and not relapses.wait_s:
+        if not is_fallback and not relapses.wait_s:
             self._look_back_s = LOOK_BACK_S[0]
         return relapses.begun_s + self._recover_s - now_s
 
@@ -135,15 +135,15 @@ class Recovery:
         self._end_lookout()
         now_s, is_served = self._system.now_s(), self._system.is_served(opened.line.device)
         until_s, close_limit_s = now_s + within_s, SERVER_LIMIT_S if is_served else CLOSE_LIMIT_S
-        wake, is_stand_in = opened.wake.set, opened.is_stand_in
+        wake, is_fallback = opened.wake.set, opened.is_fallback
         arrivals = self._watch_arrivals()
-        relapses = self._relapses[is_stand_in]
+        relapses = self._relapses[is_fallback]
         # A device that is there but does not last is worse than another.
-        does_not_last = not is_stand_in and relapses.wait_s > 0 and self._opener.has_stand_in
-        if stand_in_first := does_not_last and now_s >= relapses.begun_s + self._stand_in_after_s:
+        does_not_last = not is_fallback and relapses.wait_s > 0 and self._opener.has_fallback
+        if fallback_first := does_not_last and now_s >= relapses.begun_s + self._fallback_after_s:
             relapses = self._relapses[True]
-        # Coming from the stand-in, it is the first thing to go back to.
-        stand_in_from_s = now_s + (0.0 if is_stand_in else self._stand_in_after_s)
+        # Coming from the fallback, it is the first thing to go back to.
+        fallback_from_s = now_s + (0.0 if is_fallback else self._fallback_after_s)
 
         def close_it() -> bool:
             opened.close()
@@ -153,10 +153,10 @@ class Recovery:
             into = feed()
 
             def open_again() -> OpenMicrophone:
-                or_stand_in = self._system.now_s() >= stand_in_from_s
+                or_fallback = self._system.now_s() >= fallback_from_s
                 # What gets its device back by itself has been waited for until now.
-                other_first = stand_in_first or (opened.stream.gets_back and not is_stand_in)
-                return self._opener.open(into, or_stand_in=or_stand_in, stand_in_first=other_first)
+                other_first = fallback_first or (opened.stream.gets_back and not is_fallback)
+                return self._opener.open(into, or_fallback=or_fallback, fallback_first=other_first)
 
             return Attempts(
                 open_again,
@@ -172,7 +172,7 @@ class Recovery:
 
         def open_beside() -> Attempts[OpenMicrophone]:
             # However long the device was to be waited for: not until there is no patience left.
-            wait_s = min(stand_in_from_s - now_s, close_limit_s - LAST_CHANCE_S) - HANGING_S
+            wait_s = min(fallback_from_s - now_s, close_limit_s - LAST_CHANCE_S) - HANGING_S
             return Attempts(
                 lambda: self._opener.open_beside(feed_beside()),
                 OpenMicrophone.close,
@@ -200,8 +200,8 @@ class Recovery:
             )
             self._closing.step()  # begins it: whoever waits for frames may not come back
 
-        if opened.stream.gets_back and not stand_in_first:
-            give_up_s = stand_in_from_s if self._opener.has_stand_in else math.inf
+        if opened.stream.gets_back and not fallback_first:
+            give_up_s = fallback_from_s if self._opener.has_fallback else math.inf
             self._waiting = Waiting(opened, reason, self._system, until_s=until_s, give_up_s=give_up_s, give_up=close)
         else:
             close()
@@ -232,12 +232,12 @@ class Recovery:
             opened = self._reopening.step()
         if opened is not None:
             self._leave_the_rest()
-            if not opened.is_stand_in:
+            if not opened.is_fallback:
                 self._end_watch()
         return opened
 
     def _step_beside(self) -> OpenMicrophone | None:
-        """The stand-in, if it could be opened beside a call that hangs."""
+        """The fallback, if it could be opened beside a call that hangs."""
         hanging = self._closing or self._reopening
         if hanging is None or hanging.hung_s <= HANGING_S:
             self._leave(self._beside)
@@ -260,11 +260,11 @@ class Recovery:
 
     @property
     def is_opening_beside(self) -> bool:
-        """The stand-in is being opened, to go on from the last sample that was delivered: no more may be for now."""
+        """The fallback is being opened, to go on from the last sample that was delivered: no more may be for now."""
         return self._beside is not None and self._beside.is_trying
 
     def look_out(self, wake: Callable[[], None]) -> None:
-        """The stand-in runs: look for the device until it has_returned(). `wake` is called when there is news."""
+        """The fallback runs: look for the device until it has_returned(). `wake` is called when there is news."""
         first_wait_s, self._look_back_s = self._look_back_s, min(2 * self._look_back_s, LOOK_BACK_S[1])
 
         def look() -> bool:
@@ -280,13 +280,13 @@ class Recovery:
             wake=wake,
             arrivals=self._watch_arrivals(),
             system=self._system,
-            # A look that hangs is waited for as long as the stand-in runs.
+            # A look that hangs is waited for as long as the fallback runs.
             patience=Patience("show up", math.inf, lambda _: None),
             first_wait_s=first_wait_s,
         )
 
     def has_returned(self) -> bool:
-        """The device that the stand-in runs for is there."""
+        """The device that the fallback runs for is there."""
         return self._lookout is not None and self._lookout.step() is not None
 
     def _end_lookout(self) -> None:

@@ -33,7 +33,7 @@ NICE = -11
 
 # Sound servers offer dozens of channels; nobody means to average those.
 _MOST_CHANNELS_BY_DEFAULT = 8
-_warned_of_fallback = False
+_warned_of_pyaudio = False
 
 _open_streams: set["DeviceStream"] = set()
 """Until a stream has been closed its thread pushes: its chain and its wake-up live on here, whoever forgets them."""
@@ -163,7 +163,7 @@ class DeviceStream:
         if backend == "auto":
             backend = "portaudio" if self._portaudio.is_native else "pyaudio"
             if backend == "pyaudio":
-                _warn_of_fallback()
+                _warn_of_pyaudio()
         return self._portaudio.open(chain, self.request, wake, resume_ns, backend=backend)
 
     def close(self) -> None:
@@ -248,10 +248,10 @@ def _abilities(device: Device) -> str:
     return f"its own are {device.rate_hz} Hz and up to {channels_text(device.channels)}"
 
 
-def _warn_of_fallback() -> None:
-    global _warned_of_fallback
-    if not _warned_of_fallback:
-        _warned_of_fallback = True
+def _warn_of_pyaudio() -> None:
+    global _warned_of_pyaudio
+    if not _warned_of_pyaudio:
+        _warned_of_pyaudio = True
         log.warning(
             "PortAudio's functions cannot be looked up through PyAudio: its Python callback is used instead, "
             "and sound will be lost when the interpreter is busy"

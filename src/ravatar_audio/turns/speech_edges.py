@@ -21,7 +21,7 @@ class Detector(Protocol):
         """Sound is missing here: forget a step that is half full, the next sample begins a new one."""
 
 
-class Ear:
+class SpeechEdges:
     """A detector's decisions: where speech begins and where it ends, at positions that do not depend on the frames."""
 
     def __init__(self, detector: Detector) -> None:

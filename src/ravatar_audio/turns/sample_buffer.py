@@ -14,7 +14,7 @@ _HOP_FIELDS = [("energy", "=u8"), ("length", "=u4"), ("peak", "=u4"), ("clipped"
 _HOPS = FRAME_SAMPLES // HOP_SAMPLES
 
 
-class Tape:
+class SampleBuffer:
     """A queue of frames that is taken from by position. Each sample leaves it once: read or discarded."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ import copy
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ravatar_audio.turns.events import EventKind, Mode, Reason, TurnEvent
+from ravatar_audio.turns.events import Reason, TurnEvent, TurnEventKind, TurnMode
 from ravatar_audio.turns.machine import TurnMachine
 from ravatar_audio.turns.rules import TurnRules
 
@@ -28,15 +28,15 @@ class Change(Enum):
     AVATAR_ENDS = auto()
     """The avatar's last word; its echo is gated a little longer."""
     UNGATE = auto()
-    CALL_OFF = auto()
+    CANCEL = auto()
 
 
 @dataclass(slots=True)
-class Keys:
+class TalkKey:
     """The state of everything that presses the key, and the machine whose key it is."""
 
     rules: TurnRules
-    mode: Mode
+    mode: TurnMode
     machine: TurnMachine
     is_pressed: bool = False
     is_speech: bool = False
@@ -47,13 +47,13 @@ class Keys:
     """When it began to; a voice from before does not barge in."""
     ungates_at: int | None = None
 
-    def copy(self) -> "Keys":
+    def copy(self) -> "TalkKey":
         """The same state, to look ahead with."""
         other = copy.copy(self)
         other.machine = self.machine.copy()
         return other
 
-    def apply(self, change: Change, at: int, mode: Mode | None = None) -> list[TurnEvent]:
+    def apply(self, change: Change, at: int, mode: TurnMode | None = None) -> list[TurnEvent]:
         """Make a change at a position, `mode` being the new one for Change.MODE."""
         events = self.advance(at)
         match change:
@@ -65,32 +65,32 @@ class Keys:
                 self.is_speech = True
             case Change.NO_SPEECH:
                 self.is_speech = False
-            case Change.CALL_OFF:
-                events += self.machine.call_off(at)
-                if self.mode is Mode.OPEN:
+            case Change.CANCEL:
+                events += self.machine.cancel(at)
+                if self.mode is TurnMode.OPEN:
                     self.machine.is_key_down = False  # nobody can let it go: the next turn follows
             case Change.LOUD if self.is_gated and at >= self.gated_at:
                 self.is_gated, self.ungates_at = False, None
-                events.append(self._note(EventKind.BARGED_IN, at))
+                events.append(self._note(TurnEventKind.BARGED_IN, at))
             case Change.MUTE if not self.is_muted:
                 self.is_muted = True
                 events += self.machine.cut(at, Reason.MUTED)
-                events.append(self._note(EventKind.MUTED, at))
+                events.append(self._note(TurnEventKind.MUTED, at))
             case Change.UNMUTE if self.is_muted:
                 self.is_muted = False
                 self.machine.floor = max(self.machine.floor, at)
-                events.append(self._note(EventKind.UNMUTED, at))
+                events.append(self._note(TurnEventKind.UNMUTED, at))
             case Change.MODE if mode is not None and mode is not self.mode:
                 events += self.machine.cut(at, Reason.MODE)
                 self.mode, self.machine.timing = mode, self.rules.timing(mode)
-                events.append(self._note(EventKind.MODE_CHANGED, at, mode))
+                events.append(self._note(TurnEventKind.MODE_CHANGED, at, mode))
             case Change.AVATAR_SPEAKS:
                 self.ungates_at = None
                 if not self.is_gated:
                     self.is_gated, self.gated_at = True, at
-                    if self.mode is not Mode.PTT:
+                    if self.mode is not TurnMode.PTT:
                         events += self.machine.cut(at, Reason.AVATAR)
-                    events.append(self._note(EventKind.GATED, at))
+                    events.append(self._note(TurnEventKind.GATED, at))
             case Change.AVATAR_ENDS if self.is_gated and self.ungates_at is None:
                 self.ungates_at = at + self.rules.echo_samples
                 events += self.advance(self.machine.now)
@@ -106,24 +106,24 @@ class Keys:
             self.is_gated = False
             events += self.machine.advance(at)
             self.machine.floor = max(self.machine.floor, at)
-            events += [self._note(EventKind.UNGATED, at), *self._settle(at)]
+            events += [self._note(TurnEventKind.UNGATED, at), *self._settle(at)]
         return events + self.machine.advance(to)
 
     @property
     def is_deaf(self) -> bool:
         """Muted, or gated while the avatar speaks. A button that is pressed is heard over the avatar."""
-        return self.is_muted or (self.is_gated and self.mode is not Mode.PTT)
+        return self.is_muted or (self.is_gated and self.mode is not TurnMode.PTT)
 
     def _settle(self, at: int) -> list[TurnEvent]:
         """Tell the machine when its key has changed."""
-        wanted = {Mode.OPEN: True, Mode.PTT: self.is_pressed, Mode.VAD: self.is_speech}[self.mode]
+        wanted = {TurnMode.OPEN: True, TurnMode.PTT: self.is_pressed, TurnMode.VAD: self.is_speech}[self.mode]
         is_down = wanted and not self.is_deaf
         if is_down == self.machine.is_key_down:
             return []
-        self.machine.release_reason = Reason.SILENCE if self.mode is Mode.VAD else Reason.RELEASED
+        self.machine.release_reason = Reason.SILENCE if self.mode is TurnMode.VAD else Reason.RELEASED
         if is_down:
             return self.machine.down(at)
         return self.machine.up(at)
 
-    def _note(self, kind: EventKind, at: int, mode: Mode | None = None) -> TurnEvent:
+    def _note(self, kind: TurnEventKind, at: int, mode: TurnMode | None = None) -> TurnEvent:
         return TurnEvent(kind, max(at, self.machine.now), self.machine.turn, mode)

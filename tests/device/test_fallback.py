@@ -1,4 +1,4 @@
-"""A stand-in takes over from a real stream's device, and hands back, although it has another rate and format."""
+"""A fallback takes over from a real stream's device, and hands back, although it has another rate and format."""
 
 from pathlib import Path
 
@@ -14,9 +14,9 @@ pytestmark = pytest.mark.device
 OTHER = Pcm("spare", (44_100,), (2, 2), ("float32",), description="Spare")
 
 
-def test_a_stand_in_of_another_kind_takes_over_and_hands_back(usb_microphone: MakeMicrophones) -> None:
+def test_a_fallback_of_another_kind_takes_over_and_hands_back(usb_microphone: MakeMicrophones) -> None:
     microphones = usb_microphone(Pcm("desk"), OTHER)
-    with Watched(microphones, device="alsa:desk", stand_in="alsa:spare", stand_in_after_s=0.5) as watched:
+    with Watched(microphones, device="alsa:desk", fallback="alsa:spare", fallback_after_s=0.5) as watched:
         watched.until("frames")
         microphones.control("desk", "unplug")
         assert "spare" in watched.until("event", "stand_in")["message"]
@@ -37,12 +37,12 @@ def add_hardware(server: SoundServer, make: MakeMicrophones) -> None:
 
 
 @pytest.mark.parametrize("ending", ["goes on", "dies"])
-def test_a_stand_in_runs_while_a_server_hangs(
+def test_a_fallback_runs_while_a_server_hangs(
     pulse_server: SoundServer, usb_microphone: MakeMicrophones, ending: str
 ) -> None:
     add_hardware(pulse_server, usb_microphone)
     rounds, held = ROUNDS // 5 or 1, []
-    with Watched(pulse_server, device="usbmic", reopen_s=0.5, stand_in="alsa:spare", stand_in_after_s=1) as watched:
+    with Watched(pulse_server, device="usbmic", reopen_s=0.5, fallback="alsa:spare", fallback_after_s=1) as watched:
         for _ in range(rounds):
             watched.until("frames")
             pulse_server.pause()
@@ -53,7 +53,7 @@ def test_a_stand_in_runs_while_a_server_hangs(
             else:
                 pulse_server.kill()
                 pulse_server.start()
-            # On a busy machine the stand-in may stall, or the server come back too late for a look at it.
+            # On a busy machine the fallback may stall, or the server come back too late for a look at it.
             watched.until("message", ", usbmic) is open again")
             held.append(watched.until("frames")["held"])
         assert_nothing_leaks(watched, held)
