@@ -33,7 +33,7 @@ import trio
 from ravatar_audio import Emulator, EmulatorSettings, FileSource, LiveSession, Settings
 from ravatar_audio.emulator import Fault
 from ravatar_audio.emulator.contract import ClientMessage
-from ravatar_audio.emulator.platform import Live
+from ravatar_audio.emulator.platform_state import Live
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ
 
 from .baselines import asyncio_pipeline, trio_pipeline

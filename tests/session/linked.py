@@ -7,8 +7,8 @@ import trio
 import trustme
 from wsproto.events import CloseConnection, Ping, TextMessage
 
-from ravatar_audio.api.closing import LinkDown
 from ravatar_audio.api.link import LinkLimits, open_link
+from ravatar_audio.api.link_end import LinkDown
 from ravatar_audio.api.messages import Envelope
 
 from .scripted import Peer, Script, scripted

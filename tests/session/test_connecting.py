@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import trio
 
-from ravatar_audio.api.closing import Cause, LinkDown
 from ravatar_audio.api.connecting import LOOKUP_S, NameLookups, open_tcp, why_unreachable
 from ravatar_audio.api.link import LinkLimits, open_link
+from ravatar_audio.api.link_end import Cause, LinkDown
 
 from .linked import Tls, accept_and_pump
 from .scripted import scripted

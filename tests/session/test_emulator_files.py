@@ -11,7 +11,7 @@ import pytest
 
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.emulator.files import file_answer
-from ravatar_audio.emulator.platform import Platform
+from ravatar_audio.emulator.platform_state import PlatformState
 
 from .emulator_client import open_emulator
 
@@ -27,7 +27,7 @@ def wav_of_zeros() -> bytes:
 @pytest.mark.parametrize("step_ms", [0, 1, -5_000, 3])
 def test_dates_of_a_users_history_strictly_increase_whatever_the_clock_does(step_ms: int) -> None:
     now_ms = 1_700_000_000_000
-    platform = Platform(EmulatorSettings(), clock=lambda: now_ms / 1000)
+    platform = PlatformState(EmulatorSettings(), clock=lambda: now_ms / 1000)
     dates = []
     for number in range(6):
         now_ms += step_ms

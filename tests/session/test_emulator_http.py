@@ -12,7 +12,7 @@ import trio
 import trio.testing
 
 from ravatar_audio.emulator import Emulator, EmulatorSettings, server_tls
-from ravatar_audio.emulator.platform import Platform
+from ravatar_audio.emulator.platform_state import PlatformState
 from ravatar_audio.errors import SettingsError
 
 from ..frames import frame_pcm
@@ -345,7 +345,7 @@ def test_settings_that_cannot_be_are_refused() -> None:
         with pytest.raises(SettingsError):
             EmulatorSettings(**wrong)
     with pytest.raises(SettingsError, match="wav_dir '/dev/null/x' cannot be made"):
-        Platform(EmulatorSettings(wav_dir="/dev/null/x"))
+        PlatformState(EmulatorSettings(wav_dir="/dev/null/x"))
     with pytest.raises(SettingsError, match="cannot be used"):
         server_tls("no-such-file.pem")
 

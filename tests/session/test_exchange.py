@@ -17,9 +17,9 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 
 from ravatar_audio.api.backoff import Backoff
-from ravatar_audio.api.closing import Cause, LinkDown
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import open_link
+from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.emulator import Emulator, EmulatorSettings, app
 from ravatar_audio.errors import ProtocolError, RavatarError, UnreachableError
 from ravatar_audio.session import LiveSession

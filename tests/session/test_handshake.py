@@ -3,8 +3,8 @@
 import pytest
 import trio
 
-from ravatar_audio.api.closing import Cause, LinkDown
 from ravatar_audio.api.link import LinkLimits, open_link
+from ravatar_audio.api.link_end import Cause, LinkDown
 
 from .linked import PLAIN, QUICK, Tls, accept_and_pump, fails
 from .scripted import Peer, scripted

@@ -10,7 +10,6 @@ import trio.testing
 from wsproto.events import CloseConnection
 
 from ravatar_audio.api.audio import AudioEncoder
-from ravatar_audio.api.closing import Cause, LinkDown
 from ravatar_audio.api.heartbeat import (
     MISSES_OF_A_STRANGER,
     MISSES_OF_AN_ACQUAINTANCE,
@@ -18,6 +17,7 @@ from ravatar_audio.api.heartbeat import (
     PongHabit,
 )
 from ravatar_audio.api.link import Link, LinkLimits, open_link
+from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.emulator.faults import Fault
 from ravatar_audio.frames import FRAME_BYTES

@@ -12,9 +12,9 @@ import trio
 import trustme
 
 from ravatar_audio.api.backoff import Backoff
-from ravatar_audio.api.closing import Cause, LinkDown
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import open_link
+from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.api.results import viewer_url
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import (

@@ -6,8 +6,8 @@ import trio.testing
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 
 from ravatar_audio.api.audio import AudioEncoder
-from ravatar_audio.api.closing import Cause, LinkDown, Verdict
 from ravatar_audio.api.link import Link, LinkLimits, open_link
+from ravatar_audio.api.link_end import Cause, LinkDown, Verdict
 from ravatar_audio.frames import FRAME_BYTES
 
 from .linked import ENVELOPE, QUICK, Tls, accept_and_pump, fails, hold, pump, texts

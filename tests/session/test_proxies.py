@@ -11,9 +11,9 @@ import trio
 import trustme
 
 from ravatar_audio.api.backoff import Backoff
-from ravatar_audio.api.closing import LinkDown, Verdict
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import LinkLimits, open_link
+from ravatar_audio.api.link_end import LinkDown, Verdict
 from ravatar_audio.cli.checks import PlatformChecks, proxies_used
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.errors import ProxyError, RavatarError

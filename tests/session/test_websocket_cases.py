@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pytest
 import trio
 
-from ravatar_audio.api.closing import Cause, LinkDown
 from ravatar_audio.api.link import open_link
+from ravatar_audio.api.link_end import Cause, LinkDown
 
 from .linked import QUICK, Tls
 from .scripted import Peer, scripted

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ravatar_audio.emulator.hearing import Hearing
-from ravatar_audio.emulator.pace import Pace
-from ravatar_audio.emulator.recording import Recording, new_path
-from ravatar_audio.emulator.scan import ClientScan
-from ravatar_audio.emulator.tokens import TokenRefused, Tokens
+from ravatar_audio.emulator.frame_sniffer import FrameSniffer
+from ravatar_audio.emulator.stream_clock import StreamClock
+from ravatar_audio.emulator.token_issuer import TokenIssuer, TokenRefused
+from ravatar_audio.emulator.turn_detector import TurnDetector
+from ravatar_audio.emulator.wav_writer import WavWriter, new_path
 
 # -- tokens --
 
@@ -28,7 +28,7 @@ class Clock:
         return self.now_s
 
 
-def refusal(tokens: Tokens, token: str | None) -> str:
+def refusal(tokens: TokenIssuer, token: str | None) -> str:
     with pytest.raises(TokenRefused) as refused:
         tokens.check(token)
     return refused.value.code
@@ -36,7 +36,7 @@ def refusal(tokens: Tokens, token: str | None) -> str:
 
 def test_a_token_is_a_jwt_that_says_when_it_expires() -> None:
     clock = Clock()
-    tokens = Tokens(86_400, clock)
+    tokens = TokenIssuer(86_400, clock)
     head, claims, _ = tokens.issue("user-1", "p1").split(".")
     assert json.loads(base64.urlsafe_b64decode(head + "==")) == {"alg": "HS256", "typ": "JWT"}
     read = json.loads(base64.urlsafe_b64decode(claims + "=="))
@@ -45,7 +45,7 @@ def test_a_token_is_a_jwt_that_says_when_it_expires() -> None:
 
 def test_a_token_holds_until_its_expiry() -> None:
     clock = Clock()
-    tokens = Tokens(10, clock)
+    tokens = TokenIssuer(10, clock)
     token = tokens.issue("user-1", None)
     clock.now_s += 9.9
     assert tokens.check(token) == "user-1"
@@ -54,7 +54,7 @@ def test_a_token_holds_until_its_expiry() -> None:
 
 
 def test_expiring_all_tokens_leaves_later_ones_alone() -> None:
-    tokens = Tokens(10)
+    tokens = TokenIssuer(10)
     old = tokens.issue("user-1", None)
     tokens.expire_all()
     assert refusal(tokens, old) == "token_expired"
@@ -62,13 +62,13 @@ def test_expiring_all_tokens_leaves_later_ones_alone() -> None:
 
 
 def test_what_was_not_signed_here_is_refused() -> None:
-    tokens = Tokens(10)
+    tokens = TokenIssuer(10)
     head, claims, signature = tokens.issue("user-1", None).split(".")
     other = base64.urlsafe_b64encode(b'{"user_id":"root","exp":9e9,"n":0}').rstrip(b"=").decode()
     assert refusal(tokens, None) == "missing_token"
     for token in (f"{head}.{other}.{signature}", f"{head}.{claims}.", f"{head}.{claims}", "x", "ü.ü.ü"):
         assert refusal(tokens, token) == "invalid_token"
-    assert refusal(Tokens(10), f"{head}.{claims}.{signature}") == "invalid_token"
+    assert refusal(TokenIssuer(10), f"{head}.{claims}.{signature}") == "invalid_token"
 
 
 # -- reading along --
@@ -89,7 +89,7 @@ def frame(opcode: int, payload: bytes) -> bytes:
 @given(st.lists(st.integers(1, 400), max_size=60))
 def test_however_the_bytes_are_cut_the_frames_and_the_close_are_seen(cuts: list[int]) -> None:
     data = b"POST /jwt HTTP/1.1\r\ncontent-length: 2\r\n\r\n{}"
-    scan = ClientScan()
+    scan = FrameSniffer()
     scan.feed(data)
     data = UPGRADE + frame(1, b"x" * 300) + frame(9, b"") + frame(1, b"y" * 5) + frame(8, b"\x03\xe9why")
     for cut in [*cuts, len(data)]:
@@ -99,7 +99,7 @@ def test_however_the_bytes_are_cut_the_frames_and_the_close_are_seen(cuts: list[
 
 
 def test_a_torn_frame_and_a_close_without_a_code_are_told() -> None:
-    scan = ClientScan()
+    scan = FrameSniffer()
     scan.feed(UPGRADE + frame(1, b"x" * 70_000)[:-1])
     assert scan.is_torn
     scan.feed(b"z" + frame(8, b""))
@@ -107,7 +107,7 @@ def test_a_torn_frame_and_a_close_without_a_code_are_told() -> None:
 
 
 def test_plain_http_is_not_taken_for_frames() -> None:
-    scan = ClientScan()
+    scan = FrameSniffer()
     scan.feed(b"GET /chat HTTP/1.1\r\n\r\n" * 3)
     assert (scan.frames, scan.is_torn, scan.close_code) == (0, False, None)
 
@@ -119,12 +119,12 @@ def tone(frames: int, amplitude: float) -> bytes:
     return bytes((amplitude * 32_767 * np.sin(np.arange(4096 * frames) * 0.3)).astype("<i2").tobytes())
 
 
-def hear(hearing: Hearing, pcm: bytes) -> list[str]:
+def hear(hearing: TurnDetector, pcm: bytes) -> list[str]:
     return [turn.sentence() for start in range(0, len(pcm), 8192) for turn in hearing.hear(pcm[start : start + 8192])]
 
 
 def test_a_turn_ends_900_ms_after_the_level_fell_below_0_02() -> None:
-    hearing = Hearing(15)
+    hearing = TurnDetector(15)
     assert hear(hearing, tone(8, 0.5)) == []
     assert hear(hearing, tone(3, 0.01)) == []  # 768 ms
     (said,) = hear(hearing, tone(1, 0.01))
@@ -134,19 +134,19 @@ def test_a_turn_ends_900_ms_after_the_level_fell_below_0_02() -> None:
 
 def test_a_level_at_the_threshold_is_speech_and_below_it_is_not() -> None:
     at, below = 0.0203 * math.sqrt(2), 0.0197 * math.sqrt(2)
-    assert hear(Hearing(0.5), tone(8, at))
-    assert not hear(Hearing(0.5), tone(8, below))
+    assert hear(TurnDetector(0.5), tone(8, at))
+    assert not hear(TurnDetector(0.5), tone(8, below))
 
 
 def test_a_turn_that_goes_on_is_cut_and_says_so() -> None:
-    hearing = Hearing(1)
+    hearing = TurnDetector(1)
     said = hear(hearing, tone(12, 0.5))
     assert len(said) == 3
     assert all("go on" in sentence for sentence in said)
 
 
 def test_gaps_within_a_turn_are_told_and_zeros_are_counted() -> None:
-    hearing = Hearing(15)
+    hearing = TurnDetector(15)
     hearing.hear(tone(1, 0.5))
     hearing.hear(tone(1, 0.5), lost_samples=4_096)
     (said,) = hear(hearing, bytes(8192 * 4))
@@ -159,8 +159,8 @@ def test_gaps_within_a_turn_are_told_and_zeros_are_counted() -> None:
 # -- pace --
 
 
-def pace_of(*arrivals_s: float, lost_samples: int = 0) -> Pace:
-    pace = Pace()
+def pace_of(*arrivals_s: float, lost_samples: int = 0) -> StreamClock:
+    pace = StreamClock()
     for arrival_s in arrivals_s:
         pace.note_frame(arrival_s, lost_samples)
     return pace
@@ -178,7 +178,7 @@ def test_a_stream_in_time_is_not_behind_and_nor_is_one_that_was_late_but_is_whol
 def test_what_is_missing_by_the_clock_shows_unless_it_was_declared() -> None:
     arrivals_s = [index * FRAME_S for index in range(40) if not 10 <= index < 14]
     assert pace_of(*arrivals_s).behind_samples == 4 * 4096
-    pace = Pace()
+    pace = StreamClock()
     for arrival_s in arrivals_s:
         pace.note_frame(arrival_s, 4 * 4096 if arrival_s == 14 * FRAME_S else 0)
     assert pace.behind_samples == 0
@@ -201,7 +201,7 @@ def little_endian(samples: bytes) -> bytes:
 
 def test_a_recording_is_a_valid_wav_after_each_write(tmp_path: Path) -> None:
     path = new_path(tmp_path, "live", 1, ".wav")
-    recording = Recording(path)
+    recording = WavWriter(path)
     heard = b""
     for count in range(4):
         with wave.open(str(path)) as file:
@@ -218,7 +218,7 @@ def test_a_recording_is_a_valid_wav_after_each_write(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_the_file_stays_valid_and_samples_are_counted_on(tmp_path: Path) -> None:
-    recording = Recording(tmp_path / "live-1.wav")
+    recording = WavWriter(tmp_path / "live-1.wav")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
     try:
@@ -236,7 +236,7 @@ def test_a_full_disk_is_told_the_file_stays_valid_and_samples_are_counted_on(tmp
 def test_no_recording_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "live-1.wav").write_bytes(b"precious")
     assert new_path(tmp_path, "live", 1, ".wav").name == "live-2.wav"
-    recording = Recording(tmp_path / "live-1.wav")
+    recording = WavWriter(tmp_path / "live-1.wav")
     recording.write(tone(1, 0.5))
     assert recording.error == "File exists"
     assert (tmp_path / "live-1.wav").read_bytes() == b"precious"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ravatar_audio import errors
-from ravatar_audio.api import closing, http
-from ravatar_audio.api.closing import Cause, LinkDown
+from ravatar_audio.api import http, link_end
+from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.errors import RavatarError
 
@@ -59,7 +59,7 @@ def stream_rows() -> list[list[str]]:
 TABLES = {
     "errors": error_rows,
     "http": lambda: table_of(http.__doc__),
-    "link": lambda: table_of(closing.__doc__),
+    "link": lambda: table_of(link_end.__doc__),
     "stream": stream_rows,
 }
 
@@ -132,7 +132,7 @@ def ends(cell: str) -> Iterator[LinkDown]:
             yield from (IN_WORDS[words] for words in re.split(", ", part))
 
 
-@pytest.mark.parametrize("row", table_of(closing.__doc__)[1:], ids=lambda row: row[0])
+@pytest.mark.parametrize("row", table_of(link_end.__doc__)[1:], ids=lambda row: row[0])
 def test_each_row_of_how_a_websocket_ends(row: list[str]) -> None:
     cell, verdict, _ = row
     for down in ends(cell):
@@ -141,7 +141,7 @@ def test_each_row_of_how_a_websocket_ends(row: list[str]) -> None:
 
 
 def test_what_the_table_does_not_name_is_as_it_says_of_the_others() -> None:
-    cells = [row[0] for row in table_of(closing.__doc__)[1:]]
+    cells = [row[0] for row in table_of(link_end.__doc__)[1:]]
     statuses = {down.status for cell in cells for down in ends(cell)}
     codes = {down.close_code for cell in cells for down in ends(cell)}
     for status in set(range(300, 600)) - statuses:

@@ -20,8 +20,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ravatar_audio.api.backoff import parse_retry_after
-from ravatar_audio.api.closing import redirect_target
 from ravatar_audio.api.content import decode_content
+from ravatar_audio.api.link_end import redirect_target
 from ravatar_audio.api.messages import parse_server_message
 from ravatar_audio.api.proxy import is_exempt, parse_proxy
 from ravatar_audio.api.results import ChatPage, Connection, LiveStart, parse_jwt_answer

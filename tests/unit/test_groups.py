@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from ravatar_audio.api.groups import beside
+from ravatar_audio.groups import background_nursery
 
 
 async def fail(error: BaseException) -> None:
@@ -13,7 +13,7 @@ async def fail(error: BaseException) -> None:
 async def test_a_group_of_the_blocks_own_comes_out_whole() -> None:
     group = ExceptionGroup("two tasks", [ValueError("one"), KeyError("two")])
     with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012 - the block is what is tested
-        async with beside() as nursery:
+        async with background_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             raise group
     assert caught.value is group
@@ -22,7 +22,7 @@ async def test_a_group_of_the_blocks_own_comes_out_whole() -> None:
 
 async def test_the_blocks_error_is_not_lost_to_a_cancellation_that_comes_with_it() -> None:
     with pytest.raises(ValueError, match="in the block"), trio.CancelScope() as scope:  # noqa: PT012 - the block is what is tested
-        async with beside() as nursery:
+        async with background_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             scope.cancel()
             raise ValueError("in the block")
@@ -30,7 +30,7 @@ async def test_the_blocks_error_is_not_lost_to_a_cancellation_that_comes_with_it
 
 async def test_a_cancellation_passes() -> None:
     with trio.CancelScope() as scope:
-        async with beside() as nursery:
+        async with background_nursery() as nursery:
             nursery.start_soon(trio.sleep_forever)
             scope.cancel()
             await trio.sleep_forever()
@@ -39,6 +39,6 @@ async def test_a_cancellation_passes() -> None:
 
 async def test_a_tasks_error_comes_alone_and_ends_the_block() -> None:
     with pytest.raises(ValueError, match="in a task"):  # noqa: PT012 - the block is what is tested
-        async with beside() as nursery:
+        async with background_nursery() as nursery:
             nursery.start_soon(fail, ValueError("in a task"))
             await trio.sleep_forever()

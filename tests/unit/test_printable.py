@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from ravatar_audio.api.closing import Cause, LinkDown
+from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.api.messages import Reply, StreamFault
 from ravatar_audio.capture import Device
 from ravatar_audio.cli import failure_text

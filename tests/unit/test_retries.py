@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from ravatar_audio.api.closing import Cause, LinkDown
+from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.errors import AuthenticationError, LinkError, PaymentRequiredError, RavatarError
 from ravatar_audio.session.retries import (
     ASKED_WAIT_MAX_S,

@@ -2,7 +2,7 @@
 
 http      Platform: the endpoints          link      one WebSocket connection
 messages  what is said over it (pure)      wire      the byte stream under it
-results   what endpoints answer (pure)     closing   what an end of it means (pure)
+results   what endpoints answer (pure)     link_end  what an end of it means (pure)
 tokens    the JWT                          connecting  look-up, TCP, TLS, and why that could not be
 audio     the live voice message           backoff   when to try again (pure)
 heartbeat whether the peer still lives     name_servers  which of them is slow

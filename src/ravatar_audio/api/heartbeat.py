@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ravatar_audio.api.closing import Cause, LinkDown
+from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.api.wire import WireStream
 
 if TYPE_CHECKING:

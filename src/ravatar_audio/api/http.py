@@ -30,9 +30,8 @@ from typing import TYPE_CHECKING, Any, Self
 import trio
 
 from ravatar_audio.api.backoff import Backoff, parse_retry_after
-from ravatar_audio.api.closing import redirect_target
 from ravatar_audio.api.connecting import NameLookups
-from ravatar_audio.api.groups import finish
+from ravatar_audio.api.link_end import redirect_target
 from ravatar_audio.api.proxy import Proxy, choose_proxy
 from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
 from ravatar_audio.api.tls import make_ssl_context
@@ -50,6 +49,7 @@ from ravatar_audio.errors import (
     SettingsError,
     UnreachableError,
 )
+from ravatar_audio.groups import finish
 from ravatar_audio.observe.log import Log
 from ravatar_audio.settings import PROJECT_ID, USER_ID, Settings
 

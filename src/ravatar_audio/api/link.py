@@ -21,13 +21,13 @@ import trio_websocket
 
 from ravatar_audio._version import __version__
 from ravatar_audio.api.backoff import parse_retry_after
-from ravatar_audio.api.closing import ABNORMAL_CLOSURE, Cause, LinkDown, redirect_target
 from ravatar_audio.api.connecting import NameLookups, open_wire, why_unreachable
-from ravatar_audio.api.groups import alone, leaves
 from ravatar_audio.api.heartbeat import Heartbeat, PongHabit
+from ravatar_audio.api.link_end import ABNORMAL_CLOSURE, Cause, LinkDown, redirect_target
 from ravatar_audio.api.proxy import Proxy
 from ravatar_audio.api.wire import WireStream
 from ravatar_audio.errors import CertificateError, ProtocolError, ProxyError
+from ravatar_audio.groups import leaves, single_error
 from ravatar_audio.settings import Settings
 
 LARGEST_MESSAGE_CHARS = 16 * 1024 * 1024
@@ -261,7 +261,7 @@ async def open_link(
         raise _too_slow(address) from None
     wire.set_user_timeout(limits.user_timeout_s)
     link = Link(wire, limits, habit or PongHabit())
-    with alone():
+    with single_error():
         async with trio.open_nursery() as nursery:
             try:
                 target = f"{parts.path or '/'}?token={quote(token, safe='')}"

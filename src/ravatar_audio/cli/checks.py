@@ -12,15 +12,15 @@ from urllib.parse import urlsplit
 import trio
 
 from ravatar_audio.api import name_servers
-from ravatar_audio.api.closing import LinkDown
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import LinkLimits, open_link
+from ravatar_audio.api.link_end import LinkDown
 from ravatar_audio.api.proxy import NO_PROXY, PROXY_VARIABLES, Proxy
 from ravatar_audio.api.results import Connection, viewer_url
 from ravatar_audio.api.tls import CLOCK_CODES
 from ravatar_audio.api.tokens import token_lifetime_s
 from ravatar_audio.errors import CertificateError, RavatarError, UnreachableError
-from ravatar_audio.session.choosing import choose_language, choose_live_avatar
+from ravatar_audio.session.selection import choose_language, choose_live_avatar
 from ravatar_audio.settings import Settings
 
 State = Literal["fine", "problem", "warning", "skipped"]

@@ -1,18 +1,18 @@
 """A local RAVATAR platform to develop and test against: strict, without any AI, and able to fail on purpose.
 
-emulator      Emulator: the context that all runs in
-settings      what can be set
-app           the HTTP endpoints            conversation  one WebSocket
-contract      what messages must be (pure)  hearing       turns in the sound (pure)
-platform      sessions, slots, history      recording     the WAV files
-faults        what shall go wrong (pure)    relay, scan   the link, where it does
-tokens        JWTs (pure)                   pace          gaps by the clock (pure)
-page          the streaming page            statistics    what was counted
+emulator        Emulator: the context that all runs in
+settings        what can be set
+app             the HTTP endpoints            client_socket   one client's WebSocket
+contract        what messages must be (pure)  turn_detector   turns in the sound (pure)
+platform_state  sessions, slots, history      wav_writer      the WAV files
+faults          what shall go wrong (pure)    relay           the connections, where it does
+token_issuer    JWTs (pure)                   frame_sniffer   WebSocket frames that pass (pure)
+page            the streaming page            stream_clock    gaps by the clock (pure)
+statistics      what was counted
 """
 
 from ravatar_audio.emulator.emulator import Emulator
 from ravatar_audio.emulator.faults import Fault, FaultScript, read_faults
-from ravatar_audio.emulator.recording import Mark
 from ravatar_audio.emulator.settings import Avatar, EmulatorSettings, server_tls
 from ravatar_audio.emulator.statistics import (
     ConnectionStatistics,
@@ -20,6 +20,7 @@ from ravatar_audio.emulator.statistics import (
     LiveStatistics,
     ViolationRecord,
 )
+from ravatar_audio.emulator.wav_writer import Mark
 
 __all__ = [
     "Avatar",

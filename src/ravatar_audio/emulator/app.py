@@ -13,14 +13,14 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from ravatar_audio.emulator import contract, page
+from ravatar_audio.emulator.client_socket import ClientSocket
 from ravatar_audio.emulator.contract import Violation
-from ravatar_audio.emulator.conversation import Conversation
 from ravatar_audio.emulator.faults import Fault, FaultScript
 from ravatar_audio.emulator.files import file_answer
-from ravatar_audio.emulator.platform import BUSY, Live, Platform
-from ravatar_audio.emulator.relay import Link
+from ravatar_audio.emulator.platform_state import BUSY, Live, PlatformState
+from ravatar_audio.emulator.relay import RelayedConnection
 from ravatar_audio.emulator.statistics import ConnectionStatistics
-from ravatar_audio.emulator.tokens import TokenRefused
+from ravatar_audio.emulator.token_issuer import TokenRefused
 from ravatar_audio.observe.log import line_logger
 
 _log = line_logger(__name__)
@@ -30,17 +30,21 @@ _ERRORS = {402: "payment_required", 403: "token_expired", 500: "token_generation
 
 
 class App:
-    """Endpoints over a `Platform`; `find_link` gives the link whose server-side port a request came from."""
+    """Endpoints over a `PlatformState`; `find_link` gives the link whose server-side port a request came from."""
 
     def __init__(
-        self, platform: Platform, script: FaultScript, find_link: Callable[[int], Link | None], api_url: str
+        self,
+        platform: PlatformState,
+        script: FaultScript,
+        find_link: Callable[[int], RelayedConnection | None],
+        api_url: str,
     ) -> None:
         self._platform = platform
         self._script = script
         self._find_link = find_link
         self._api_url = api_url
         self._handshakes = 0
-        self.open: list[Conversation] = []
+        self.open: list[ClientSocket] = []
         self.ended: list[ConnectionStatistics] = []
         routes = [
             Route("/jwt", self._endpoint("jwt", self._jwt), methods=["POST"]),
@@ -122,7 +126,7 @@ class App:
                     link.apply(fault)
         return None
 
-    def _link(self, request: HTTPConnection) -> Link | None:
+    def _link(self, request: HTTPConnection) -> RelayedConnection | None:
         return self._find_link(request.client.port) if request.client else None
 
     def _user(self, request: Request) -> str:
@@ -265,7 +269,7 @@ class App:
         await socket.accept()
         self._handshakes += 1
         base_url = self._base_url(socket)
-        conversation = Conversation(self._handshakes, socket, user_id, self._platform, self._script, link, base_url)
+        conversation = ClientSocket(self._handshakes, socket, user_id, self._platform, self._script, link, base_url)
         self.open.append(conversation)
         try:
             await conversation.run(fault if fault is not None and fault.do == "close" else None)
@@ -273,7 +277,7 @@ class App:
             self.open.remove(conversation)
             self.ended.append(conversation.statistics())
 
-    async def _handshake_fault(self, fault: Fault, link: Link | None) -> Response | None:
+    async def _handshake_fault(self, fault: Fault, link: RelayedConnection | None) -> Response | None:
         match fault.do:
             case "status":
                 headers = {} if fault.retry_after_s is None else {"Retry-After": str(fault.retry_after_s)}

@@ -11,14 +11,14 @@ from typing import Any, Self
 
 import trio
 
-from ravatar_audio.api.groups import beside
 from ravatar_audio.emulator.app import App
 from ravatar_audio.emulator.faults import Fault, FaultScript
-from ravatar_audio.emulator.platform import Platform
+from ravatar_audio.emulator.platform_state import PlatformState
 from ravatar_audio.emulator.relay import Relay
 from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import EmulatorStatistics
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.groups import background_nursery
 from ravatar_audio.observe.log import line_logger
 from ravatar_audio.worlds import check_world
 
@@ -127,14 +127,14 @@ class Emulator:
     @asynccontextmanager
     async def _run(self) -> AsyncIterator[None]:
         settings = self.settings
-        self._platform = Platform(settings)
+        self._platform = PlatformState(settings)
         try:
             listeners = await _listen(settings)
             self._port = listeners[0].socket.getsockname()[1]
             self._relay = Relay(settings.tls, partial(self.faults.strike, "accept"))
             self._app = App(self._platform, self.faults, self._relay.links.get, self.api_url)
             scope = trio.CancelScope()
-            async with beside() as nursery:
+            async with background_nursery() as nursery:
                 await nursery.start(self._run_servers, scope, listeners)
                 try:
                     yield

@@ -8,7 +8,7 @@ from typing import Any
 
 from starlette.responses import HTMLResponse
 
-from ravatar_audio.emulator.platform import Live
+from ravatar_audio.emulator.platform_state import Live
 from ravatar_audio.frames import HOP_SAMPLES, RATE_HZ
 
 _REFUSAL = """<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>Live session</title>
@@ -39,17 +39,17 @@ def _private() -> dict[str, str]:
 def state(live: Live, avatar_name: str, since_hops: int) -> dict[str, Any]:
     """What the page shows, with the levels of the hops that it has not seen; null for silence: JSON has no infinity."""
     now = time.monotonic()
-    hearing = live.hearing
-    hops = hearing.position_samples // HOP_SAMPLES
+    detector = live.turn_detector
+    hops = detector.position_samples // HOP_SAMPLES
     return {
         "state": live.state,
         "avatar": avatar_name,
         "session_s": (now if live.ended_s is None else live.ended_s) - live.started_s,
-        "heard_s": hearing.position_samples / RATE_HZ,
-        "pause_s": None if live.pace.last_s is None else now - live.pace.last_s,
-        "level_dbfs": _finite(hearing.levels_dbfs(hops - 1)[0]) if hops else None,
+        "heard_s": detector.position_samples / RATE_HZ,
+        "pause_s": None if live.stream_clock.last_s is None else now - live.stream_clock.last_s,
+        "level_dbfs": _finite(detector.levels_dbfs(hops - 1)[0]) if hops else None,
         "hops": hops,
-        "levels_dbfs": [_finite(level) for level in hearing.levels_dbfs(since_hops)],
+        "levels_dbfs": [_finite(level) for level in detector.levels_dbfs(since_hops)],
         "gaps": live.declared_gaps,
         "lost_samples": live.declared_lost_samples,
         "connections": len(live.connections),

@@ -16,7 +16,7 @@ from typing import Final
 import trio
 
 from ravatar_audio.emulator.faults import Fault
-from ravatar_audio.emulator.scan import ClientScan
+from ravatar_audio.emulator.frame_sniffer import FrameSniffer
 from ravatar_audio.observe.log import line_logger
 
 _log = line_logger(__name__)
@@ -27,7 +27,7 @@ _HANDSHAKE_S: Final = 10.0
 _FAREWELL_S: Final = 1.0
 
 
-class Gate:
+class Valve:
     """Open, or shut."""
 
     def __init__(self) -> None:
@@ -45,16 +45,16 @@ class Gate:
         await self._open.wait()
 
 
-class Link:
+class RelayedConnection:
     """One TCP connection of a client. What can happen to it are the methods; they return at once."""
 
     def __init__(self, number: int, transport: trio.SocketStream, nursery: trio.Nursery) -> None:
         self.number = number
-        self.scan = ClientScan()
+        self.sniffer = FrameSniffer()
         self._transport = transport
         self._nursery = nursery
         self._scope = trio.CancelScope()
-        self._up, self._down = Gate(), Gate()
+        self._up, self._down = Valve(), Valve()
         self._bytes_per_s: int | None = None
         self._left_bytes: int | None = None
         self._substitute: bytes | None = None
@@ -176,7 +176,7 @@ class Link:
             if not data:
                 await server.send_eof()
                 return
-            if (size := self.scan.feed(data)) is not None:
+            if (size := self.sniffer.feed(data)) is not None:
                 # The server library breaks on frames that come before it has answered the handshake.
                 await self._send(server, data[:size])
                 await self._answered.wait()
@@ -235,8 +235,8 @@ class Relay:
     def __init__(self, tls: ssl.SSLContext | None, on_accept: Callable[[], Fault | None]) -> None:
         self.tls = tls
         self.server_port = 0
-        self.server_is_up = Gate()
-        self.links: dict[int, Link] = {}
+        self.server_is_up = Valve()
+        self.links: dict[int, RelayedConnection] = {}
         """By the port that the server sees as the client's."""
         self.accepted = 0
         self._on_accept = on_accept
@@ -247,7 +247,7 @@ class Relay:
 
             async def carry(transport: trio.SocketStream) -> None:
                 self.accepted += 1
-                await Link(self.accepted, transport, nursery).run(self, self._on_accept())
+                await RelayedConnection(self.accepted, transport, nursery).run(self, self._on_accept())
 
             await trio.serve_listeners(carry, listeners, handler_nursery=nursery)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ravatar_audio.emulator.recording import Mark
+from ravatar_audio.emulator.wav_writer import Mark
 
 
 @dataclass(frozen=True, slots=True)

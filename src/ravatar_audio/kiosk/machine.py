@@ -30,7 +30,7 @@ from ravatar_audio.errors import (
     SettingsError,
 )
 from ravatar_audio.session import LinkLost, LinkUp, LiveEvent, SendingAccepted, SendingRefused, SessionRenewed
-from ravatar_audio.session.speaking import spoken_s
+from ravatar_audio.session.avatar_speech import spoken_s
 from ravatar_audio.turns import TurnEvent, TurnEventKind
 
 CAPTIONS: Final = 4

@@ -7,10 +7,10 @@ from typing import Final
 
 import trio
 
-from ravatar_audio.api.groups import alone
 from ravatar_audio.capture import Source
 from ravatar_audio.errors import RavatarError, RecorderError
 from ravatar_audio.frames import Frame, dbfs
+from ravatar_audio.groups import single_error
 from ravatar_audio.kiosk.machine import KioskMachine
 from ravatar_audio.kiosk.notify import Notifier
 from ravatar_audio.observe.log import line_logger
@@ -85,7 +85,7 @@ class KioskService:
         turns = TurnSource.from_settings(settings, source, on_event=note_turn, on_frame=note_frame)
         # A busy platform is shown, and asked again from here; a session that has expired is renewed.
         live = LiveSession(settings, turns, slot_wait_s=0.0, renew=True, reconnect_limit_s=None)
-        with alone(), source.events() as source_events:
+        with single_error(), source.events() as source_events:
             async with turns, live, trio.open_nursery() as nursery:
                 self._turns = turns
                 self.streaming_url = live.streaming_url

@@ -4,12 +4,12 @@ live      LiveSession: Live Mode            conversation  what both share: enter
 chat      ChatSession: Chat Mode            linking       the link that both keep up
 events    what a session emits              outbox        the queue between source and network
 retries   when to try again (pure)          refusals      what the platform does not accept (pure)
-checking  what may be sent (pure)           choosing      which avatar, language and mode (pure)
-slot      the live session's place          event_queue   what waits for whoever iterates
+slot      the live session's place          selection     which avatar, language and mode (pure)
+message_limits   what may be sent (pure)    event_queue   what waits for whoever iterates
 machine, state_files, disk   user id; slots that could not be given back
-turn_source  TurnSource: a source with a gate in front
-recordings   turns as recordings                  sound_file    files as recordings
-speaking     whether the avatar speaks (pure)
+turn_source      TurnSource: a source with a gate in front
+recordings       turns as recordings        sound_file    files as recordings
+avatar_speech    whether the avatar speaks (pure)
 """
 
 from ravatar_audio.session.chat import ChatSession

@@ -7,17 +7,17 @@ from typing import Self
 
 import trio
 
-from ravatar_audio.api.groups import beside
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.results import Avatar, ChatItem
 from ravatar_audio.capture import Source, open_source
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
+from ravatar_audio.groups import background_nursery
 from ravatar_audio.observe.log import log_debug
-from ravatar_audio.session.choosing import choose_avatar
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.recordings import Recordings
+from ravatar_audio.session.selection import choose_avatar
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import TurnEvent
@@ -71,7 +71,7 @@ class ChatSession(Conversation):
             opened = open_source(settings, source) if isinstance(source, str) else source
             turns = TurnSource.from_settings(settings, opened, on_event=on_turn, on_frame=on_frame)
             turns.follow(chat.connection)
-            async with turns, beside() as nursery:
+            async with turns, background_nursery() as nursery:
                 chat._turns = turns
                 nursery.start_soon(chat._send_recordings, Recordings(turns))
                 yield chat

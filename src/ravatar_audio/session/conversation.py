@@ -8,18 +8,18 @@ from typing import Any, Self
 
 import trio
 
-from ravatar_audio.api.groups import beside
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import LinkLimits
 from ravatar_audio.api.results import Avatar
 from ravatar_audio.errors import SettingsError
-from ravatar_audio.session.checking import check_text, check_voice
-from ravatar_audio.session.choosing import choose_language
+from ravatar_audio.groups import background_nursery
 from ravatar_audio.session.event_queue import Events
 from ravatar_audio.session.events import LiveEvent
 from ravatar_audio.session.linking import LinkKeeper
 from ravatar_audio.session.machine import stable_user_id
+from ravatar_audio.session.message_limits import check_text, check_voice
 from ravatar_audio.session.outbox import MakeText
+from ravatar_audio.session.selection import choose_language
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Recording
 from ravatar_audio.worlds import check_world
@@ -141,7 +141,7 @@ class Conversation(LinkKeeper):
             self.avatar = self._choose_avatar()
             self.language = choose_language(self.connection, self.settings.language)
             stack.push_async_callback(self._on_exit)
-            async with beside() as nursery:
+            async with background_nursery() as nursery:
                 nursery.start_soon(self._clean_up)
                 nursery.start_soon(self._supervise)
                 with trio.move_on_at(opened_s):

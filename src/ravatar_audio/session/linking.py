@@ -7,14 +7,14 @@ from typing import ClassVar
 import trio
 
 from ravatar_audio.api.backoff import Backoff
-from ravatar_audio.api.closing import Cause, LinkDown, Verdict
-from ravatar_audio.api.groups import alone
 from ravatar_audio.api.heartbeat import PongHabit
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits, open_link
+from ravatar_audio.api.link_end import Cause, LinkDown, Verdict
 from ravatar_audio.api.messages import Envelope, Reply, ServerMessage, StreamFault, parse_server_message
 from ravatar_audio.api.results import Avatar, Connection, Language
 from ravatar_audio.errors import NetworkError, PlatformError, RavatarError, SessionExpiredError
+from ravatar_audio.groups import single_error
 from ravatar_audio.session.event_queue import EventQueue
 from ravatar_audio.session.events import (
     ConversationRenewed,
@@ -187,7 +187,7 @@ class LinkKeeper(ABC):
 
     async def _use(self, link: Link) -> None:
         """Everything that goes on over one connection; raises LinkDown at its end."""
-        with alone():
+        with single_error():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send, link)
                 nursery.start_soon(self._receive, link)

@@ -12,9 +12,9 @@ from typing import Self
 import trio
 
 from ravatar_audio.api.audio import AudioEncoder
-from ravatar_audio.api.closing import LinkDown
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits
+from ravatar_audio.api.link_end import LinkDown
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.api.results import Avatar, viewer_url
 from ravatar_audio.capture import Microphone, Source, open_source
@@ -22,11 +22,11 @@ from ravatar_audio.errors import SessionExpiredError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Histogram
 from ravatar_audio.observe.log import log_debug
-from ravatar_audio.session.choosing import choose_live_avatar
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import LiveEvent, SessionRenewed, StreamingUrlChanged
 from ravatar_audio.session.in_flight import QueuedFrame
 from ravatar_audio.session.refusals import Doubt
+from ravatar_audio.session.selection import choose_live_avatar
 from ravatar_audio.session.slot import Slot
 from ravatar_audio.session.statistics import LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource

@@ -10,7 +10,7 @@ import math
 from typing import Final
 
 from ravatar_audio.api.backoff import Backoff
-from ravatar_audio.api.closing import LinkDown, Verdict
+from ravatar_audio.api.link_end import LinkDown, Verdict
 
 FIRST_TRIES: Final = 4
 """Of opening the WebSocket when the session begins; afterwards `reconnect_limit_s` counts."""

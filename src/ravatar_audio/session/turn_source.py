@@ -19,8 +19,8 @@ from ravatar_audio.deprecation import warn_renamed
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import MediaError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.session.choosing import choose_mode
-from ravatar_audio.session.speaking import LONGEST_S, spoken_s, tells_speaking
+from ravatar_audio.session.avatar_speech import LONGEST_S, spoken_s, tells_speaking
+from ravatar_audio.session.selection import choose_mode
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Gate, Outcome, Reason, TurnEvent, TurnEventKind, TurnMode, TurnRules
 from ravatar_audio.turns.gate import checked_time_s

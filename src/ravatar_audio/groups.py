@@ -19,7 +19,7 @@ def leaves(error: BaseException | None) -> Iterator[BaseException]:
 
 
 @contextmanager
-def alone() -> Iterator[None]:
+def single_error() -> Iterator[None]:
     """Let a group out as the one error that it is about: the first that is not a cancellation, else that.
 
     For nurseries whose tasks all stop at the first error. KeyboardInterrupt and the like come before ordinary errors.
@@ -39,14 +39,14 @@ def alone() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def beside() -> AsyncIterator[trio.Nursery]:
+async def background_nursery() -> AsyncIterator[trio.Nursery]:
     """A nursery for tasks beside a block that is somebody else's; they are cancelled at its end.
 
     The block's error comes out as it is: a group of the caller's is not taken apart. The tasks' errors come `alone`.
     """
     failure: BaseException | None = None
     try:
-        with alone():
+        with single_error():
             async with trio.open_nursery() as nursery:
                 try:
                     yield nursery
@@ -88,7 +88,7 @@ async def finish(
         if scope.cancelled_caught:
             on_lost()
 
-    with alone():
+    with single_error():
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
             try:

@@ -30,7 +30,7 @@ class Mark:
     """As declared by the client; 0 where it did not say."""
 
 
-class Recording:
+class WavWriter:
     """Writes what it is given, and keeps the header right after each write: a killed process leaves a valid file.
 
     Where it cannot be written (the disk is full; WAV ends at 4 GiB, 37 h) sound is counted on, and `error` says why.

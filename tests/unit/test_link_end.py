@@ -1,8 +1,8 @@
-"""Every row of the table in api/closing.py, and that the table names what the code does."""
+"""Every row of the table in api/link_end.py, and that the table names what the code does."""
 
 import pytest
 
-from ravatar_audio.api.closing import Cause, LinkDown, Verdict
+from ravatar_audio.api.link_end import Cause, LinkDown, Verdict
 from ravatar_audio.errors import (
     AuthenticationError,
     CertificateError,

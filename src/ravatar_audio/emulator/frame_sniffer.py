@@ -11,7 +11,7 @@ _CLOSE, _PING, _PONG = 0x8, 0x9, 0xA
 NO_CODE = 1005
 
 
-class ClientScan:
+class FrameSniffer:
     """Feed it everything that the client sends, from the first byte of the connection on."""
 
     def __init__(self) -> None:

@@ -11,12 +11,12 @@ from typing import Any, Literal, Protocol
 
 from ravatar_audio.emulator.contract import ClientMessage, Speaker, Violation
 from ravatar_audio.emulator.faults import MEMORIES
-from ravatar_audio.emulator.hearing import Heard, Hearing
-from ravatar_audio.emulator.pace import Pace
-from ravatar_audio.emulator.recording import Recording, new_path
 from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.statistics import LiveStatistics, ViolationRecord
-from ravatar_audio.emulator.tokens import Tokens
+from ravatar_audio.emulator.stream_clock import StreamClock
+from ravatar_audio.emulator.token_issuer import TokenIssuer
+from ravatar_audio.emulator.turn_detector import DetectedTurn, TurnDetector
+from ravatar_audio.emulator.wav_writer import WavWriter, new_path
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.observe.log import line_logger
 
@@ -39,13 +39,13 @@ class Live:
         self.state: Literal["active", "ended", "expired", "forgotten"] = "active"
         self.started_s = self.seen_s = time.monotonic()
         self.ended_s: float | None = None
-        self.hearing = Hearing(longest_s)
-        self.recording: Recording | None = None
+        self.turn_detector = TurnDetector(longest_s)
+        self.recording: WavWriter | None = None
         self.connections: list[int] = []
         self._carrier = 0
         self.frames = self.turns = self.texts = self.voice_messages = self.end_calls = 0
         self.declared_gaps = self.declared_lost_samples = self.declared_repeated_samples = 0
-        self.pace = Pace()
+        self.stream_clock = StreamClock()
         self.has_warned = False
         self.said: deque[tuple[str, str]] = deque(maxlen=8)
         """What was said last, for the streaming page: (who, text)."""
@@ -61,16 +61,16 @@ class Live:
         if connection == self._carrier:
             return
         self._carrier = connection
-        self.pace.begin_connection()
+        self.stream_clock.begin_connection()
         if self.recording is not None:
             self.recording.mark("connection", connection)
 
-    def take_frame(self, message: ClientMessage, connection: int, folder: Path) -> list[Heard]:
+    def take_frame(self, message: ClientMessage, connection: int, folder: Path) -> list[DetectedTurn]:
         """Write a frame and hear it; the turns that ended in it."""
         self._carry(connection)
-        self.pace.note_frame(time.monotonic(), message.lost_samples)
+        self.stream_clock.note_frame(time.monotonic(), message.lost_samples)
         if self.recording is None:
-            self.recording = Recording(new_path(folder, "live", self.number, ".wav"))
+            self.recording = WavWriter(new_path(folder, "live", self.number, ".wav"))
         if message.lost_samples:
             self.declared_gaps += 1
             self.declared_lost_samples += message.lost_samples
@@ -78,13 +78,13 @@ class Live:
         self.declared_repeated_samples += message.repeated_samples
         self.recording.write(message.data)
         self.frames += 1
-        turns = self.hearing.hear(message.data, message.lost_samples)
+        turns = self.turn_detector.hear(message.data, message.lost_samples)
         self.turns += len(turns)
         return turns
 
-    def note_pause(self) -> Heard | None:
+    def note_pause(self) -> DetectedTurn | None:
         """No frame has come for the hangover; the turn that ended by that."""
-        turn = self.hearing.note_pause()
+        turn = self.turn_detector.note_pause()
         self.turns += turn is not None
         return turn
 
@@ -118,8 +118,8 @@ class Live:
             turns=self.turns,
             texts=self.texts,
             voice_messages=self.voice_messages,
-            longest_pause_s=self.pace.longest_pause_s,
-            behind_samples=self.pace.behind_samples,
+            longest_pause_s=self.stream_clock.longest_pause_s,
+            behind_samples=self.stream_clock.behind_samples,
             end_calls=self.end_calls,
         )
 
@@ -131,13 +131,13 @@ class Carrier(Protocol):
         """Whether it is one of this live session."""
 
 
-class Platform:
+class PlatformState:
     """What all connections share."""
 
     def __init__(self, settings: EmulatorSettings, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self.clock = clock
-        self.tokens = Tokens(settings.token_lifetime_s, clock)
+        self.tokens = TokenIssuer(settings.token_lifetime_s, clock)
         self.lives: list[Live] = []
         self.requests: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self.violations: deque[ViolationRecord] = deque(maxlen=1_000)

@@ -18,7 +18,7 @@ class TokenRefused(Exception):  # noqa: N818 - an answer of the platform, not a 
         self.code = code
 
 
-class Tokens:
+class TokenIssuer:
     """Issues tokens and checks them. `lifetime_s` counts from the issue; `clock` gives unix seconds."""
 
     def __init__(self, lifetime_s: float, clock: Callable[[], float] = time.time) -> None:

@@ -14,10 +14,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from ravatar_audio.emulator.contract import ClientMessage, Violation, check_message, check_recording, media_type
 from ravatar_audio.emulator.faults import STREAM_ERRORS, Fault, FaultScript
-from ravatar_audio.emulator.hearing import HANGOVER_S, Heard
-from ravatar_audio.emulator.platform import Live, Platform
-from ravatar_audio.emulator.relay import Link
+from ravatar_audio.emulator.platform_state import Live, PlatformState
+from ravatar_audio.emulator.relay import RelayedConnection
 from ravatar_audio.emulator.statistics import ConnectionStatistics
+from ravatar_audio.emulator.turn_detector import HANGOVER_S, DetectedTurn
 from ravatar_audio.frames import RATE_HZ
 
 _CLOSING: Final = (WebSocketDisconnect, trio.BusyResourceError)  # the latter while the library sends its FIN
@@ -35,7 +35,7 @@ class BrokenText(str):
         return b'{"type": "incoming", "answer": "\xff\xfe\xc0"}'
 
 
-class Conversation:
+class ClientSocket:
     """Runs one accepted WebSocket. `number` counts the handshakes from 1."""
 
     def __init__(
@@ -43,9 +43,9 @@ class Conversation:
         number: int,
         socket: WebSocket,
         user_id: str,
-        platform: Platform,
+        platform: PlatformState,
         script: FaultScript,
-        link: Link | None,
+        link: RelayedConnection | None,
         base_url: str,
     ) -> None:
         self.number, self.user_id, self._base_url = number, user_id, base_url
@@ -64,7 +64,7 @@ class Conversation:
 
     def statistics(self) -> ConnectionStatistics:
         """As of now."""
-        scan = self._link.scan if self._link else None
+        sniffer = self._link.sniffer if self._link else None
         return ConnectionStatistics(
             number=self.number,
             user_id=self.user_id,
@@ -72,13 +72,13 @@ class Conversation:
             closed_s=self._closed_s,
             messages=self._messages,
             frames=self._frames,
-            pings=scan.pings if scan else 0,
-            pongs=scan.pongs if scan else 0,
+            pings=sniffer.pings if sniffer else 0,
+            pongs=sniffer.pongs if sniffer else 0,
             replies=self._replies,
             replies_dropped=self._replies_dropped,
-            client_close_code=scan.close_code if scan else None,
+            client_close_code=sniffer.close_code if sniffer else None,
             close_code=self._close_code,
-            is_torn=bool(scan and scan.is_torn),
+            is_torn=bool(sniffer and sniffer.is_torn),
         )
 
     async def run(self, fault: Fault | None = None) -> None:
@@ -95,7 +95,7 @@ class Conversation:
         finally:
             self._closed_s = trio.current_time()
             if self._close_code is None:
-                said = self._link.scan.close_code if self._link else None
+                said = self._link.sniffer.close_code if self._link else None
                 self._close_code = 1006 if said is None else said
             now = time.monotonic()
             for live in self._platform.active:
@@ -275,8 +275,8 @@ class Conversation:
         for turn in live.take_frame(message, self.number, self._platform.folder):
             self._answer_turn(message, live, turn)
         self._newest_frame = message, live
-        self._quiet_s = trio.current_time() + HANGOVER_S if live.hearing.is_in_turn else math.inf
-        if not live.has_warned and live.hearing.zero_run_samples >= _NO_SOUND_SAMPLES:
+        self._quiet_s = trio.current_time() + HANGOVER_S if live.turn_detector.is_in_turn else math.inf
+        if not live.has_warned and live.turn_detector.zero_run_samples >= _NO_SOUND_SAMPLES:
             live.has_warned = True
             self._answer(message, live, "I hear nothing but zeros: is your microphone muted?")
 
@@ -288,7 +288,7 @@ class Conversation:
             if self._platform.is_active(live) and (turn := live.note_pause()) is not None:
                 self._answer_turn(message, live, turn)
 
-    def _answer_turn(self, message: ClientMessage, live: Live, turn: Heard) -> None:
+    def _answer_turn(self, message: ClientMessage, live: Live, turn: DetectedTurn) -> None:
         self._remember(message, live, f"({turn.length_s:.1f} s of speech)")
         self._answer(message, live, turn.sentence())
 

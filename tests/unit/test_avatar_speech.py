@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ravatar_audio.api.messages import EventMessage, Reply, parse_server_message
-from ravatar_audio.session.speaking import LONGEST_S, spoken_s, tells_speaking
+from ravatar_audio.session.avatar_speech import LONGEST_S, spoken_s, tells_speaking
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 _LATE_FRAMES = 8  # the least of so many counts: one late frame is no gap
 
 
-class Pace:
+class StreamClock:
     """Told of each frame when it comes."""
 
     def __init__(self) -> None:

@@ -20,7 +20,7 @@ HANGOVER_S: Final = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class DetectedTurn:
     """One turn: a stretch of speech-like level."""
 
     start_samples: int
@@ -45,7 +45,7 @@ class Heard:
         )
 
 
-class Hearing:
+class TurnDetector:
     """Frames in, turns out. A turn lasts `longest_s` at most."""
 
     def __init__(self, longest_s: float) -> None:
@@ -68,7 +68,7 @@ class Hearing:
         """Exact zeros up to now: a muted or dead microphone, not a quiet room."""
         return self._zeros
 
-    def hear(self, pcm: bytes, lost_samples: int = 0) -> list[Heard]:
+    def hear(self, pcm: bytes, lost_samples: int = 0) -> list[DetectedTurn]:
         """One frame of int16 little-endian samples; the turns that ended in it."""
         samples = np.frombuffer(pcm, "<i2")
         hops = samples.reshape(-1, HOP_SAMPLES).astype(np.float32)
@@ -89,7 +89,7 @@ class Hearing:
         """A turn has begun, and not ended."""
         return self._start is not None
 
-    def note_pause(self) -> Heard | None:
+    def note_pause(self) -> DetectedTurn | None:
         """Nothing has come for HANGOVER_S: that is quiet too, and ends a turn."""
         return self._finish(is_cut=False) if self.is_in_turn else None
 
@@ -104,7 +104,7 @@ class Hearing:
         fresh = max(0, self._position // HOP_SAMPLES - since_hops)
         return [dbfs(math.sqrt(power)) for power in islice(self.powers, max(0, len(self.powers) - fresh), None)]
 
-    def _hop(self, power: float, peak: int) -> Heard | None:
+    def _hop(self, power: float, peak: int) -> DetectedTurn | None:
         start_of_hop = self._position
         self._position += HOP_SAMPLES
         if power >= self._speech_power:
@@ -122,9 +122,9 @@ class Hearing:
             return self._finish(is_cut=False)
         return None
 
-    def _finish(self, *, is_cut: bool) -> Heard:
+    def _finish(self, *, is_cut: bool) -> DetectedTurn:
         assert self._start is not None
-        turn = Heard(
+        turn = DetectedTurn(
             self._start,
             self._end - self._start,
             dbfs(math.sqrt(self._energy / self._speech_samples)),
