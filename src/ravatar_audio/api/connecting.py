@@ -6,6 +6,7 @@ addresses of the last connection are kept: where the look-up fails later, or tak
 """
 
 import errno
+import math
 import os
 import socket
 import ssl
@@ -38,17 +39,33 @@ class _Known:
 
 
 class NameLookups:
-    """Finds the addresses of names, and keeps those that a connection was made to. Shared by what connects alike."""
+    """Finds the addresses of names, and keeps those that a connection was made to. Shared by what connects alike.
 
-    def __init__(self, limit_s: float = LOOKUP_S) -> None:
-        self._limit_s = limit_s
+    `limit_s` is a look-up's own limit. For `keep_s` what was found is given without asking again, and whoever asks
+    while a look-up of the same name is under way gets its answer; until a connection to it fails. Default: each asks.
+    """
+
+    def __init__(self, limit_s: float = LOOKUP_S, *, keep_s: float = 0.0) -> None:
+        self._limit_s, self._keep_s = limit_s, keep_s
         self._known: dict[str, _Known] = {}
+        self._fresh: dict[str, tuple[float, list[str]]] = {}
+        self._locks: dict[str, trio.Lock] = {}
 
     async def find(self, host: str) -> list[str]:
         """Its numeric addresses, in the system's order of preference (RFC 6724). Raises socket.gaierror, UnicodeError.
 
         An error, and no answer in time, are made good by the addresses of the last connection, where there was one.
         """
+        if not self._keep_s:
+            return await self._ask(host)
+        async with self._locks.setdefault(host, trio.Lock()):
+            found_s, addresses = self._fresh.get(host, (-math.inf, []))
+            if trio.current_time() - found_s >= self._keep_s:
+                addresses = await self._ask(host)
+                self._fresh[host] = trio.current_time(), addresses
+            return addresses
+
+    async def _ask(self, host: str) -> list[str]:
         known = self._known.get(host)
         limit_s = self._limit_s if known is None or known.is_doubted else min(PATIENCE_S, self._limit_s)
         try:
@@ -68,6 +85,7 @@ class NameLookups:
 
     def note_bad(self, host: str) -> None:
         """None was made."""
+        self._fresh.pop(host, None)
         if (known := self._known.get(host)) is not None:
             known.is_doubted = True
 

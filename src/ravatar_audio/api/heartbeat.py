@@ -15,6 +15,7 @@ import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import outcome
 import trio
 
 from ravatar_audio.api.link_end import Cause, LinkDown
@@ -74,29 +75,34 @@ class Heartbeat:
         self._is_ping_behind = False
         """Something was under way when the ping was sent: what is acknowledged then may be that."""
         self._last_ping_s = -math.inf
+        self._hurry = _draw_hurry()
 
     async def run(self) -> None:
         """Ping, and judge, until the peer is found dead.
 
         It looks again when there may be something to see, not at a fixed pace: with thousands of links that counts.
         """
-        hurry = _draw_hurry()
         while True:
-            now_s = trio.current_time()
-            self._wire.look()
-            self._note_answers()
-            ping_due_s = self._next_ping(hurry)
-            if self._ping_sent_s is None and now_s >= ping_due_s:
-                self._ping()
-                hurry = _draw_hurry()
-            verdict_due_s, why = self._next_verdict()
-            if now_s >= verdict_due_s:
-                raise LinkDown(Cause.SILENT, why)
-            due_s = verdict_due_s
-            if self._ping_sent_s is None:  # one that is due and found no room is tried again a little later
-                due_s = min(due_s, ping_due_s if ping_due_s > now_s else now_s + self._limits.ping_interval_s / 4)
-            # A send may begin at any time.
-            await trio.sleep(min(due_s - now_s, self._limits.stuck_send_s, self._limits.user_timeout_s))
+            due_s = self.look()
+            await trio.sleep_until(due_s)
+
+    def look(self) -> float:
+        """Ping where that is due, and judge. When to look again, by trio's clock; raises LinkDown for a dead peer."""
+        now_s = trio.current_time()
+        self._wire.look()
+        self._note_answers()
+        ping_due_s = self._next_ping(self._hurry)
+        if self._ping_sent_s is None and now_s >= ping_due_s:
+            self._ping()
+            self._hurry = _draw_hurry()
+        verdict_due_s, why = self._next_verdict()
+        if now_s >= verdict_due_s:
+            raise LinkDown(Cause.SILENT, why)
+        due_s = verdict_due_s
+        if self._ping_sent_s is None:  # one that is due and found no room is tried again a little later
+            due_s = min(due_s, ping_due_s if ping_due_s > now_s else now_s + self._limits.ping_interval_s / 4)
+        # A send may begin at any time.
+        return now_s + min(due_s - now_s, self._limits.stuck_send_s, self._limits.user_timeout_s)
 
     def _note_answers(self) -> None:
         if self._wire.last_pong_s is not None:
@@ -162,6 +168,60 @@ class Heartbeat:
             due_s, heard_s = self._ping_due_s()
             verdicts.append((due_s, f"no answer to a ping in {due_s - heard_s:.1f} s"))
         return min(verdicts, default=(math.inf, ""))
+
+
+class Watchdog:
+    """One task that looks at the links of a whole process, each when it is due, to within `WALK_S`.
+
+    A task and a timer for each link cost more than the looking itself, with thousands of them.
+    """
+
+    WALK_S = 0.25
+    """A limit may be passed by so much; the shortest of a link's own is 2.5 s."""
+
+    def __init__(self) -> None:
+        self._watched: dict[Heartbeat, tuple[float, trio.lowlevel.Task]] = {}
+        self.is_running = False
+
+    @property
+    def links(self) -> int:
+        """How many links are watched now."""
+        return len(self._watched)
+
+    async def run(self) -> None:
+        """Look, for ever. Cancelled, it leaves those that are watched to themselves."""
+        self.is_running = True
+        try:
+            while True:
+                await trio.sleep(self.WALK_S)
+                self._walk(trio.current_time())
+        finally:
+            self.is_running = False
+            for _, task in self._watched.values():
+                trio.lowlevel.reschedule(task)
+            self._watched.clear()
+
+    def _walk(self, now_s: float) -> None:
+        for heartbeat, (due_s, task) in list(self._watched.items()):
+            if due_s > now_s:
+                continue
+            try:
+                self._watched[heartbeat] = heartbeat.look(), task
+            except Exception as error:  # of this link, for the task that uses it
+                del self._watched[heartbeat]
+                trio.lowlevel.reschedule(task, outcome.Error(error))
+
+    async def watch(self, heartbeat: Heartbeat) -> None:
+        """As heartbeat.run(), by the common task where that runs."""
+        if self.is_running:
+            self._watched[heartbeat] = heartbeat.look(), trio.lowlevel.current_task()
+
+            def leave(_: object) -> trio.lowlevel.Abort:
+                self._watched.pop(heartbeat, None)
+                return trio.lowlevel.Abort.SUCCEEDED
+
+            await trio.lowlevel.wait_task_rescheduled(leave)
+        await heartbeat.run()
 
 
 def _draw_hurry() -> float:

@@ -22,7 +22,9 @@ import json
 import math
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -34,6 +36,7 @@ from ravatar_audio.api.connecting import NameLookups
 from ravatar_audio.api.link_end import redirect_target
 from ravatar_audio.api.proxy import Proxy, choose_proxy
 from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
+from ravatar_audio.api.shared import Shared
 from ravatar_audio.api.tls import make_ssl_context
 from ravatar_audio.api.tokens import Tokens
 from ravatar_audio.errors import (
@@ -65,16 +68,39 @@ SAY_AGAIN_S = 20.0
 _PASSING = frozenset({408, 429, 502, 504})
 
 
+@dataclass(frozen=True, slots=True)
+class HttpCall:
+    """A request to the platform that has ended, for `Platform(on_call=…)`. Nothing secret is in it."""
+
+    method: str
+    path: str
+    """As "/startLiveSession"."""
+    status: int | None
+    """Of the answer; None: there was none."""
+    error_code: str | None
+    """Of the error that it became; None: it was of use, or was cancelled (without a status)."""
+    elapsed_s: float
+
+
 class Platform:
     """The endpoints, for one user: an async context manager that owns the connections, the TLS context and the token.
 
     Safe to share between sessions and tasks. All calls raise errors of the RavatarError tree and nothing else.
     """
 
-    def __init__(self, settings: Settings, user_id: str, *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        user_id: str,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        shared: Shared | None = None,
+        on_call: Callable[[HttpCall], None] | None = None,
+    ) -> None:
         """Raises SettingsError for a user id that the platform would refuse, and for a proxy or files of no use.
 
-        `ssl_context` is shared by many clients in one process; default: one of its own, by `make_ssl_context`.
+        `shared` is what many clients of one process have in common, `ssl_context` that of TLS alone; default: all of
+        its own. `on_call` is called with each HTTP request that has ended, tries included, and must return at once.
         """
         if not USER_ID.fullmatch(user_id):
             raise SettingsError(f"user_id is {user_id!r}; it must be 1 to 128 letters, digits, '-' or '_'")
@@ -82,8 +108,11 @@ class Platform:
             raise SettingsError(f"project_id is {settings.project_id!r}; it must be 1 to 64 letters, digits or '-'")
         self.settings = settings
         self.user_id = user_id
-        self.ssl_context = ssl_context or make_ssl_context(settings)
-        self.lookups = NameLookups(settings.lookup_timeout_ms / 1000)
+        self.shared = shared
+        self.watchdog = shared.watchdog if shared else None
+        self.ssl_context = ssl_context or (shared.ssl_context if shared else make_ssl_context(settings))
+        self.lookups = shared.lookups if shared else NameLookups(settings.lookup_timeout_ms / 1000)
+        self._on_call = on_call
         self.log = Log()
         self.tokens = Tokens(self.request_token)
         for url in (settings.api_url, settings.websocket_url):
@@ -296,8 +325,19 @@ class Platform:
     ) -> Mapping[str, Any]:
         url = self.settings.api_url.rstrip("/") + path
         call = f"{method} {path}"
-        answer = await self._exchange.fetch(method, url, call=call, body=body, query=query, token=token)
-        return self._read(call, answer)
+        began_s = time.monotonic()
+        status: int | None = None
+        error_code: str | None = None
+        try:
+            answer = await self._exchange.fetch(method, url, call=call, body=body, query=query, token=token)
+            status = answer.status
+            return self._read(call, answer)
+        except RavatarError as error:
+            error_code = error.code
+            raise
+        finally:
+            if self._on_call is not None:
+                self._on_call(HttpCall(method, path, status, error_code, time.monotonic() - began_s))
 
     def _read(self, call: str, answer: "Answer") -> Mapping[str, Any]:
         """The answer's JSON object, or the error that the status stands for."""

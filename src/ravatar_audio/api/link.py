@@ -22,7 +22,7 @@ import trio_websocket
 from ravatar_audio._version import __version__
 from ravatar_audio.api.backoff import parse_retry_after
 from ravatar_audio.api.connecting import NameLookups, open_wire, why_unreachable
-from ravatar_audio.api.heartbeat import Heartbeat, PongHabit
+from ravatar_audio.api.heartbeat import Heartbeat, PongHabit, Watchdog
 from ravatar_audio.api.link_end import ABNORMAL_CLOSURE, Cause, LinkDown, redirect_target
 from ravatar_audio.api.proxy import Proxy
 from ravatar_audio.api.wire import WireStream
@@ -81,7 +81,7 @@ class Link:
     A send that is cancelled half-way ends the connection. Get one by `open_link`.
     """
 
-    def __init__(self, wire: WireStream, limits: LinkLimits, habit: PongHabit) -> None:
+    def __init__(self, wire: WireStream, limits: LinkLimits, habit: PongHabit, watchdog: Watchdog | None) -> None:
         self.wire = wire
         self.limits = limits
         self.handshake_s = 0.0
@@ -91,6 +91,7 @@ class Link:
         self._library_over = trio.Event()
         self._library_scope = trio.CancelScope(shield=True)
         self._library_error: Exception | None = None
+        self._watchdog = Watchdog() if watchdog is None else watchdog
         self._heartbeat = Heartbeat(wire, limits, habit, lambda: self._ws is None or self._ws.closed is not None)
 
     async def send_text(self, text: str) -> None:
@@ -143,7 +144,7 @@ class Link:
 
     async def watch(self) -> None:
         """Runs until the peer is found dead, and raises LinkDown then."""
-        await self._heartbeat.run()
+        await self._watchdog.watch(self._heartbeat)
 
     async def _run_library(self, host: str, resource: str, cookies: str) -> None:
         """The library's reader; shielded, as it is needed for a Close when all else is cancelled."""
@@ -230,11 +231,13 @@ async def open_link(
     habit: PongHabit | None = None,
     proxy: Proxy | None = None,
     cookies: str = "",
+    watchdog: Watchdog | None = None,
 ) -> AsyncIterator[Link]:
     """Connect to `url` (ws: or wss:, no query) with the token, and leave with Close 1000. Raises LinkDown.
 
     `lookups` and `habit` are shared by connections that follow one another; default: nothing is known from before.
-    `cookies` is the Cookie header of the handshake.
+    `cookies` is the Cookie header of the handshake. `watchdog` watches the links of a whole process; default: a task of
+    the link's own.
     """
     parts = urlsplit(url)
     is_tls = parts.scheme == "wss"
@@ -260,7 +263,7 @@ async def open_link(
     except trio.TooSlowError:
         raise _too_slow(address) from None
     wire.set_user_timeout(limits.user_timeout_s)
-    link = Link(wire, limits, habit or PongHabit())
+    link = Link(wire, limits, habit or PongHabit(), watchdog)
     with single_error():
         async with trio.open_nursery() as nursery:
             try:

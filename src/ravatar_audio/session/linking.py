@@ -94,6 +94,7 @@ class LinkKeeper(ABC):
                     habit=self._pong_habit,
                     proxy=self.platform.proxy_for(self.settings.websocket_url),
                     cookies=self.platform.cookies_for_websocket(),
+                    watchdog=self.platform.watchdog,
                 ) as link:
                     began_s = trio.current_time()
                     self._note_up(link)

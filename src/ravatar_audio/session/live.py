@@ -224,6 +224,7 @@ class LiveSession(Conversation):
             messages_received=self._received,
             messages_skipped=self._skipped,
             events_dropped=self._events.dropped,
+            sessions_unended=self._slot.unended,
         )
 
     def _tell(self, event: LiveEvent, characters: int = 0) -> None:

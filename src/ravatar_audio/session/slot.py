@@ -28,6 +28,10 @@ class Slot:
         self._orphans_left = trio.Event()
         """What earlier programs left behind was ended, or could not be."""
         self._orphans_ended = 0
+        self._place = settings.api_url, settings.state_dir
+        """Where what is not ended is kept."""
+        self.unended = 0
+        """Live sessions that could not be ended."""
         self.start: LiveStart | None = None
         """Of the live session, while there is one."""
 
@@ -74,17 +78,25 @@ class Slot:
     async def give_back(self, platform: Platform) -> None:
         """End the live session, if there is one, cancelled or not. If that fails the next start does it."""
         if self._saved is not None:
+            has_ended = self._saved.license_id is None
             with trio.move_on_after(END_LIMIT_S, shield=True) as scope:
-                await _end(platform, self._saved)
+                has_ended = await _end(platform, self._saved) or has_ended
             if scope.cancelled_caught:
                 platform.log.warning(
                     "the live session could not be ended in %g s: the next start tries again", END_LIMIT_S
                 )
+            if not has_ended:
+                self.unended += 1
+                if platform.shared is not None:
+                    platform.shared.note_unended(self._place)
             self._saved.leave()
         self._saved = self.start = None
 
     async def end_orphans(self, platform: Platform) -> None:
-        """End what earlier programs could not end, together, once each."""
+        """End what earlier programs could not end, together, once each; of many in one process one does it for all."""
+        if platform.shared is not None and not platform.shared.takes_sweep(self._place):
+            self._orphans_left.set()
+            return
         try:
             orphans = list(SavedLicense.orphans(self._settings))
             async with trio.open_nursery() as nursery:

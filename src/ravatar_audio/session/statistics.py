@@ -52,3 +52,6 @@ class LiveStatistics:
     """Not JSON."""
     events_dropped: int
     """Nobody took them from `events()`."""
+    sessions_unended: int = 0
+    """Live sessions that the platform did not confirm to have ended: their slots may stay taken until the next start
+    gives them back, or the platform does. Counted when the block is left, or a session is renewed."""
