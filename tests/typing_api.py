@@ -4,7 +4,7 @@
 an unneeded `type: ignore` is an error itself.
 """
 
-from typing import assert_type
+from typing import Literal, assert_type
 
 import ravatar_audio as ra
 from ravatar_audio.testing import FakeMicrophone
@@ -52,6 +52,13 @@ def configure() -> None:
     assert_type(ra.list_devices(), list[ra.Device])
     assert_type(ra.__version__, str)
     assert_type(ra.FRAME_SAMPLES, int)
+
+
+async def examine(settings: ra.Settings) -> None:
+    findings = await ra.diagnose(settings, platform=False, on_finding=print)
+    assert_type(findings, tuple[ra.Finding, ...])
+    assert_type(findings[0].status, Literal["ok", "warning", "error", "skipped"])
+    assert_type(findings[0].advice, str)
 
 
 def fail(error: ra.RavatarError) -> None:

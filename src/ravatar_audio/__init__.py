@@ -11,6 +11,7 @@ turns               push-to-talk and voice activity as pure state machines
 observe             histograms, the debug log
 api                 the platform's side: messages, HTTP, tokens, the WebSocket
 session             where capture and api meet: LiveSession, ChatSession
+diagnosis           every examination of the doctor: diagnose()
 emulator, testing   a local platform; helpers for tests
 embedding           a trio loop in a thread of its own
 asyncio, blocking   the same names for programs on an asyncio loop, and for programs of threads
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
         open_source,
     )
     from ravatar_audio.converter import Converter
+    from ravatar_audio.diagnosis import Finding, diagnose
     from ravatar_audio.emulator import Emulator, EmulatorSettings
     from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
     from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
@@ -76,6 +78,7 @@ _HOMES = {
         "list_devices open_source"
     ),
     "converter": "Converter",
+    "diagnosis": "Finding diagnose",
     "emulator": "Emulator EmulatorSettings",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
@@ -105,6 +108,7 @@ __all__ = [
     "EmulatorSettings",
     "EventMessage",
     "FileSource",
+    "Finding",
     "Frame",
     "Gate",
     "Hop",
@@ -142,6 +146,7 @@ __all__ = [
     "VoiceSource",
     "VoiceStatistics",
     "__version__",
+    "diagnose",
     "list_devices",
     "open_source",
     "read_recording",

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ravatar_audio.cli.checks import forbids_framing
+from ravatar_audio.diagnosis.platform import forbids_framing
 from tests.cli.test_commands import LIMIT_S, emulator, environment, run  # noqa: F401 - a fixture
 from tests.device.microphones import MakeMicrophones, Pcm
 from tests.device.servers import SoundServer, pulse_server  # noqa: F401 - a fixture

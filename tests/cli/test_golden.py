@@ -30,9 +30,10 @@ from ravatar_audio.capture.servers.connection import NO_LIBRARY
 from ravatar_audio.capture.servers.sources import ServerAnswer
 from ravatar_audio.capture.servers.status import Process, Server, Servers
 from ravatar_audio.capture.streams.open_errors import of_servers, with_holders
-from ravatar_audio.cli import listening, machine, sound
 from ravatar_audio.cli.devices import page
 from ravatar_audio.cli.doctor import shown
+from ravatar_audio.diagnosis import listening, machine, sound
+from ravatar_audio.diagnosis.finding import failed
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError
 from tests.cli.test_commands import LIMIT_S, emulator
 from tests.device.microphones import MakeMicrophones, Pcm
@@ -202,11 +203,11 @@ def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
         sound.check_servers(answering, answered()),
         sound.check_servers(answering, answered(replace(array, is_suspended=True, is_muted=True))),
         sound.check_servers(answering, answered(replace(array, name="speaker.monitor", is_monitor=True))),
-        sound.failed("devices", of_servers(refused, nothing)),
-        sound.failed("devices", of_servers(refused, forbidden)),
-        sound.failed("devices", of_servers(refused, foreign)),
-        sound.failed("capture", with_holders(busy, [Holder(4711, "arecord")])),
-        sound.failed("capture", with_holders(busy, [Holder(810, "pipewire")])),
+        failed("devices", of_servers(refused, nothing)),
+        failed("devices", of_servers(refused, forbidden)),
+        failed("devices", of_servers(refused, foreign)),
+        failed("capture", with_holders(busy, [Holder(4711, "arecord")])),
+        failed("capture", with_holders(busy, [Holder(810, "pipewire")])),
         sound.check_holders([Holder(4711, "arecord")]),
         *listening.judge(replace(GOOD, samples=0)),
         *(listening.judge_channels(channels_look(name)) for name in ("known array, all of it", "inverted")),

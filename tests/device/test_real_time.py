@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ravatar_audio.capture.host.memory_lock import why_memory_cannot_be_locked
-from ravatar_audio.cli.machine import why_no_priority
+from ravatar_audio.diagnosis.machine import why_no_priority
 from tests.device.microphones import MakeMicrophones, Pcm, build_shared, run_child
 from tests.device.test_microphone import CHILD, assert_nothing_lost
 

@@ -8,7 +8,8 @@ import trio
 from ravatar_audio.api import name_servers
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.name_servers import answer_time_s, configured, slow_ones
-from ravatar_audio.cli.checks import FindingError, PlatformChecks
+from ravatar_audio.diagnosis.finding import FindingError
+from ravatar_audio.diagnosis.platform import PlatformChecks
 from ravatar_audio.errors import UnreachableError
 from ravatar_audio.settings import Settings
 

@@ -14,7 +14,7 @@ from ravatar_audio.api.backoff import Backoff
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import LinkLimits, open_link
 from ravatar_audio.api.link_end import LinkDown, Verdict
-from ravatar_audio.cli.checks import PlatformChecks, proxies_used
+from ravatar_audio.diagnosis.platform import PlatformChecks, proxies_used
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.errors import ProxyError, RavatarError
 from ravatar_audio.session import LinkLost, LiveSession
@@ -229,18 +229,18 @@ async def test_the_doctor_looks_at_the_proxy_first_and_says_which_one(ca: tuple[
     with trio.fail_after(30):
         async with Emulator(EmulatorSettings(tls=server)) as emulator, open_proxy(wants_password=True) as proxy:
             for url, states in [
-                (proxy.url_with_password, {"fine"}),
-                (proxy.url, {"fine", "problem", "skipped"}),
+                (proxy.url_with_password, {"ok"}),
+                (proxy.url, {"ok", "error", "skipped"}),
             ]:
                 settings = Settings(api_url=emulator.api_url, ca_file=file, proxy=url)
                 async with Platform(settings, "u") as client:
                     found = [item async for item in PlatformChecks(client, with_slot=True).run()]
-                assert {item.state for item in found} == states
+                assert {item.status for item in found} == states
                 assert found[0].name == "proxy"
                 by_name = {item.name: item for item in found}
-                assert f"127.0.0.1:{proxy.port}" in by_name["address"].text
-                assert not any("s3cret" in f"{item.text}{item.advice}" for item in found)
-                if "problem" in states:
+                assert f"127.0.0.1:{proxy.port}" in by_name["address"].message
+                assert not any("s3cret" in f"{item.message}{item.advice}" for item in found)
+                if "error" in states:
                     problem = by_name["TLS and HTTP"]
-                    assert "answered 407: it wants a user and a password" in problem.text
+                    assert "answered 407: it wants a user and a password" in problem.message
                     assert problem.exit_code == 4

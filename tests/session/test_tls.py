@@ -24,7 +24,8 @@ from cryptography.x509.oid import NameOID
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import open_link
 from ravatar_audio.api.tls import make_ssl_context
-from ravatar_audio.cli.checks import Finding, PlatformChecks
+from ravatar_audio.diagnosis.finding import Finding
+from ravatar_audio.diagnosis.platform import PlatformChecks
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.errors import CertificateError, RavatarError, SettingsError
 from ravatar_audio.session import LiveSession
@@ -292,21 +293,21 @@ def test_one_context_serves_many_clients() -> None:
 # -- the clock --
 
 
-@pytest.mark.parametrize(("ahead_days", "state"), [(0, "fine"), (400, "warning"), (-400, "warning")])
+@pytest.mark.parametrize(("ahead_days", "state"), [(0, "ok"), (400, "warning"), (-400, "warning")])
 async def test_the_doctor_looks_at_the_clock_where_a_certificate_is_out_of_date(
     old_authority: Authority, monkeypatch: pytest.MonkeyPatch, ahead_days: int, state: str
 ) -> None:
     now = time.time
-    monkeypatch.setattr("ravatar_audio.cli.checks.time.time", lambda: now() + ahead_days * 86_400)
+    monkeypatch.setattr("ravatar_audio.diagnosis.platform.time.time", lambda: now() + ahead_days * 86_400)
     with trio.fail_after(20):
         async with Emulator(EmulatorSettings(tls=old_authority.server(begins=DAY, ends=2 * DAY))) as emulator:
             settings = Settings(api_url=emulator.api_url, ca_file=str(old_authority.file))
             async with Platform(settings, "u") as client:
                 found = {item.name: item async for item in PlatformChecks(client, with_slot=False).run()}
     assert isinstance(found["clock"], Finding)
-    assert found["TLS and HTTP"].state == "problem"
-    assert "not yet valid" in found["TLS and HTTP"].text
-    assert found["clock"].state == state
+    assert found["TLS and HTTP"].status == "error"
+    assert "not yet valid" in found["TLS and HTTP"].message
+    assert found["clock"].status == state
     if ahead_days:
         assert "set the clock" in found["clock"].advice.lower()
-    assert found["token"].state == "skipped"
+    assert found["token"].status == "skipped"

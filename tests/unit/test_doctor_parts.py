@@ -14,8 +14,8 @@ from ravatar_audio.capture.devices.permissions import Access
 from ravatar_audio.capture.servers.connection import NO_LIBRARY
 from ravatar_audio.capture.servers.sources import ServerAnswer, ServerSource
 from ravatar_audio.capture.servers.status import Process, Server, Servers
-from ravatar_audio.cli import listening, machine, sound
-from ravatar_audio.cli.checks import Finding
+from ravatar_audio.diagnosis import listening, machine, sound
+from ravatar_audio.diagnosis.finding import Finding
 from ravatar_audio.errors import PermissionDeniedError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import Chain
@@ -30,8 +30,8 @@ def test_each_bit_of_a_raspberry_pis_power_is_told(bit: int) -> None:
     assert power is not None
     assert power.now == ((BITS_NOW[bit],) if bit < 4 else ())
     assert power.since_boot == ((BITS_NOW[bit - 16],) if bit >= 16 else ())
-    expected = "warning" if bit in (0, 1, 2, 3, 16, 17, 18, 19) else "fine"
-    assert power.finding().state == expected
+    expected = "warning" if bit in (0, 1, 2, 3, 16, 17, 18, 19) else "ok"
+    assert power.finding().status == expected
     assert ("power supply" in power.finding().advice) == (bit in (0, 16))
 
 
@@ -65,38 +65,38 @@ def test_a_firmware_whose_program_fails_or_hangs_says_nothing(tmp_path: Path, mo
 def test_power_is_asked_of_whatever_tells_it_and_of_a_raspberry_pi_only(tmp_path: Path) -> None:
     def state() -> str:
         finding = machine.check_power(tmp_path, vcgencmd="")
-        return finding.state if finding else "none"
+        return finding.status if finding else "none"
 
     assert state() == "none"
     write(tmp_path / "proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
     assert state() == "skipped"
     write(tmp_path / "sys/class/hwmon/hwmon1/name", "rpi_volt\n")
     write(tmp_path / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "0\n")
-    assert state() == "fine"
+    assert state() == "ok"
     write(tmp_path / "sys/class/hwmon/hwmon1/in0_lcrit_alarm", "1\n")
     assert state() == "warning"
     write(tmp_path / "sys/devices/platform/soc/soc:firmware/get_throttled", "0\n")
-    assert state() == "fine", "the firmware knows more than the alarm"
+    assert state() == "ok", "the firmware knows more than the alarm"
     finding = machine.check_power(tmp_path / "nowhere", vcgencmd="throttled=0x0")
     assert finding is None
 
 
 def test_priority_and_memory_say_what_to_allow() -> None:
-    assert machine.check_priority(None, 0).state == "fine"
+    assert machine.check_priority(None, 0).status == "ok"
     refused = machine.check_priority("Operation not permitted", 0)
-    assert (refused.state, refused.exit_code) == ("warning", 0)
-    assert "RLIMIT_RTPRIO is 0" in refused.text
+    assert (refused.status, refused.exit_code) == ("warning", 0)
+    assert "RLIMIT_RTPRIO is 0" in refused.message
     assert "LimitRTPRIO=20" in refused.advice
-    assert machine.check_priority(None, None).state == "skipped", "other systems have no such limit"
-    assert machine.check_memory(None, is_asked_for=True).state == "fine"
-    assert machine.check_memory("the limit is 8 MiB", is_asked_for=False).state == "fine"
+    assert machine.check_priority(None, None).status == "skipped", "other systems have no such limit"
+    assert machine.check_memory(None, is_asked_for=True).status == "ok"
+    assert machine.check_memory("the limit is 8 MiB", is_asked_for=False).status == "ok"
     limited = machine.check_memory("the limit is 8 MiB", is_asked_for=True)
-    assert limited.state == "warning"
-    assert "8 MiB" in limited.text
+    assert limited.status == "warning"
+    assert "8 MiB" in limited.message
     assert "LimitMEMLOCK=infinity" in limited.advice
 
 
-GOOD = listening.Heard(
+GOOD = listening.SoundReport(
     name="Array",
     device="48000 Hz, 2 channels, int16",
     refusal="",
@@ -117,33 +117,33 @@ GOOD = listening.Heard(
 )
 
 
-def by_name(heard: listening.Heard) -> dict[str, Finding]:
+def by_name(heard: listening.SoundReport) -> dict[str, Finding]:
     return {finding.name: finding for finding in listening.judge(heard)}
 
 
 def test_a_good_microphone_is_fine_throughout_with_its_figures() -> None:
     found = by_name(GOOD)
     assert list(found) == ["capture", "audio thread", "level", "clipping", "DC offset", "losses", "clock drift"]
-    assert {finding.state for finding in found.values()} == {"fine"}
-    assert found["level"].text == "peak -20.0 dBFS, RMS -40.0 dBFS in 2 s"
-    assert found["DC offset"].text == "+0.03 % of full scale"
-    assert found["clock drift"].text.startswith("+12 ppm, give or take 40")
-    assert "coarsely" in found["clock drift"].text, "two seconds say little about a clock, and that is said"
-    assert "coarsely" not in by_name(replace(GOOD, seconds=60.0))["clock drift"].text
+    assert {finding.status for finding in found.values()} == {"ok"}
+    assert found["level"].message == "peak -20.0 dBFS, RMS -40.0 dBFS in 2 s"
+    assert found["DC offset"].message == "+0.03 % of full scale"
+    assert found["clock drift"].message.startswith("+12 ppm, give or take 40")
+    assert "coarsely" in found["clock drift"].message, "two seconds say little about a clock, and that is said"
+    assert "coarsely" not in by_name(replace(GOOD, seconds=60.0))["clock drift"].message
 
 
 @pytest.mark.parametrize(
     ("backend", "is_real_time", "state", "said"),
     [
-        ("alsa", True, "fine", "our own thread, at real-time priority 10"),
+        ("alsa", True, "ok", "our own thread, at real-time priority 10"),
         (
             "portaudio",
             True,
-            "fine",
+            "ok",
             "PortAudio's thread, at real-time priority 10, which it has only while sound comes",
         ),
-        ("alsa", False, "fine", "our own thread, without"),
-        ("portaudio", False, "fine", "PortAudio's thread, without"),
+        ("alsa", False, "ok", "our own thread, without"),
+        ("portaudio", False, "ok", "PortAudio's thread, without"),
         ("pyaudio", False, "warning", "a Python callback"),
     ],
 )
@@ -152,8 +152,8 @@ def test_the_priority_of_the_thread_that_captured_is_told_by_its_backend(
 ) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     finding = by_name(replace(GOOD, backend=backend, is_real_time=is_real_time))["audio thread"]
-    assert finding.state == state
-    assert finding.text.startswith(said)
+    assert finding.status == state
+    assert finding.message.startswith(said)
 
 
 @pytest.mark.parametrize(
@@ -174,21 +174,21 @@ def test_each_fault_of_a_microphone_is_named_with_what_to_do(
     changed: dict[str, float], name: str, said: str, advised: str
 ) -> None:
     found = by_name(replace(GOOD, **changed))  # type: ignore[arg-type]
-    assert found[name].state == "warning"
-    assert said in found[name].text
+    assert found[name].status == "warning"
+    assert said in found[name].message
     assert advised in found[name].advice
-    assert {other.state for other in found.values() if other.name != name} == {"fine"}
+    assert {other.status for other in found.values() if other.name != name} == {"ok"}
 
 
 def test_a_drift_within_its_uncertainty_is_no_fault_and_without_sound_there_is_none() -> None:
-    assert by_name(replace(GOOD, drift_ppm=900.0, drift_error_ppm=500.0))["clock drift"].state == "fine"
-    assert by_name(replace(GOOD, drift_error_ppm=math.inf))["clock drift"].state == "skipped"
+    assert by_name(replace(GOOD, drift_ppm=900.0, drift_error_ppm=500.0))["clock drift"].status == "ok"
+    assert by_name(replace(GOOD, drift_error_ppm=math.inf))["clock drift"].status == "skipped"
 
 
 def test_a_microphone_that_sends_nothing_is_a_problem() -> None:
     (finding,) = listening.judge(replace(GOOD, samples=0))
-    assert (finding.state, finding.exit_code) == ("problem", 3)
-    assert "nothing came" in finding.text
+    assert (finding.status, finding.exit_code) == ("error", 3)
+    assert "nothing came" in finding.message
 
 
 def frames_of(ppm: float, seconds: float, *, jitter_s: float = 0.0, gap_after: int = -1) -> list[Frame]:
@@ -248,62 +248,62 @@ def answer(*sources: ServerSource, failure: str = "") -> ServerAnswer:
 
 
 def test_forbidden_hardware_is_a_problem_unless_a_sound_server_serves() -> None:
-    assert sound.check_access(ACCESS, NONE).state == "fine"
+    assert sound.check_access(ACCESS, NONE).status == "ok"
     locked = replace(ACCESS, forbidden=ACCESS.nodes)
     problem = sound.check_access(locked, NONE)
-    assert (problem.state, problem.exit_code) == ("problem", 3)
-    assert problem.text.startswith("permission_denied: kiosk may not open pcmC1D0c")
+    assert (problem.status, problem.exit_code) == ("error", 3)
+    assert problem.message.startswith("permission_denied: kiosk may not open pcmC1D0c")
     assert "usermod -aG audio kiosk" in problem.advice
-    assert sound.check_access(locked, PULSE).state == "fine"
-    assert sound.check_access(replace(ACCESS, nodes=()), FORBIDDEN).state == "problem"
-    assert sound.check_access(replace(ACCESS, nodes=()), NONE).state == "fine"
+    assert sound.check_access(locked, PULSE).status == "ok"
+    assert sound.check_access(replace(ACCESS, nodes=()), FORBIDDEN).status == "error"
+    assert sound.check_access(replace(ACCESS, nodes=()), NONE).status == "ok"
 
 
 @pytest.mark.parametrize(
     ("servers", "answer", "state", "said"),
     [
-        (NONE, answer(), "fine", "none answers"),
-        (PULSE, answer(SOURCE), "fine", "PulseAudio (pid 9); default source usbmic"),
-        (PULSE, answer(replace(SOURCE, is_suspended=True)), "fine", "usbmic, suspended"),
+        (NONE, answer(), "ok", "none answers"),
+        (PULSE, answer(SOURCE), "ok", "PulseAudio (pid 9); default source usbmic"),
+        (PULSE, answer(replace(SOURCE, is_suspended=True)), "ok", "usbmic, suspended"),
         (PULSE, answer(replace(SOURCE, is_muted=True)), "warning", "muted"),
         (PULSE, answer(replace(SOURCE, is_monitor=True)), "warning", "loudspeaker"),
         (PULSE, answer(), "warning", "no source, so no microphone"),
         (PULSE, answer(replace(SOURCE, is_monitor=True, is_default=False)), "warning", "no source, so no microphone"),
         (PULSE, answer(replace(SOURCE, is_default=False)), "warning", "no default source"),
         (PULSE, answer(failure=NO_LIBRARY), "warning", "libpulse.so.0 cannot be loaded, so"),
-        (PULSE, answer(failure="no answer in 2 s"), "problem", "connections, and that is all: no answer in 2 s"),
-        (PIPEWIRE, answer(failure="Connection refused"), "fine", "PipeWire (pid 9)"),
+        (PULSE, answer(failure="no answer in 2 s"), "error", "connections, and that is all: no answer in 2 s"),
+        (PIPEWIRE, answer(failure="Connection refused"), "ok", "PipeWire (pid 9)"),
         (FORBIDDEN, answer(), "warning", "no sound server answers, though PulseAudio (pid 9) runs"),
     ],
 )
 def test_a_sound_server_is_told_with_its_state(servers: Servers, answer: ServerAnswer, state: str, said: str) -> None:
     finding = sound.check_servers(servers, answer)
-    assert finding.state == state
-    assert said in finding.text
-    assert bool(finding.advice) == (state != "fine")
-    assert finding.exit_code == (3 if state == "problem" else 0)
+    assert finding.status == state
+    assert said in finding.message
+    assert bool(finding.advice) == (state != "ok")
+    assert finding.exit_code == (3 if state == "error" else 0)
 
 
 def test_another_users_sound_server_is_not_counted_as_this_ones() -> None:
     others = Process("pipewire", 10, "kiosk"), Process("pulseaudio", 11, "", "/run/user/2")
-    said = sound.check_servers(replace(PULSE, processes=(*PULSE.processes, *others)), answer(SOURCE)).text
+    said = sound.check_servers(replace(PULSE, processes=(*PULSE.processes, *others)), answer(SOURCE)).message
     assert "pid 9" in said
     assert "pid 10" not in said
     assert "pid 11" not in said, "of another session"
 
 
 def test_a_refusal_by_the_privacy_settings_is_a_problem_of_permission() -> None:
-    assert sound.check_privacy(None).state == "fine"
+    assert sound.check_privacy(None).status == "ok"
     finding = sound.check_privacy(PermissionDeniedError("the privacy settings refuse it"))
-    assert (finding.state, finding.exit_code) == ("problem", 3)
-    assert finding.text.startswith("permission_denied: ")
+    assert (finding.status, finding.exit_code) == ("error", 3)
+    assert finding.message.startswith("permission_denied: ")
     assert finding.advice
 
 
 def test_devices_that_a_container_was_not_given_are_named() -> None:
     finding = sound.check_access(Access((), (), "", "root", (), missing=("pcmC1D0c",)), NONE)
-    assert finding.state == "warning"
-    assert "pcmC1D0c" in finding.text
+    assert finding.status == "warning"
+    assert "pcmC1D0c" in finding.message
     assert "--device /dev/snd" in finding.advice
 
 
@@ -324,12 +324,12 @@ DEVICE = Device(None, "Array", "ALSA hardware", 2, 48_000, True, "hw:CARD=Array,
 
 
 def test_the_choice_of_device_and_backend_is_told_with_its_reason() -> None:
-    hardware = sound.check_choice(DEVICE, Settings(device="array")).text
+    hardware = sound.check_choice(DEVICE, Settings(device="array")).message
     assert "--device array is Array; backend alsa" in hardware
     assert "survives" in hardware
-    other = sound.check_choice(replace(DEVICE, index=3), Settings()).text
+    other = sound.check_choice(replace(DEVICE, index=3), Settings()).message
     assert "the system's default is Array; backend portaudio" in other
-    assert "as the settings say" in sound.check_choice(DEVICE, Settings(backend="pyaudio")).text
+    assert "as the settings say" in sound.check_choice(DEVICE, Settings(backend="pyaudio")).message
     assert sound.in_a_line(DEVICE, []) == "* Array [usb:2886:0018, alsa]: 48000 Hz; up to 2 channels"
     assert sound.in_a_line(replace(DEVICE, problem="media_in_use", is_default=False), []).endswith("media_in_use")
     server = replace(DEVICE, index=4, rates_hz=tuple(range(8_000, 18_000, 1_000)))
@@ -337,7 +337,7 @@ def test_the_choice_of_device_and_backend_is_told_with_its_reason() -> None:
 
 
 def test_who_has_the_device_is_told() -> None:
-    assert sound.check_holders([]).state == "fine"
+    assert sound.check_holders([]).status == "ok"
     finding = sound.check_holders([Holder(5, "arecord"), Holder(7, "pipewire")])
-    assert finding.state == "warning"
-    assert "arecord (pid 5), pipewire (pid 7) have it open" in finding.text
+    assert finding.status == "warning"
+    assert "arecord (pid 5), pipewire (pid 7) have it open" in finding.message

@@ -21,6 +21,7 @@ FLOORS = [
     {"turns"},
     {"api"},
     {"session"},
+    {"diagnosis"},
     {"emulator", "testing"},
     {"embedding"},
     {"asyncio", "blocking"},

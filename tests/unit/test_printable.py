@@ -14,11 +14,11 @@ from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.api.messages import Reply, StreamFault
 from ravatar_audio.capture import Device
 from ravatar_audio.cli import failure_text
-from ravatar_audio.cli.checks import Finding
 from ravatar_audio.cli.devices import described
 from ravatar_audio.cli.doctor import shown
 from ravatar_audio.cli.live import as_text
 from ravatar_audio.cli.run import LineFormatter, error_line
+from ravatar_audio.diagnosis.finding import Finding
 from ravatar_audio.errors import BusyError, DeviceInUseError
 from ravatar_audio.observe.log import HidingFilter, Log, line_logger
 from ravatar_audio.printable import lines, one_line
@@ -111,7 +111,7 @@ EDGES: dict[str, Callable[[str], str | None]] = {
     "an error of the platform": lambda text: failure_text(BusyError(f"says {text}", advice=text)).replace("\n  ", ""),
     "an error with --json": lambda text: json.dumps(error_line(BusyError(text, advice=text))),
     "a microphone's error": lambda text: str(DeviceInUseError(f"{text!s} is held", advice=f"close {text}")),
-    "a finding's advice": lambda text: shown(Finding("x", "problem", "it", BusyError("", advice=text).advice)).replace(
+    "a finding's advice": lambda text: shown(Finding("x", "error", "it", BusyError("", advice=text).advice)).replace(
         "\n", ""
     ),
     "a log of another package": logged,

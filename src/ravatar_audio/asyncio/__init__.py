@@ -24,6 +24,7 @@ from ravatar_audio.api.messages import (
     SystemMessage,
     UnknownMessage,
 )
+from ravatar_audio.asyncio.diagnosis import diagnose
 from ravatar_audio.asyncio.sessions import ChatSession, Emulator, LiveSession
 from ravatar_audio.asyncio.sources import (
     FileSource,
@@ -40,6 +41,7 @@ from ravatar_audio.asyncio.sources import (
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
 from ravatar_audio.converter import Converter
 from ravatar_audio.deprecation import renamed_names
+from ravatar_audio.diagnosis import Finding
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
@@ -74,6 +76,7 @@ __all__ = [
     "EmulatorSettings",
     "EventMessage",
     "FileSource",
+    "Finding",
     "Frame",
     "Gate",
     "Hop",
@@ -111,6 +114,7 @@ __all__ = [
     "VoiceSource",
     "VoiceStatistics",
     "__version__",
+    "diagnose",
     "list_devices",
     "open_source",
     "read_recording",

@@ -56,9 +56,20 @@ async def call(
     keep: Callable[[T], object] | None = None,
 ) -> T:
     """Run an async function in the thread; before and after the resident's time too, where it says what is wrong."""
+    if (thread := resident.thread) is None:
+        return await run_once(resident.name, function, *args, keep=keep)
     check_world("asyncio", resident.name)
-    if (thread := resident.thread) is not None:
-        return await wait(thread.submit(function, *args), keep)
+    return await wait(thread.submit(function, *args), keep)
+
+
+async def run_once(
+    what: str,
+    function: Callable[..., Awaitable[T]],
+    *args: Any,
+    keep: Callable[[T], object] | None = None,
+) -> T:
+    """Run an async function in the thread, which ends with it unless others are in it; `what` it is, for errors."""
+    check_world("asyncio", what)
     try:
         return await wait(shared_thread().submit(function, *args), keep)
     finally:

@@ -22,6 +22,7 @@ from ravatar_audio.api.messages import (
     SystemMessage,
     UnknownMessage,
 )
+from ravatar_audio.blocking.diagnosis import diagnose
 from ravatar_audio.blocking.sessions import ChatSession, Emulator, LiveSession
 from ravatar_audio.blocking.sources import (
     FileSource,
@@ -38,6 +39,7 @@ from ravatar_audio.blocking.sources import (
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
 from ravatar_audio.converter import Converter
 from ravatar_audio.deprecation import renamed_names
+from ravatar_audio.diagnosis import Finding
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
@@ -72,6 +74,7 @@ __all__ = [
     "EmulatorSettings",
     "EventMessage",
     "FileSource",
+    "Finding",
     "Frame",
     "Gate",
     "Hop",
@@ -109,6 +112,7 @@ __all__ = [
     "VoiceSource",
     "VoiceStatistics",
     "__version__",
+    "diagnose",
     "list_devices",
     "open_source",
     "read_recording",

@@ -53,9 +53,20 @@ def call(
     keep: Callable[[T], object] | None = None,
 ) -> T:
     """Run an async function in the thread; before and after the resident's time too, where it says what is wrong."""
+    if (thread := resident.thread) is None:
+        return run_once(resident.name, function, *args, keep=keep)
     check_world("no event loop", resident.name)
-    if (thread := resident.thread) is not None:
-        return wait(thread.submit(function, *args), keep)
+    return wait(thread.submit(function, *args), keep)
+
+
+def run_once(
+    what: str,
+    function: Callable[..., Awaitable[T]],
+    *args: Any,
+    keep: Callable[[T], object] | None = None,
+) -> T:
+    """Run an async function in the thread, which ends with it unless others are in it; `what` it is, for errors."""
+    check_world("no event loop", what)
     try:
         return wait(shared_thread().submit(function, *args), keep)
     finally:

@@ -13,9 +13,9 @@ import trio
 from ravatar_audio.capture import Device, Microphone
 from ravatar_audio.capture.devices.channels import ChannelsLook, numbers_text
 from ravatar_audio.capture.streams.device_list import find_devices_in_time
-from ravatar_audio.cli.listening import look_at
 from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import Seconds, run
+from ravatar_audio.diagnosis.listening import look_at
 from ravatar_audio.errors import DeviceNotFoundError, MediaError, RavatarError, RecorderError
 from ravatar_audio.printable import one_line
 

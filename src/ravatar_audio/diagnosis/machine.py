@@ -1,4 +1,4 @@
-"""What the doctor looks at on the machine: limits of the audio thread, and a Raspberry Pi's power. Mostly pure.
+"""The machine: limits of the audio thread, and a Raspberry Pi's power. Mostly pure.
 
 `root` is for tests.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from ravatar_audio.capture.devices.cards import read_text
 from ravatar_audio.capture.host.memory_lock import why_memory_cannot_be_locked
 from ravatar_audio.capture.streams.stream import PRIORITY
-from ravatar_audio.cli.checks import Finding
+from ravatar_audio.diagnosis.finding import Finding
 
 ANSWER_LIMIT_S = 2.0
 """Longest wait for the firmware's program."""
@@ -45,7 +45,7 @@ class Power:
             return Finding("power", "warning", f"now: {', '.join(self.now)}", advice)
         if self.since_boot:
             return Finding("power", "warning", f"fine now, but since boot: {', '.join(self.since_boot)}", advice)
-        return Finding("power", "fine", "no under-voltage and no throttling since boot")
+        return Finding("power", "ok", "no under-voltage and no throttling since boot")
 
 
 def parse_throttled(text: str) -> Power | None:
@@ -120,7 +120,7 @@ def check_priority(refusal: str | None, limit: int | None) -> Finding:
     if refusal is None:
         return Finding(
             "priority",
-            "fine",
+            "ok",
             f"an audio thread of ours, or PortAudio's on ALSA, may run at real-time priority {PRIORITY}",
         )
     return Finding(
@@ -135,10 +135,10 @@ def check_priority(refusal: str | None, limit: int | None) -> Finding:
 def check_memory(refusal: str | None, *, is_asked_for: bool) -> Finding:
     """Pure: `refusal` is why_memory_cannot_be_locked()'s."""
     if refusal is None:
-        return Finding("memory", "fine", "is locked, as asked" if is_asked_for else "may be locked; not asked for")
+        return Finding("memory", "ok", "is locked, as asked" if is_asked_for else "may be locked; not asked for")
     why = refusal.partition(";")[0]  # without what to do, which follows
     if not is_asked_for:
-        return Finding("memory", "fine", f"is not locked, as not asked for; if it were: {why}")
+        return Finding("memory", "ok", f"is not locked, as not asked for; if it were: {why}")
     return Finding(
         "memory",
         "warning",

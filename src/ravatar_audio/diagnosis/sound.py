@@ -1,4 +1,4 @@
-"""What the doctor looks at on the sound system's side: who may, which server, which devices, who has the one we want.
+"""The sound system's side: who may, which server, which devices, who has the one we want.
 
 Each check is pure but for the reading of what it is given.
 """
@@ -20,9 +20,9 @@ from ravatar_audio.capture.servers.sources import ServerAnswer, ask_server
 from ravatar_audio.capture.servers.status import RESTART_ADVICE, Servers, look_at_servers
 from ravatar_audio.capture.streams.device_list import LIST_TIMEOUT_S, find_devices_in_time
 from ravatar_audio.capture.streams.open_errors import true_cause
-from ravatar_audio.cli.checks import Finding
-from ravatar_audio.cli.listening import judge, listen
-from ravatar_audio.cli.machine import check_limits, check_power
+from ravatar_audio.diagnosis.finding import Finding, failed
+from ravatar_audio.diagnosis.listening import judge, listen
+from ravatar_audio.diagnosis.machine import check_limits, check_power
 from ravatar_audio.errors import DeviceNotFoundError, MediaError, PermissionDeniedError, RavatarError, RecorderError
 from ravatar_audio.printable import one_line
 from ravatar_audio.settings import Settings
@@ -43,7 +43,7 @@ async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIter
             answer = await trio.to_thread.run_sync(ask_server)
         yield check_access(look_at_access(), servers)
         yield (found := check_servers(servers, answer))
-        if found.state == "problem":  # then the sound library will hang, but the hardware can be told
+        if found.status == "error":  # then the sound library will hang, but the hardware can be told
             list_timeout_s = HANGING_TIMEOUT_S
     else:
         yield check_privacy(privacy_error())
@@ -61,14 +61,14 @@ async def device_checks(settings: Settings, listen_s: float, list_timeout_s: flo
         devices, missing = await find_devices_in_time(list_timeout_s)
         if not devices:
             raise await cause_of(DeviceNotFoundError("no microphone was found"), settings)
-        found = Finding("devices", "fine", "\n".join(one_line(in_a_line(device, devices)) for device in devices))
+        found = Finding("devices", "ok", "\n".join(one_line(in_a_line(device, devices)) for device in devices))
         if missing is not None:
-            said = f"{found.text}\nonly hardware, no sound server: {missing.message}"
+            said = f"{found.message}\nonly hardware, no sound server: {missing.message}"
             found = Finding("devices", "warning", said, missing.advice)
     except MediaError as error:
         found = failed("devices", error)
     yield found
-    if found.state == "problem":
+    if found.status == "error":
         yield Finding("microphone", "skipped", "needs devices")
         return
     try:
@@ -95,12 +95,6 @@ async def cause_of(error: MediaError, settings: Settings) -> MediaError:
     return error
 
 
-def failed(name: str, error: RavatarError) -> Finding:
-    """An error of the tree as a finding; the code of a media error goes first, as the platform's users know it."""
-    code = f"{error.code}: " if isinstance(error, MediaError) else ""
-    return Finding(name, "problem", code + error.message, error.advice, error.exit_code)
-
-
 def check_access(access: Access, servers: Servers) -> Finding:
     """Pure. Without access to the hardware a sound server's devices may still serve."""
     if access.forbidden:
@@ -109,12 +103,12 @@ def check_access(access: Access, servers: Servers) -> Finding:
             f"and {access.user} is in {', '.join(access.groups)}"
         )
         if servers.answering:
-            return Finding("permission", "fine", f"{said}; a sound server answers, and serves")
-        return Finding("permission", "problem", f"permission_denied: {said}", access.advice, 3)
+            return Finding("permission", "ok", f"{said}; a sound server answers, and serves")
+        return Finding("permission", "error", f"permission_denied: {said}", access.advice, 3)
     if servers.forbidden and not servers.answering:
         return Finding(
             "permission",
-            "problem",
+            "error",
             f"permission_denied: {access.user} may not connect to {servers.forbidden[0].path}",
             "Run this as the user whose sound server it is; in a service, with User= and XDG_RUNTIME_DIR=.",
             3,
@@ -127,15 +121,15 @@ def check_access(access: Access, servers: Servers) -> Finding:
             "Give the container the devices: docker run --device /dev/snd --group-add audio.",
         )
     if access.nodes:
-        return Finding("permission", "fine", f"{access.user} may open {', '.join(access.nodes)} under /dev/snd")
-    return Finding("permission", "fine", "the kernel has no capture device, so there is none to open")
+        return Finding("permission", "ok", f"{access.user} may open {', '.join(access.nodes)} under /dev/snd")
+    return Finding("permission", "ok", "the kernel has no capture device, so there is none to open")
 
 
 def check_privacy(refusal: PermissionDeniedError | None) -> Finding:
     """Pure. On systems other than Linux the user allows the microphone, program by program."""
     if refusal is not None:
         return failed("permission", refusal)
-    return Finding("permission", "fine", "the privacy settings do not refuse the microphone, as far as they tell")
+    return Finding("permission", "ok", "the privacy settings do not refuse the microphone, as far as they tell")
 
 
 def check_servers(servers: Servers, answer: ServerAnswer) -> Finding:
@@ -143,7 +137,7 @@ def check_servers(servers: Servers, answer: ServerAnswer) -> Finding:
     if not servers.answering:
         if servers.processes:
             return Finding("sound server", "warning", *servers.why_none_answers)
-        return Finding("sound server", "fine", "none answers; hardware needs none")
+        return Finding("sound server", "ok", "none answers; hardware needs none")
     said = " and ".join(f"{server.protocol} at {server.path}" for server in servers.answering)
     said += " answers" if len(servers.answering) == 1 else " answer"
     here = ("", servers.runtime_dir)  # and not in another session
@@ -173,13 +167,13 @@ def check_servers(servers: Servers, answer: ServerAnswer) -> Finding:
             f"{said}: it hears what the loudspeaker plays, not a microphone",
             "Choose a microphone: pactl set-default-source NAME; 'ravatar-audio devices' has the names.",
         )
-    return Finding("sound server", "fine", said)
+    return Finding("sound server", "ok", said)
 
 
 def _silent_server(servers: Servers, said: str, failure: str) -> Finding:
     """A server that takes connections, and says nothing."""
     if not any(server.protocol == "PulseAudio" for server in servers.answering):
-        return Finding("sound server", "fine", said)
+        return Finding("sound server", "ok", said)
     if NO_LIBRARY in failure:
         return Finding(
             "sound server",
@@ -190,7 +184,7 @@ def _silent_server(servers: Servers, said: str, failure: str) -> Finding:
     places = " and ".join(str(server.path) for server in servers.answering)
     return Finding(
         "sound server",
-        "problem",
+        "error",
         f"{RecorderError.code}: the sound server at {places} takes connections, and that is all: {failure}",
         RESTART_ADVICE,
         RecorderError.exit_code,
@@ -210,13 +204,13 @@ def check_choice(device: Device, settings: Settings) -> Finding:
     backend = device.backend
     if settings.backend != "auto":
         backend, why = settings.backend, "as the settings say"
-    return Finding("microphone", "fine", f"{asked} is {device.name}; backend {backend}: {why}")
+    return Finding("microphone", "ok", f"{asked} is {device.name}; backend {backend}: {why}")
 
 
 def check_holders(holders: Sequence[Holder]) -> Finding:
     """Pure."""
     if not holders:
-        return Finding("in use", "fine", "no other program has it open, as far as this user can see")
+        return Finding("in use", "ok", "no other program has it open, as far as this user can see")
     names = ", ".join(map(str, holders))
     return Finding(
         "in use",

@@ -1,12 +1,10 @@
-"""What the doctor looks at on the platform's side, in the order in which things must work."""
+"""The platform's side, in the order in which things must work."""
 
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from typing import Literal
 from urllib.parse import urlsplit
 
 import trio
@@ -19,44 +17,13 @@ from ravatar_audio.api.proxy import NO_PROXY, PROXY_VARIABLES, Proxy
 from ravatar_audio.api.results import Connection, viewer_url
 from ravatar_audio.api.tls import CLOCK_CODES
 from ravatar_audio.api.tokens import token_lifetime_s
+from ravatar_audio.diagnosis.finding import Finding, FindingError, attempt
 from ravatar_audio.errors import CertificateError, RavatarError, UnreachableError
 from ravatar_audio.session.selection import choose_language, choose_live_avatar
 from ravatar_audio.settings import Settings
 
-State = Literal["fine", "problem", "warning", "skipped"]
-
 CLOCK_TOLERANCE_S = 60.0
 """Beyond it tokens count as expired, or not yet valid, although they are fine."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `advice` and `exit_code` are for a problem."""
-
-    name: str
-    state: State
-    text: str
-    advice: str = ""
-    exit_code: int = 0
-
-
-class FindingError(Exception):
-    """A check's own problem, where no error of the tree says it."""
-
-    def __init__(self, text: str, advice: str, *, exit_code: int = 0) -> None:
-        """Without an exit code it is a warning."""
-        super().__init__(text)
-        self.text, self.advice, self.exit_code = text, advice, exit_code
-
-
-async def attempt(name: str, check: Callable[[], Awaitable[str]]) -> Finding:
-    """Run a check; what it returns is what is fine."""
-    try:
-        return Finding(name, "fine", await check())
-    except RavatarError as error:
-        return Finding(name, "problem", error.message, error.advice, error.exit_code)
-    except FindingError as error:
-        return Finding(name, "problem" if error.exit_code else "warning", error.text, error.advice, error.exit_code)
 
 
 class PlatformChecks:
@@ -94,14 +61,14 @@ class PlatformChecks:
         if self.with_slot:
             steps += [("live slot", self.check_slot), ("streaming page", self.check_page)]
         if (used := proxies_used(self.platform)) is not None:
-            yield Finding("proxy", "fine", used)
+            yield Finding("proxy", "ok", used)
         failed = ""
         for name, check in steps:
             if failed and not (name == "clock" and self._is_clock_suspect):
                 yield Finding(name, "skipped", f"needs {failed}")
                 continue
             finding = await attempt(name, check)
-            if finding.state == "problem":
+            if finding.status == "error":
                 failed = name
             yield finding
 

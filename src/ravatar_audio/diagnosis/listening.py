@@ -14,7 +14,7 @@ from ravatar_audio.capture.devices.arrays import known_layout
 from ravatar_audio.capture.devices.channels import ChannelsLook, decode, look_at_channels, numbers_text
 from ravatar_audio.capture.devices.device import layout_text
 from ravatar_audio.capture.streams.stream import PRIORITY
-from ravatar_audio.cli.checks import Finding
+from ravatar_audio.diagnosis.finding import Finding
 from ravatar_audio.errors import ConstraintsError
 from ravatar_audio.frames import RATE_HZ, Frame, dbfs
 from ravatar_audio.settings import Settings
@@ -51,7 +51,7 @@ STAMP_ERROR_S = 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SoundReport:
     """What came from the microphone. Levels are of int16 samples at 16 kHz."""
 
     name: str
@@ -84,7 +84,7 @@ class Heard:
         return self.total / self.samples if self.samples else 0.0
 
 
-async def listen(settings: Settings, seconds: float) -> Heard:
+async def listen(settings: Settings, seconds: float) -> SoundReport:
     """Open the settings' microphone and listen. Raises its MediaError or SettingsError."""
     frames: list[Frame] = []
     async with Microphone.from_settings(settings) as microphone:
@@ -99,7 +99,7 @@ async def listen(settings: Settings, seconds: float) -> Heard:
         device = layout_text(microphone.rate_hz, microphone.channels, microphone.format)
         name, backend = microphone.name, microphone.backend
     drift_ppm, drift_error_ppm = clock_drift_ppm(frames, 0.0 if backend == "alsa" else STAMP_ERROR_S)
-    return Heard(
+    return SoundReport(
         name=name,
         device=device,
         refusal=refusal,
@@ -166,19 +166,19 @@ def clock_drift_ppm(frames: Sequence[Frame], stamp_error_s: float = 0.0) -> tupl
     return slope * 1e6, 1e6 * (2 * error + stamp_error_s / float(at_s[-1] - at_s[0]))
 
 
-def judge(heard: Heard) -> Iterator[Finding]:
+def judge(heard: SoundReport) -> Iterator[Finding]:
     """What is to be said about it. Pure."""
     what = f"{heard.name}: {heard.device}, captured by the backend {heard.backend}"
     if not heard.samples:
         yield Finding(
             "capture",
-            "problem",
+            "error",
             f"{what}; nothing came in {heard.seconds:g} s",
             "Reconnect the microphone" + SUSPENDED.get(sys.platform, "."),
             3,
         )
         return
-    yield Finding("capture", "fine", f"{what} in blocks of {1e3 * heard.block_s:.1f} ms")
+    yield Finding("capture", "ok", f"{what} in blocks of {1e3 * heard.block_s:.1f} ms")
     yield judge_thread(heard)
     if heard.refusal:
         advice = ConstraintsError.default_advice
@@ -196,24 +196,22 @@ def judge_channels(look: ChannelsLook) -> Finding:
     """Each channel in a line, and which to hear."""
     heard = f"{numbers_text(look.heard)} {'are averaged' if len(look.heard) > 1 else 'is heard'}"
     said = "\n".join(["; ".join([heard, *look.reasons]), *map(str, look.channels)])
-    return (
-        Finding("channels", "warning", said, f"{look.advice}.") if look.reasons else Finding("channels", "fine", said)
-    )
+    return Finding("channels", "warning", said, f"{look.advice}.") if look.reasons else Finding("channels", "ok", said)
 
 
-def judge_thread(heard: Heard) -> Finding:
+def judge_thread(heard: SoundReport) -> Finding:
     """The priority that the audio thread had while it was listened to, by its backend."""
     whose = "our own thread" if heard.backend == "alsa" else "PortAudio's thread"
     if heard.is_real_time:
         while_it_comes = "" if heard.backend == "alsa" else ", which it has only while sound comes"
-        return Finding("audio thread", "fine", f"{whose}, at real-time priority {PRIORITY}{while_it_comes}")
+        return Finding("audio thread", "ok", f"{whose}, at real-time priority {PRIORITY}{while_it_comes}")
     if heard.backend == "pyaudio":
         said = "a Python callback, which no priority helps: it waits for the interpreter"
         return Finding("audio thread", "warning", said, "Leave the backend out, or take alsa or portaudio.")
     if sys.platform != "linux":
-        return Finding("audio thread", "fine", f"{whose}, at the priority that the system gives it")
+        return Finding("audio thread", "ok", f"{whose}, at the priority that the system gives it")
     said = f"{whose}, without a real-time priority of ours"
-    return Finding("audio thread", "fine", f"{said}; 'priority' below says whether it may have one")
+    return Finding("audio thread", "ok", f"{said}; 'priority' below says whether it may have one")
 
 
 def of_system(advice: Mapping[str, str]) -> str:
@@ -221,7 +219,7 @@ def of_system(advice: Mapping[str, str]) -> str:
     return advice.get(sys.platform, advice["linux"])
 
 
-def judge_level(heard: Heard) -> Finding:
+def judge_level(heard: SoundReport) -> Finding:
     if heard.peak == 0:
         return Finding(
             "level",
@@ -239,10 +237,10 @@ def judge_level(heard: Heard) -> Finding:
             f"Speak while this runs; if it stays so, raise the microphone's gain ({of_system(GAIN)}) or choose another "
             "one.",
         )
-    return Finding("level", "fine", said)
+    return Finding("level", "ok", said)
 
 
-def judge_clipping(heard: Heard) -> Finding:
+def judge_clipping(heard: SoundReport) -> Finding:
     if heard.clipped:
         return Finding(
             "clipping",
@@ -250,10 +248,10 @@ def judge_clipping(heard: Heard) -> Finding:
             f"{heard.clipped} samples at full scale",
             f"Lower the microphone's gain ({of_system(GAIN)}), or speak from further away.",
         )
-    return Finding("clipping", "fine", "no sample at full scale")
+    return Finding("clipping", "ok", "no sample at full scale")
 
 
-def judge_offset(heard: Heard) -> Finding:
+def judge_offset(heard: SoundReport) -> Finding:
     share = heard.offset / 32_768
     said = f"{100 * share:+.2f} % of full scale"
     if abs(share) > 10 ** (OFFSET_MAX_DBFS / 20):
@@ -264,10 +262,10 @@ def judge_offset(heard: Heard) -> Finding:
             "A fault of cheap microphones: it takes headroom, and disturbs detectors of level. --dc-block takes it out "
             "(dc_block = true in the settings).",
         )
-    return Finding("DC offset", "fine", said)
+    return Finding("DC offset", "ok", said)
 
 
-def judge_losses(heard: Heard) -> Finding:
+def judge_losses(heard: SoundReport) -> Finding:
     if heard.overruns or heard.ring_dropped_samples:
         lost_ms = 1e3 * (heard.lost_samples + heard.ring_dropped_samples) / RATE_HZ
         return Finding(
@@ -277,10 +275,10 @@ def judge_losses(heard: Heard) -> Finding:
             "The machine is too busy, or the microphone's power or USB connection is bad: look at priority and power "
             "below, try another port without a hub.",
         )
-    return Finding("losses", "fine", f"no overrun, nothing lost in {heard.seconds:g} s")
+    return Finding("losses", "ok", f"no overrun, nothing lost in {heard.seconds:g} s")
 
 
-def judge_drift(heard: Heard) -> Finding:
+def judge_drift(heard: SoundReport) -> Finding:
     if math.isinf(heard.drift_error_ppm):
         return Finding("clock drift", "skipped", "too little sound came in one piece to tell the clock's drift")
     said = f"{heard.drift_ppm:+.0f} ppm, give or take {max(1.0, heard.drift_error_ppm):.0f}, against the system's clock"
@@ -292,4 +290,4 @@ def judge_drift(heard: Heard) -> Finding:
             "The device is wrong about its rate, or loses sound without telling: try another rate (--rate) or port.",
         )
     coarse = f" ({heard.seconds:g} s tell it coarsely; --listen 60 better)" if heard.seconds < 30 else ""
-    return Finding("clock drift", "fine", said + coarse)
+    return Finding("clock drift", "ok", said + coarse)
