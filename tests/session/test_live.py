@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from ravatar_audio.api.messages import ConnectionMessage, Reply
-from ravatar_audio.emulator import Avatar, Emulator, EmulatorSettings, Fault
+from ravatar_audio.emulator import EmulatedAvatar, Emulator, EmulatorSettings, Fault
 from ravatar_audio.errors import (
     BusyError,
     MediaAbortedError,
@@ -185,7 +185,7 @@ async def test_an_avatar_without_live_mode_is_refused_with_the_ones_that_have_it
             with pytest.raises(SettingsError, match="ava"):
                 async with LiveSession(settings_for(emulator, avatar_id="clara"), Frames()):
                     pass
-        async with Emulator(EmulatorSettings(avatars=(Avatar("clara", "Clara", False, ""),))) as emulator:
+        async with Emulator(EmulatorSettings(avatars=(EmulatedAvatar("clara", "Clara", False, ""),))) as emulator:
             with pytest.raises(SettingsError, match="Live Mode"):
                 async with LiveSession(settings_for(emulator), Frames()):
                     pass

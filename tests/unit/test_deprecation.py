@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 import ravatar_audio
-from ravatar_audio import turns
+from ravatar_audio import emulator, turns
 from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.testing import FakeMicrophone
 from ravatar_audio.turns import Gate, TurnRules
@@ -35,7 +35,14 @@ def test_a_renamed_name_is_the_new_one(module: ModuleType, old: str) -> None:
     assert old not in module.__all__
 
 
-@pytest.mark.parametrize("module", WORLDS, ids=lambda module: module.__name__)
+@pytest.mark.parametrize("old", ["Avatar", "LiveStatistics"])
+def test_the_emulators_own_names_are_told_from_the_platforms(old: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"is now 'ravatar_audio.emulator.Emulated{old}'"):
+        found = getattr(emulator, old)
+    assert found is getattr(emulator, f"Emulated{old}")
+
+
+@pytest.mark.parametrize("module", [*WORLDS, emulator], ids=lambda module: module.__name__)
 def test_a_name_that_never_was_is_an_attribute_error(module: ModuleType) -> None:
     with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute 'nonsense'"):
         module.nonsense  # noqa: B018 - what is asked for

@@ -99,6 +99,19 @@ def test_one_module_knows_each_outer_library(package: str) -> None:
     assert len(users) <= 1, users
 
 
+FACES = {"asyncio", "blocking"}
+"""They have the names of what they are the faces of, and each other's."""
+
+
+def test_a_class_name_means_one_thing() -> None:
+    found: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and room_of(path) not in FACES:
+                found.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
 def test_the_interpreter_cannot_be_called_from_the_core() -> None:
     """The cdef that the extension was built from declares no function that Python would implement."""
     for path in [*CSRC.rglob("*.h"), *CSRC.rglob("*.c"), CSRC / "python" / "build_ffi.py"]:

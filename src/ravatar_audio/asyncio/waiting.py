@@ -86,7 +86,7 @@ async def _see_off(thread: TrioThread | None) -> None:
         thread.join()
 
 
-class Stream(Generic[T]):
+class LosslessIterator(Generic[T]):
     """An async iterator over one in the thread, which loses nothing to a cancellation."""
 
     def __init__(self, resident: Resident[Any], take: Callable[[], Awaitable[T]]) -> None:

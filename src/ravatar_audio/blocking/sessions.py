@@ -8,7 +8,7 @@ from typing import Any, Generic, Self, TypeVar
 from ravatar_audio import emulator
 from ravatar_audio.api.results import ChatItem
 from ravatar_audio.blocking.sources import Source, TurnSource
-from ravatar_audio.blocking.waiting import Stream, call, enter, leave
+from ravatar_audio.blocking.waiting import LosslessIterator, call, enter, leave
 from ravatar_audio.embedding.faces import EmulatorFace, LiveSessionFace, SessionFace
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import EmulatorSettings
@@ -27,7 +27,7 @@ class _Conversation(SessionFace[Session], Generic[Session]):
 
     def __init__(self, inner: Session, resident: Resident[Any] | None = None) -> None:
         super().__init__(inner, resident)
-        self._events = Stream(self._resident, inner.events().__anext__)
+        self._events = LosslessIterator(self._resident, inner.events().__anext__)
 
     @classmethod
     @contextmanager
@@ -170,7 +170,7 @@ class ChatSession(_Conversation[chat.ChatSession]):
     def history(self, *, per_page: int = 20) -> Iterator[ChatItem]:
         """What was said before, page after page, in the platform's order; only while the session lasts."""
         items = self._ask(lambda: self._inner.history(per_page=per_page))
-        return Stream(self._resident, items.__anext__)
+        return LosslessIterator(self._resident, items.__anext__)
 
 
 class Emulator(EmulatorFace):

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from ravatar_audio import capture, processing
-from ravatar_audio.blocking.waiting import Stream, call, enter, leave
+from ravatar_audio.blocking.waiting import LosslessIterator, call, enter, leave
 from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TurnSourceFace, takes_arguments_of
 from ravatar_audio.embedding.resident import Resident
@@ -14,16 +14,16 @@ from ravatar_audio.session import recordings, turn_source
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Gate, Outcome, Recording, TurnEvent
 
-Heard = TypeVar("Heard", bound=capture.Source)
+AnySource = TypeVar("AnySource", bound=capture.Source)
 
 
-class Source(SourceFace[Heard]):
+class Source(SourceFace[AnySource]):
     """Base of the sources: a context manager, and an iterator of frames for one thread at a time."""
 
-    def __init__(self, inner: Heard) -> None:
+    def __init__(self, inner: AnySource) -> None:
         super().__init__(inner)
-        self._frames = Stream(self._resident, inner.__anext__)
-        self._events: Stream[CaptureEvent] | None = None
+        self._frames = LosslessIterator(self._resident, inner.__anext__)
+        self._events: LosslessIterator[CaptureEvent] | None = None
 
     def __enter__(self) -> Self:
         enter(self._resident)
@@ -45,7 +45,7 @@ class Source(SourceFace[Heard]):
         """What happened besides frames; ends when the source is closed. Each event has one reader."""
         if self._events is None:
             channel = self._inner.events()
-            self._events = Stream(self._resident, channel.__anext__)
+            self._events = LosslessIterator(self._resident, channel.__anext__)
         return self._events
 
     def stop(self) -> None:
@@ -190,8 +190,8 @@ class TurnSource(TurnSourceFace):
 
     def _set(self, inner: turn_source.TurnSource, resident: Resident[Any] | None = None) -> None:
         super().__init__(inner, resident)
-        self._frames = Stream(self._resident, inner.__anext__)
-        self._outcomes: Stream[Outcome | None] = Stream(self._resident, inner.next_outcome)
+        self._frames = LosslessIterator(self._resident, inner.__anext__)
+        self._outcomes: LosslessIterator[Outcome | None] = LosslessIterator(self._resident, inner.next_outcome)
 
     def __enter__(self) -> Self:
         enter(self._resident)
@@ -219,7 +219,7 @@ class Recordings:
 
     def __init__(self, turns: TurnSource, *, limit_s: float = 120.0) -> None:
         inner = recordings.Recordings(turns._inner, limit_s=limit_s)
-        self._recordings = Stream(turns._resident, inner.__anext__)
+        self._recordings = LosslessIterator(turns._resident, inner.__anext__)
 
     def __iter__(self) -> Self:
         return self

@@ -79,7 +79,7 @@ def _see_off(thread: TrioThread | None) -> None:
         thread.done.result()
 
 
-class Stream(Generic[T]):
+class LosslessIterator(Generic[T]):
     """An iterator over an async one in the thread, which loses nothing to an interrupt."""
 
     def __init__(self, resident: Resident[Any], take: Callable[[], Awaitable[T]]) -> None:

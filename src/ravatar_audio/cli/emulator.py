@@ -9,7 +9,7 @@ import trio
 from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import Seconds, run
 from ravatar_audio.emulator import (
-    Avatar,
+    EmulatedAvatar,
     Emulator,
     EmulatorSettings,
     EmulatorStatistics,
@@ -119,12 +119,12 @@ def _project(text: str) -> str:
     return text
 
 
-def _avatar(text: str) -> Avatar:
+def _avatar(text: str) -> EmulatedAvatar:
     identifier, name, kind = (*text.split(":"), "", "")[:3]
     if not identifier or kind not in ("", "chat"):
         raise SettingsError(f"avatar {text!r} is not of the form ID[:NAME[:chat]]")
     name = name or identifier
-    return Avatar(identifier, name, kind != "chat", f"Hello, I am {name}.")
+    return EmulatedAvatar(identifier, name, kind != "chat", f"Hello, I am {name}.")
 
 
 def _language(text: str) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from ravatar_audio.turns import Gate, TurnMode
 P = ParamSpec("P")
 T = TypeVar("T")
 Inner = TypeVar("Inner", bound=AbstractAsyncContextManager[Any])
-Heard = TypeVar("Heard", bound=Source)
+AnySource = TypeVar("AnySource", bound=Source)
 
 
 def takes_arguments_of(
@@ -48,7 +48,7 @@ class Face(Generic[Inner]):
         return function() if thread is None else thread.ask(function)
 
 
-class SourceFace(Face[Heard]):
+class SourceFace(Face[AnySource]):
     """Of a source of frames."""
 
     @property

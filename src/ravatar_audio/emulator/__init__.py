@@ -11,28 +11,36 @@ page            the streaming page            stream_clock    gaps by the clock 
 statistics      what was counted
 """
 
+from typing import TYPE_CHECKING
+
+from ravatar_audio.deprecation import renamed_names
 from ravatar_audio.emulator.emulator import Emulator
 from ravatar_audio.emulator.faults import Fault, FaultScript, read_faults
-from ravatar_audio.emulator.settings import Avatar, EmulatorSettings, server_tls
+from ravatar_audio.emulator.settings import EmulatedAvatar, EmulatorSettings, server_tls
 from ravatar_audio.emulator.statistics import (
     ConnectionStatistics,
+    EmulatedLiveStatistics,
     EmulatorStatistics,
-    LiveStatistics,
     ViolationRecord,
 )
 from ravatar_audio.emulator.wav_writer import Mark
 
 __all__ = [
-    "Avatar",
     "ConnectionStatistics",
+    "EmulatedAvatar",
+    "EmulatedLiveStatistics",
     "Emulator",
     "EmulatorSettings",
     "EmulatorStatistics",
     "Fault",
     "FaultScript",
-    "LiveStatistics",
     "Mark",
     "ViolationRecord",
     "read_faults",
     "server_tls",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = renamed_names(
+        __name__, {"Avatar": "EmulatedAvatar", "LiveStatistics": "EmulatedLiveStatistics"}, globals().__getitem__
+    )

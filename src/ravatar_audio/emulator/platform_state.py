@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 from ravatar_audio.emulator.contract import ClientMessage, Speaker, Violation
 from ravatar_audio.emulator.faults import MEMORIES
 from ravatar_audio.emulator.settings import EmulatorSettings
-from ravatar_audio.emulator.statistics import LiveStatistics, ViolationRecord
+from ravatar_audio.emulator.statistics import EmulatedLiveStatistics, ViolationRecord
 from ravatar_audio.emulator.stream_clock import StreamClock
 from ravatar_audio.emulator.token_issuer import TokenIssuer
 from ravatar_audio.emulator.turn_detector import DetectedTurn, TurnDetector
@@ -96,10 +96,10 @@ class Live:
         if self.recording is not None:
             self.recording.close()
 
-    def statistics(self) -> LiveStatistics:
+    def statistics(self) -> EmulatedLiveStatistics:
         """As of now."""
         recording = self.recording
-        return LiveStatistics(
+        return EmulatedLiveStatistics(
             number=self.number,
             user_id=self.user_id,
             avatar_id=self.avatar_id,

@@ -10,7 +10,7 @@ from ravatar_audio.emulator.faults import Fault
 from ravatar_audio.errors import SettingsError
 
 
-class Avatar(NamedTuple):
+class EmulatedAvatar(NamedTuple):
     """An avatar that /connection offers."""
 
     id: str
@@ -20,9 +20,9 @@ class Avatar(NamedTuple):
 
 
 AVATARS = (
-    Avatar("ava", "Ava", True, "Hello, I am Ava. I tell you what I hear."),
-    Avatar("ben", "Ben", True, "Hi, this is Ben. Say something, and I tell you how it arrived."),
-    Avatar("clara", "Clara", False, "Good day, I am Clara. I take messages only."),
+    EmulatedAvatar("ava", "Ava", True, "Hello, I am Ava. I tell you what I hear."),
+    EmulatedAvatar("ben", "Ben", True, "Hi, this is Ben. Say something, and I tell you how it arrived."),
+    EmulatedAvatar("clara", "Clara", False, "Good day, I am Clara. I take messages only."),
 )
 LANGUAGES = (("English", "en-US"), ("Deutsch", "de-DE"), ("Français", "fr-FR"))
 
@@ -55,7 +55,7 @@ class EmulatorSettings:
     """A turn that goes on is answered after so many seconds of sound."""
     projects: tuple[str, ...] | None = None
     """Project ids that exist; None: every one does."""
-    avatars: tuple[Avatar, ...] = AVATARS
+    avatars: tuple[EmulatedAvatar, ...] = AVATARS
     languages: tuple[tuple[str, str], ...] = LANGUAGES
     """(name, language_code)."""
     vad_enabled: bool = False

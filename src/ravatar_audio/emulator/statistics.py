@@ -46,7 +46,7 @@ class ConnectionStatistics:
 
 
 @dataclass(frozen=True, slots=True)
-class LiveStatistics:
+class EmulatedLiveStatistics:
     """One live session, from /startLiveSession on."""
 
     number: int
@@ -91,7 +91,7 @@ class EmulatorStatistics:
     requests: Mapping[str, Mapping[int, int]]
     """Per endpoint ("jwt", "startLiveSession", "socket", ...): answers by HTTP status."""
     connections: tuple[ConnectionStatistics, ...]
-    live: tuple[LiveStatistics, ...]
+    live: tuple[EmulatedLiveStatistics, ...]
     violations: tuple[ViolationRecord, ...]
     """The last 1,000."""
     violation_count: int

@@ -13,7 +13,7 @@ from ravatar_audio.api.link import LinkLimits
 from ravatar_audio.api.results import Avatar
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.groups import background_nursery
-from ravatar_audio.session.event_queue import Events
+from ravatar_audio.session.event_queue import EventIterator
 from ravatar_audio.session.events import LiveEvent
 from ravatar_audio.session.linking import LinkKeeper
 from ravatar_audio.session.machine import stable_user_id
@@ -60,12 +60,12 @@ class Conversation(LinkKeeper):
     ) -> bool | None:
         return await self._stack.__aexit__(kind, error, trace)
 
-    def events(self) -> Events:
+    def events(self) -> EventIterator:
         """The server's messages and what happens to the link, until the session is over, or by `linger_s`.
 
         At most 1,000 wait for whoever iterates, and 32 MiB; then the oldest are dropped and counted.
         """
-        return Events(self._next_event)
+        return EventIterator(self._next_event)
 
     async def _next_event(self) -> LiveEvent:
         await trio.lowlevel.checkpoint()

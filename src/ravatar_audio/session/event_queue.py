@@ -11,7 +11,7 @@ QUEUED_CHARACTERS = 32 * 1024 * 1024
 """Of the messages as they came; a reply may hold megabytes of sound."""
 
 
-class Events:
+class EventIterator:
     """An iterator that may be left at any time and taken up again; no event is lost by that."""
 
     def __init__(self, next_event: Callable[[], Awaitable[LiveEvent]]) -> None:

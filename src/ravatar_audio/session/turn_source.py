@@ -13,7 +13,7 @@ import trio
 from ravatar_audio.api.messages import EventMessage, Reply
 from ravatar_audio.api.results import Connection
 from ravatar_audio.capture import Source
-from ravatar_audio.capture.host.one_taker import OneTaker, TrioThread
+from ravatar_audio.capture.host.one_taker import OneTaker, OwnThread
 from ravatar_audio.capture.microphone.source import HeldFrames, frame_since
 from ravatar_audio.deprecation import warn_renamed
 from ravatar_audio.energy import EnergyDetector
@@ -71,7 +71,7 @@ class TurnSource:
         self._avatar_ends_s = math.inf
         """When the avatar counts as silent, if nobody says so before."""
         self._has_speaking_events = False
-        self._thread, self._one_taker = TrioThread(), OneTaker()
+        self._thread, self._one_taker = OwnThread(), OneTaker()
         self._stack = ExitStack()
         self._frames: AsyncIterator[Frame] = source
         self._discard_s = -math.inf

@@ -48,7 +48,7 @@ class OneTaker:
         )
 
 
-class TrioThread:
+class OwnThread:
     """Lets other threads change what belongs to a trio run: in the run's thread, in the order in which they asked.
 
     In that thread, and before `enter`, changes are made at once. After the run's end they are not made at all.

@@ -14,7 +14,7 @@ EVENTS_MAX = 256
 _GOOD_NEWS = ("no_constraints", "ended")
 
 
-class Events:
+class EventLog:
     """The events of one source."""
 
     def __init__(self) -> None:

@@ -11,8 +11,8 @@ from typing import Self
 
 import trio
 
-from ravatar_audio.capture.host.one_taker import OneTaker, TrioThread
-from ravatar_audio.capture.microphone.events import Events
+from ravatar_audio.capture.host.one_taker import OneTaker, OwnThread
+from ravatar_audio.capture.microphone.events import EventLog
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.errors import SettingsError
@@ -105,11 +105,11 @@ class Source(ABC):
 
     def __init__(self) -> None:
         self._chain: Chain | None = None
-        self._events = Events()
+        self._events = EventLog()
         self._was_opened = False
         self._delivered_frames = self._delivered_samples = self._position_samples = 0
         self._discarded_samples, self._discard_s = 0, -math.inf
-        self._one_taker, self._thread = OneTaker(), TrioThread()
+        self._one_taker, self._thread = OneTaker(), OwnThread()
         self._last_statistics = CaptureStatistics(*(0,) * 14)
 
     async def __aenter__(self) -> Self:
