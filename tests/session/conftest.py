@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from ravatar_audio.settings import Settings
 from ..frames import make_frame
 from .linked import Tls
 from .own_time import run
+from .served import secure_by_default
 
 HERE = Path(__file__).parent
 MakeSettings = Callable[..., Settings]
@@ -80,6 +81,12 @@ async def until(condition: Callable[[], object], what: str, limit_s: float = 10.
     while not condition():
         assert trio.current_time() < deadline_s, f"{what}: not within {limit_s} s"
         await trio.sleep(0.005)  # there is no event for what the other side has counted
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _tls_is_the_default(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with secure_by_default(tmp_path_factory.mktemp("tls")):
+        yield
 
 
 @pytest.fixture

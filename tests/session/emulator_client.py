@@ -9,7 +9,6 @@ import sys
 import termios
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -17,9 +16,10 @@ import httpx2
 import pytest
 import trio
 import trio_websocket
-import trustme
 
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
+
+from .served import tls_of
 
 
 class Server(Protocol):
@@ -36,8 +36,8 @@ class Server(Protocol):
 class Client:
     """Holds what a client of the platform holds."""
 
-    def __init__(self, emulator: Server, http: httpx2.AsyncClient, tls: ssl.SSLContext | None) -> None:
-        self.emulator, self.http, self.tls = emulator, http, tls
+    def __init__(self, emulator: Server, http: httpx2.AsyncClient) -> None:
+        self.emulator, self.http = emulator, http
         self.user_id = "user-1"
         self.jwt = self.session = self.license_id = ""
         self.raw: RawConnection | None = None
@@ -126,28 +126,16 @@ async def close_reason(socket: trio_websocket.WebSocketConnection) -> trio_webso
     return closed.value.reason
 
 
-@lru_cache(maxsize=1)
-def tls_pair() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """(server's, client's) contexts that trust each other."""
-    authority = trustme.CA()
-    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("127.0.0.1", "localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
-
-
 @asynccontextmanager
 async def open_emulator(
-    *faults: Fault | str, secured: bool = False, login: bool = True, **settings: Any
+    *faults: Fault | str, secured: bool = True, login: bool = True, **settings: Any
 ) -> AsyncIterator[tuple[Emulator, "Client"]]:
     """An emulator with faults, and a client of it, within 10 s."""
     script = tuple(Fault.parse(fault) if isinstance(fault, str) else fault for fault in faults)
-    server, client = tls_pair() if secured else (None, None)
     with trio.fail_after(10):
         async with (
-            Emulator(EmulatorSettings(tls=server, **settings)) as emulator,
-            open_client(emulator, login=login, tls=client) as it,
+            Emulator(EmulatorSettings(tls=tls_of(secured), **settings)) as emulator,
+            open_client(emulator, login=login) as it,
         ):
             emulator.faults.add(*script)  # behind the login
             yield emulator, it
@@ -204,7 +192,8 @@ async def open_raw(emulator: Server) -> AsyncIterator[RawConnection]:
     transport = await trio.open_tcp_stream("127.0.0.1", emulator.port)
     stream: trio.SocketStream | trio.SSLStream[trio.SocketStream] = transport
     if emulator.settings.tls is not None:
-        stream = trio.SSLStream(transport, tls_pair()[1], server_hostname="127.0.0.1", https_compatible=True)
+        trusting = ssl.create_default_context()
+        stream = trio.SSLStream(transport, trusting, server_hostname="127.0.0.1", https_compatible=True)
     try:
         yield RawConnection(stream, transport)
     finally:
@@ -212,12 +201,11 @@ async def open_raw(emulator: Server) -> AsyncIterator[RawConnection]:
 
 
 @asynccontextmanager
-async def open_client(
-    emulator: Server, *, login: bool = True, tls: ssl.SSLContext | None = None
-) -> AsyncIterator[Client]:
+async def open_client(emulator: Server, *, login: bool = True) -> AsyncIterator[Client]:
     """A client, logged in."""
-    async with httpx2.AsyncClient(base_url=emulator.api_url, timeout=5, verify=tls or False) as http:
-        client = Client(emulator, http, tls)
+    trusting = ssl.create_default_context()
+    async with httpx2.AsyncClient(base_url=emulator.api_url, timeout=5, verify=trusting) as http:
+        client = Client(emulator, http)
         if login:
             await client.login()
         yield client

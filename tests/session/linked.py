@@ -4,7 +4,6 @@ import ssl
 
 import pytest
 import trio
-import trustme
 from wsproto.events import CloseConnection, Ping, TextMessage
 
 from ravatar_audio.api.link import LinkLimits, open_link
@@ -12,6 +11,7 @@ from ravatar_audio.api.link_end import LinkDown
 from ravatar_audio.api.messages import Envelope
 
 from .scripted import Peer, Script, scripted
+from .served import server_context
 
 QUICK = LinkLimits(
     connect_s=2.0, ping_interval_s=0.2, deaf_ping_s=0.4, silence_s=0.3, deaf_s=0.6, stuck_send_s=0.5, leave_s=0.2
@@ -27,11 +27,8 @@ class Tls:
         self.server: ssl.SSLContext | None = None
         self.client = PLAIN
         if is_on:
-            authority = trustme.CA()
-            self.server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            authority.issue_cert("localhost").configure_cert(self.server)
+            self.server = server_context()
             self.client = ssl.create_default_context()
-            authority.configure_trust(self.client)
 
 
 async def pump(peer: Peer) -> None:

@@ -1,7 +1,6 @@
 """The usual pipelines of the benches do what this package does: the same samples arrive."""
 
 import asyncio
-import ssl
 import wave
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import trio
-import trustme
 
 from benches.baselines import asyncio_pipeline, trio_pipeline
 from benches.baselines.microphones import SamplesSource
@@ -22,6 +20,7 @@ from ravatar_audio.frames import FRAME_SAMPLES
 from ravatar_audio.session import LiveSession
 
 from .conftest import MakeSettings, until
+from .served import tls_of
 
 SECONDS = 1.0
 LIMIT_S = 20
@@ -57,13 +56,11 @@ async def heard_by(emulator: Emulator, samples: int) -> Heard:
         return np.frombuffer(file.readframes(file.getnframes()), "<i2")
 
 
-async def sent_by_usual(
-    emulator: Emulator, name: str, sound: npt.NDArray[np.int16], rate_hz: int, ca_file: str | None
-) -> Heard:
+async def sent_by_usual(emulator: Emulator, name: str, sound: npt.NDArray[np.int16], rate_hz: int) -> Heard:
     """Through one of the usual pipelines, at full pace."""
     passages: list[Passage] = []
     source = SamplesSource(sound.tobytes(), rate_hz, sound.shape[1], is_real_time=False)
-    ticket = await trio.to_thread.run_sync(lambda: take_ticket(emulator.api_url, f"user-{name}", ca_file=ca_file))
+    ticket = await trio.to_thread.run_sync(lambda: take_ticket(emulator.api_url, f"user-{name}"))
     await PIPELINES[name](source, ticket, passages.append)
     frames = -(-round(SECONDS * 16_000) // FRAME_SAMPLES)
     heard = await heard_by(emulator, frames * FRAME_SAMPLES)
@@ -79,7 +76,6 @@ async def sent_by_ours(
     rate_hz: int,
     settings_for: MakeSettings,
     folder: Path,
-    ca_file: str | None,
 ) -> Heard:
     """Through a live session of this package."""
     path = folder / "sound.wav"
@@ -90,30 +86,22 @@ async def sent_by_ours(
         file.writeframes(sound.tobytes())
     async with (
         FileSource(path, pace="full") as source,
-        LiveSession(settings_for(emulator, ca_file=ca_file), source) as live,
+        LiveSession(settings_for(emulator), source) as live,
     ):
         await live.wait_finished()
     return await heard_by(emulator, round(SECONDS * 16_000))
 
 
-@pytest.mark.parametrize("tls", [False, True], ids=["ws", "wss"])
-async def test_all_pipelines_bring_the_same_samples(tmp_path: Path, settings_for: MakeSettings, tls: bool) -> None:
-    server: ssl.SSLContext | None = None
-    ca_file = None
-    if tls:
-        authority = trustme.CA()
-        ca_file = str(tmp_path / "ca.pem")
-        authority.cert_pem.write_to_path(ca_file)
-        server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        authority.issue_cert("127.0.0.1").configure_cert(server)
-    settings = EmulatorSettings(slots=20, wav_dir=tmp_path / "heard", tls=server)
+@pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
+async def test_all_pipelines_bring_the_same_samples(tmp_path: Path, settings_for: MakeSettings, secure: bool) -> None:
+    settings = EmulatorSettings(slots=20, wav_dir=tmp_path / "heard", tls=tls_of(secure))
     with trio.fail_after(LIMIT_S):
         async with Emulator(settings) as emulator:
             for rate_hz, channels in ((16_000, 1), (48_000, 2)):
                 sound = tones(rate_hz, channels)
-                ours = await sent_by_ours(emulator, sound, rate_hz, settings_for, tmp_path, ca_file)
+                ours = await sent_by_ours(emulator, sound, rate_hz, settings_for, tmp_path)
                 for name in PIPELINES:
-                    usual = await sent_by_usual(emulator, name, sound, rate_hz, ca_file)
+                    usual = await sent_by_usual(emulator, name, sound, rate_hz)
                     assert len(ours) == len(usual)
                     if rate_hz == 16_000:
                         assert np.array_equal(usual[: len(sound)], sound[:, 0]), name

@@ -323,7 +323,7 @@ async def test_over_tls_all_addresses_are_https_and_an_unknown_authority_is_refu
         assert (await client.start_live())["streamingUrl"].startswith(f"{emulator.api_url}/stream/")
         stranger = trio.SSLStream(
             await trio.open_tcp_stream("127.0.0.1", emulator.port),
-            ssl.create_default_context(),
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             server_hostname="127.0.0.1",
         )
         with pytest.raises(trio.BrokenResourceError):

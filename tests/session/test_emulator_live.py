@@ -108,7 +108,7 @@ class _Elsewhere:
     """An emulator in another process, as far as its clients look at it."""
 
     port: int
-    settings: EmulatorSettings = field(default_factory=EmulatorSettings)
+    settings: EmulatorSettings = field(default_factory=lambda: EmulatorSettings(tls=None))
 
     @property
     def api_url(self) -> str:

@@ -5,6 +5,7 @@ import functools
 import gzip
 import logging
 import socket
+import ssl
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -26,7 +27,7 @@ from ravatar_audio.session import LiveSession
 from ravatar_audio.settings import Settings
 
 from .conftest import Frames
-from .linked import PLAIN
+from .served import server_context
 
 
 @pytest.fixture(autouse=True)
@@ -35,12 +36,13 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def answering(answer: bytes, heads: list[bytes] | None = None) -> AsyncIterator[int]:
+async def answering(answer: bytes, heads: list[bytes] | None = None, *, secure: bool = True) -> AsyncIterator[int]:
     """A server that gives each request the same bytes; its port."""
 
-    async def handle(stream: trio.SocketStream) -> None:
-        async with stream:
-            with contextlib.suppress(trio.BrokenResourceError):
+    async def handle(tcp: trio.SocketStream) -> None:
+        stream = trio.SSLStream(tcp, server_context(), server_side=True, https_compatible=True) if secure else tcp
+        with contextlib.suppress(trio.BrokenResourceError):
+            async with stream:
                 while head := await stream.receive_some():
                     if b"HTTP/1.1\r\n" not in head:
                         continue  # the body of a request that has been answered
@@ -58,7 +60,7 @@ async def refused(answer: bytes, **settings: Any) -> RavatarError:
     with trio.fail_after(20):
         async with (
             answering(answer) as port,
-            Platform(Settings(api_url=f"http://127.0.0.1:{port}", **settings), "u") as client,
+            Platform(Settings(api_url=f"https://127.0.0.1:{port}", **settings), "u") as client,
         ):
             with pytest.raises(RavatarError) as caught:
                 await client.request_token()
@@ -84,7 +86,7 @@ async def test_a_packed_answer_is_read() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
     async with (
         answering(head % len(body) + body) as port,
-        Platform(Settings(api_url=f"http://127.0.0.1:{port}"), "u") as client,
+        Platform(Settings(api_url=f"https://127.0.0.1:{port}"), "u") as client,
     ):
         assert await client.request_token() == "a.b.c"
 
@@ -107,7 +109,7 @@ async def test_a_redirect_names_its_target_and_no_secret_of_it(status: int, loca
     assert "geheim" not in f"{error.message} {error.details}"
     async with answering(answer.replace(b"\x1b", b"").replace(b"\x07", b"")) as port:
         with pytest.raises(LinkDown) as caught:
-            async with open_link(f"ws://127.0.0.1:{port}/ws/chat", "t", PLAIN):
+            async with open_link(f"wss://127.0.0.1:{port}/ws/chat", "t", ssl.create_default_context()):
                 pytest.fail("it is open")
     assert caught.value.cause is Cause.REFUSED
     assert f"a redirect to {target}" in str(caught.value)
@@ -147,7 +149,10 @@ async def test_cookies_that_answers_set_go_with_the_websockets_handshake_and_int
 
 async def test_a_secure_cookie_does_not_go_in_the_clear() -> None:
     answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: lb=x; Secure\r\nContent-Length: 0\r\n\r\n"
-    async with answering(answer) as port, Platform(Settings(api_url=f"http://127.0.0.1:{port}"), "u") as client:
+    async with (
+        answering(answer, secure=False) as port,
+        Platform(Settings(api_url=f"http://127.0.0.1:{port}"), "u") as client,
+    ):
         await client.look_at(f"http://127.0.0.1:{port}/")
         assert client.cookies_for_websocket() == ""
 
@@ -167,7 +172,7 @@ async def test_a_path_means_the_same_to_http_and_to_the_websocket(path: str, sen
     heads: list[bytes] = []
     with trio.fail_after(20):
         async with answering(b"HTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", heads) as port:
-            settings = Settings(api_url=f"HTTP://LOCALHOST:{port}{path}", request_timeout_ms=2_000)
+            settings = Settings(api_url=f"HTTPS://LOCALHOST:{port}{path}", request_timeout_ms=2_000)
             async with Platform(settings, "u") as client:
                 with pytest.raises(ProtocolError):
                     await client.request_token()
@@ -196,7 +201,7 @@ def dropping() -> Iterator[int]:
 async def test_behind_a_firewall_that_drops_each_try_is_short_and_said(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, logger="ravatar_audio")
     with trio.fail_after(30), dropping() as port:
-        settings = Settings(api_url=f"http://127.0.0.1:{port}", connect_timeout_ms=300)
+        settings = Settings(api_url=f"https://127.0.0.1:{port}", connect_timeout_ms=300)
         began_s = trio.current_time()
         async with Platform(settings, "u") as client:
             with pytest.raises(UnreachableError, match=r"no connection to 127\.0\.0\.1:\d+ in 0\.3 s") as caught:
@@ -235,7 +240,7 @@ def test_why_it_is_tried_again_is_said_once_and_again_while_nothing_is_heard(
     failures: list[tuple[float, str]], warned: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def ask() -> None:
-        client = _Failing(Settings(api_url="http://127.0.0.1:9"), "u")
+        client = _Failing(Settings(api_url="https://127.0.0.1:9"), "u")
         client.failures = [(took_s, UnreachableError(text)) for took_s, text in failures]
         await client.request_token()
 

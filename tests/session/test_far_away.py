@@ -23,7 +23,7 @@ from ravatar_audio.turns import Recording
 from ..frames import frame_pcm, make_frame
 from .conftest import Frames, until
 from .own_time import OwnTime, run
-from .served import served
+from .served import tls_of
 from .test_connecting import loopback, never, resolving
 from .test_live import heard
 
@@ -129,12 +129,12 @@ async def far_away(
     folder: Path, *faults: Fault, receive_buffer_bytes: int | None = None, secure: bool = True
 ) -> AsyncIterator[tuple[Emulator, Line, Settings]]:
     """An emulator over TLS at the other end of a line, and settings that lead there; without TLS by a name."""
-    async with served(EmulatorSettings(slots=1, faults=faults), folder, secure=secure) as (emulator, ca_file):
+    async with Emulator(EmulatorSettings(tls=tls_of(secure), slots=1, faults=faults)) as emulator:
         line = Line(urlsplit(emulator.api_url).port or 0)
         async with trio.open_nursery() as nursery:
             await nursery.start(_serve, line, receive_buffer_bytes)
             url = f"https://127.0.0.1:{line.port}" if secure else f"http://localhost:{line.port}"
-            yield emulator, line, Settings(api_url=url, state_dir=str(folder / "state"), ca_file=ca_file)
+            yield emulator, line, Settings(api_url=url, state_dir=str(folder / "state"))
             nursery.cancel_scope.cancel()
 
 

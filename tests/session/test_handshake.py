@@ -1,5 +1,7 @@
 """Opening a WebSocket over real sockets: peers that hang up, refuse, keep silent or are something else altogether."""
 
+import ssl
+
 import pytest
 import trio
 
@@ -8,6 +10,7 @@ from ravatar_audio.api.link_end import Cause, LinkDown
 
 from .linked import PLAIN, QUICK, Tls, accept_and_pump, fails
 from .scripted import Peer, scripted
+from .served import authority
 
 
 @pytest.mark.row("trap 1: hung up on in the handshake, it waits for ever")
@@ -92,9 +95,11 @@ async def test_trap_13_no_listener_and_no_such_host() -> None:
 
 @pytest.mark.row("bad certificate")
 async def test_a_wrong_certificate_is_final_and_says_why() -> None:
-    tls = Tls(True)
-    async with scripted(accept_and_pump, tls=tls.server) as url:
-        for client, wrong_url in [(Tls(True).client, url), (tls.client, url.replace("localhost", "127.0.0.1"))]:
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority().issue_cert("localhost").configure_cert(server)
+    stranger, friend = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ssl.create_default_context()
+    async with scripted(accept_and_pump, tls=server) as url:
+        for client, wrong_url in [(stranger, url), (friend, url.replace("localhost", "127.0.0.1"))]:
             with trio.fail_after(5), pytest.raises(LinkDown) as caught:
                 async with open_link(wrong_url, "token", client, QUICK):
                     pass

@@ -26,6 +26,7 @@ from ravatar_audio.session import LinkLost, LiveSession
 from .conftest import Frames, MakeSettings, until
 from .linked import ENVELOPE, Tls, accept_and_pump, hold
 from .scripted import Peer, Script, scripted
+from .served import server_context
 
 LIMITS = LinkLimits(ping_interval_s=0.2, deaf_ping_s=0.4, silence_s=0.3, deaf_s=0.6, stuck_send_s=2.0, leave_s=0.2)
 
@@ -118,12 +119,13 @@ async def test_an_unanswered_ping_that_the_peers_system_never_had_is_a_dead_line
     habit = PongHabit()
     habit.note_miss()  # one more, and it would be learnt
     limits = LinkLimits(ping_interval_s=0.3, silence_s=0.3, deaf_s=0.6)
-    async with Emulator() as emulator:
-        url = emulator.api_url.replace("http", "ws") + "/ws/chat"
-        async with open_link(url, await _token(emulator), tls.client, limits, habit=habit) as link:
-            await emulator.strike(Fault(at="message", do="black_hole"))
-            with pytest.raises(LinkDown, match="no answer to a ping"):
-                await link.watch()
+    async with (
+        Emulator(EmulatorSettings(tls=tls.server)) as emulator,
+        open_link(emulator.ws_url, await _token(emulator), tls.client, limits, habit=habit) as link,
+    ):
+        await emulator.strike(Fault(at="message", do="black_hole"))
+        with pytest.raises(LinkDown, match="no answer to a ping"):
+            await link.watch()
     assert not habit.is_silent
 
 
@@ -188,7 +190,7 @@ async def test_push_to_talk_that_idles_keeps_one_connection_to_a_server_without_
         connections += 1
         await read_without_pongs(peer)
 
-    async with Emulator(EmulatorSettings(slots=2)) as emulator, scripted(script) as url:
+    async with Emulator(EmulatorSettings(slots=2)) as emulator, scripted(script, tls=server_context()) as url:
         settings = settings_for(emulator, ws_url=url)
         async with LiveSession(settings, Frames(every_s=600), limits=LIMITS) as live:
             await trio.sleep(4.0)  # of what would be more than six connections

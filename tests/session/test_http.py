@@ -32,7 +32,7 @@ from ravatar_audio.errors import (
 )
 from ravatar_audio.settings import Settings
 
-from .emulator_client import tls_pair
+from .served import server_context
 
 
 @pytest.fixture(autouse=True)
@@ -219,13 +219,14 @@ async def test_input_is_checked_before_it_is_sent() -> None:
 
 @pytest.mark.row("bad certificate")
 async def test_a_wrong_certificate_says_so_and_a_trusted_one_works(tmp_path: Any) -> None:
-    server_context, _ = tls_pair()
+    other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(other)
     authority = trustme.CA()
     trusted = tmp_path / "ca.pem"
     authority.cert_pem.write_to_path(trusted)
     own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(own)
-    async with platform(tls=server_context, settings={"ca_file": str(trusted)}) as (_, client):
+    async with platform(tls=other, settings={"ca_file": str(trusted)}) as (_, client):
         with pytest.raises(CertificateError, match="certificate"):
             await client.connection()
     async with platform(tls=own, settings={"ca_file": str(trusted)}) as (_, client):
@@ -253,7 +254,7 @@ async def test_complaint_18_cancelled_requests_leave_the_pool_usable() -> None:
 
 async def test_growth_of_the_delays(autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ravatar_audio.api.http.Backoff", functools.partial(Backoff, draw=lambda: 1.0))
-    client = Platform(Settings(api_url="http://127.0.0.1:1"), "u")
+    client = Platform(Settings(api_url="https://127.0.0.1:1"), "u")
     tries: list[float] = []
 
     async def once(*args: object) -> None:
@@ -290,7 +291,7 @@ async def test_a_name_that_is_no_host_name_is_one_typed_error() -> None:
 
 
 async def test_a_secret_that_the_platform_repeats_is_not_in_the_errors_details() -> None:
-    async def refuse(stream: trio.SocketStream) -> None:
+    async def refuse(stream: trio.SSLStream[trio.SocketStream]) -> None:
         async with stream:
             await stream.receive_some()
             body = b'{"error": "bad_token secret-license-1"}'
@@ -298,9 +299,11 @@ async def test_a_secret_that_the_platform_repeats_is_not_in_the_errors_details()
 
     with trio.fail_after(15):
         async with trio.open_nursery() as nursery:
-            listeners = await nursery.start(functools.partial(trio.serve_tcp, refuse, 0, host="127.0.0.1"))
-            address = listeners[0].socket.getsockname()
-            async with Platform(Settings(api_url=f"http://{address[0]}:{address[1]}"), "user-1") as client:
+            listeners = await nursery.start(
+                functools.partial(trio.serve_ssl_over_tcp, refuse, 0, server_context(), host="127.0.0.1")
+            )
+            address = listeners[0].transport_listener.socket.getsockname()
+            async with Platform(Settings(api_url=f"https://{address[0]}:{address[1]}"), "user-1") as client:
                 client.log.add_secret("secret-license-1")
                 with pytest.raises(BadRequestError) as caught:
                     await client.request_token()

@@ -1,18 +1,17 @@
 """Sound and messages under way when something happens to the line: nothing is lost that is not counted."""
 
 import os
-from pathlib import Path
 
 import pytest
 import trio
 
-from ravatar_audio.emulator import EmulatorSettings
+from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.emulator.faults import Fault
 from ravatar_audio.session import ChatSession, LiveSession, LiveStatistics
 from ravatar_audio.turns import Recording
 
 from .conftest import Frames, MakeSettings, until
-from .served import served
+from .served import tls_of
 
 LINES = [pytest.param(False, id="ws"), pytest.param(True, id="wss")]
 
@@ -33,14 +32,12 @@ def unaccounted(live: LiveStatistics, heard_samples: int) -> int:
         pytest.param(Fault(at="message", do="black_hole", after=8, duration_s=1.0), id="short black hole"),
     ],
 )
-async def test_an_outage_loses_nothing_in_silence(
-    settings_for: MakeSettings, tmp_path: Path, secure: bool, fault: Fault
-) -> None:
-    settings = EmulatorSettings(faults=(fault,), receive_buffer_bytes=32_768)
+async def test_an_outage_loses_nothing_in_silence(settings_for: MakeSettings, secure: bool, fault: Fault) -> None:
+    settings = EmulatorSettings(tls=tls_of(secure), faults=(fault,), receive_buffer_bytes=32_768)
     with trio.fail_after(60):
-        async with served(settings, tmp_path, secure=secure) as (emulator, ca_file):
+        async with Emulator(settings) as emulator:
             source = Frames(count=60)
-            async with LiveSession(settings_for(emulator, ca_file=ca_file), source) as live:
+            async with LiveSession(settings_for(emulator), source) as live:
                 await live.wait_finished()
                 await until(lambda: emulator.statistics().frames, "sound")
                 await trio.sleep(0.3)
@@ -59,13 +56,11 @@ async def test_an_outage_loses_nothing_in_silence(
 
 
 @pytest.mark.parametrize("secure", LINES)
-async def test_what_was_under_way_at_a_short_outage_arrives_after_it(
-    settings_for: MakeSettings, tmp_path: Path, secure: bool
-) -> None:
+async def test_what_was_under_way_at_a_short_outage_arrives_after_it(settings_for: MakeSettings, secure: bool) -> None:
     """The line is cut, and another is there within the age that sound may have: every frame is heard."""
-    async with served(EmulatorSettings(wav_dir=tmp_path / "heard"), tmp_path, secure=secure) as (emulator, ca_file):
+    async with Emulator(EmulatorSettings(tls=tls_of(secure))) as emulator:
         source = Frames(count=20, every_s=0.1)
-        async with LiveSession(settings_for(emulator, ca_file=ca_file), source) as live:
+        async with LiveSession(settings_for(emulator), source) as live:
             await until(lambda: emulator.statistics().frames >= 5, "sound")
             await emulator.strike(Fault(at="message", do="black_hole"))
             await until(lambda: live.statistics().in_flight_frames >= 2, "sound under way")
@@ -82,16 +77,15 @@ async def test_what_was_under_way_at_a_short_outage_arrives_after_it(
 
 @pytest.mark.parametrize("secure", LINES)
 async def test_on_a_line_of_200_kbit_s_sound_arrives_no_later_than_the_outbox_allows(
-    settings_for: MakeSettings, tmp_path: Path, secure: bool
+    settings_for: MakeSettings, secure: bool
 ) -> None:
     # With a small window what is under way is on the line, and not in the peer's system, acknowledged and unread.
-    settings = EmulatorSettings(
-        faults=(Fault(at="message", do="slow", bytes_per_s=25_000),), receive_buffer_bytes=16_384
-    )
+    fault = Fault(at="message", do="slow", bytes_per_s=25_000)
+    settings = EmulatorSettings(tls=tls_of(secure), faults=(fault,), receive_buffer_bytes=16_384)
     with trio.fail_after(60):
-        async with served(settings, tmp_path, secure=secure) as (emulator, ca_file):
+        async with Emulator(settings) as emulator:
             source = Frames()
-            async with LiveSession(settings_for(emulator, ca_file=ca_file), source) as live:
+            async with LiveSession(settings_for(emulator), source) as live:
                 await trio.sleep(15)
                 sent, heard = live.statistics(), emulator.statistics().live[0]
                 assert sent.connects == 1
@@ -103,15 +97,15 @@ async def test_on_a_line_of_200_kbit_s_sound_arrives_no_later_than_the_outbox_al
 
 @pytest.mark.parametrize("secure", LINES)
 async def test_a_recorded_message_that_takes_much_longer_than_the_limit_of_a_send_gets_through(
-    settings_for: MakeSettings, tmp_path: Path, secure: bool
+    settings_for: MakeSettings, secure: bool
 ) -> None:
     """Default limits: no byte for 3 s is a stuck send. OpenSSL, given the whole message, showed none for all of it."""
     recording = Recording()
     recording.add_pcm(os.urandom(2 * 16_000 * 10))
     with trio.fail_after(40):
         async with (
-            served(EmulatorSettings(), tmp_path, secure=secure) as (emulator, ca_file),
-            ChatSession(settings_for(emulator, ca_file=ca_file)) as chat,
+            Emulator(EmulatorSettings(tls=tls_of(secure))) as emulator,
+            ChatSession(settings_for(emulator)) as chat,
         ):
             await until(lambda: emulator.statistics().connections, "the link")
             await emulator.strike(Fault(at="message", do="slow", bytes_per_s=64_000))
@@ -124,14 +118,14 @@ async def test_a_recorded_message_that_takes_much_longer_than_the_limit_of_a_sen
 
 @pytest.mark.parametrize("secure", LINES)
 async def test_a_voice_message_that_is_cancelled_on_its_way_never_arrives(
-    settings_for: MakeSettings, tmp_path: Path, secure: bool
+    settings_for: MakeSettings, secure: bool
 ) -> None:
     recording = Recording()
     recording.add_pcm(os.urandom(32_000 * 20))
     with trio.fail_after(40):
         async with (
-            served(EmulatorSettings(receive_buffer_bytes=32_768), tmp_path, secure=secure) as (emulator, ca_file),
-            ChatSession(settings_for(emulator, ca_file=ca_file)) as chat,
+            Emulator(EmulatorSettings(tls=tls_of(secure), receive_buffer_bytes=32_768)) as emulator,
+            ChatSession(settings_for(emulator)) as chat,
         ):
             await until(lambda: emulator.statistics().connections, "the link")
             await emulator.strike(Fault(at="message", do="slow", bytes_per_s=400_000))
@@ -145,11 +139,11 @@ async def test_a_voice_message_that_is_cancelled_on_its_way_never_arrives(
 
 
 async def test_over_a_link_that_lasts_everything_is_acknowledged_and_nothing_repeated(
-    settings_for: MakeSettings, tmp_path: Path
+    settings_for: MakeSettings,
 ) -> None:
     async with (
-        served(EmulatorSettings(), tmp_path, secure=True) as (emulator, ca_file),
-        LiveSession(settings_for(emulator, ca_file=ca_file), Frames(count=8, every_s=0.05)) as live,
+        Emulator() as emulator,
+        LiveSession(settings_for(emulator), Frames(count=8, every_s=0.05)) as live,
     ):
         await live.wait_finished()
         statistics = live.statistics()

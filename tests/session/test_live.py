@@ -172,7 +172,7 @@ async def test_a_refusal_on_the_way_in_is_one_typed_error_and_leaves_nothing_beh
 
 @pytest.mark.row("bad host")
 async def test_no_server_is_one_typed_error_with_the_address(tmp_path: Path, unused_port: int) -> None:
-    settings = Settings(api_url=f"http://127.0.0.1:{unused_port}", state_dir=str(tmp_path))
+    settings = Settings(api_url=f"https://127.0.0.1:{unused_port}", state_dir=str(tmp_path))
     with trio.fail_after(30), pytest.raises(UnreachableError, match=str(unused_port)):
         async with LiveSession(settings, Frames()):
             pytest.fail("there is no server")

@@ -69,7 +69,7 @@ def recording(samples: int) -> Recording:
 
 @pytest.mark.row("meet messages not sent")
 async def test_a_session_that_has_not_begun_says_so(settings_for: MakeSettings) -> None:
-    settings = Settings(api_url="http://127.0.0.1:9")
+    settings = Settings(api_url="https://127.0.0.1:9")
     with trio.fail_after(20):
         for kind, use in PAIRS:
             with pytest.raises(RuntimeError, match="enter it with 'async with'"):

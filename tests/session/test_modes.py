@@ -1,11 +1,9 @@
 """Rows of the protocol beyond the plain stream: stream errors, expiry and renewal, slots left over, Chat Mode, TLS."""
 
-import ssl
 from pathlib import Path
 
 import pytest
 import trio
-import trustme
 
 from ravatar_audio.api.messages import ConnectionMessage, Reply, StreamFault
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
@@ -16,6 +14,7 @@ from ravatar_audio.session.state_files import SavedLicense
 from ravatar_audio.settings import Settings
 
 from .conftest import Frames, MakeSettings, until
+from .served import tls_of
 
 STREAM_ERRORS = [
     pytest.param("Stream Error", StreamError, marks=pytest.mark.row("stream Stream Error")),
@@ -208,19 +207,16 @@ async def test_chat_mode_mends_its_link(settings_for: MakeSettings) -> None:
                     break
 
 
-async def test_live_mode_over_tls(settings_for: MakeSettings, tmp_path: Path) -> None:
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(tls)
+@pytest.mark.parametrize("secure", [False, True], ids=["ws", "wss"])
+async def test_live_mode_in_the_clear_and_over_tls(settings_for: MakeSettings, secure: bool) -> None:
     with trio.fail_after(20):
-        async with Emulator(EmulatorSettings(tls=tls)) as emulator:
-            settings = settings_for(emulator, ca_file=str(tmp_path / "ca.pem"), outbox_ms=60_000)
+        async with Emulator(EmulatorSettings(tls=tls_of(secure))) as emulator:
+            settings = settings_for(emulator, outbox_ms=60_000)
             async with LiveSession(settings, Frames(every_s=0.01, count=50)) as live:
                 await until(lambda: live.statistics().sent_frames > 10, "sound")
                 await emulator.strike(Fault(at="message", do="reset"))
                 await live.wait_finished()
-                assert live.streaming_url.startswith("https://")
+                assert live.streaming_url.startswith("https://" if secure else "http://")
             assert live.statistics().sent_frames == 50
             assert live.statistics().reconnects == 1
             assert emulator.statistics().violation_count == 0

@@ -69,7 +69,7 @@ async def test_the_doctor_names_the_slow_name_server(
         return ["127.0.0.1"]
 
     monkeypatch.setattr(name_servers, "configured", lambda: ["127.0.0.9"])  # nobody is there
-    settings = Settings(api_url="http://platform.test", user_id="u", state_dir=str(tmp_path))
+    settings = Settings(api_url="https://platform.test", user_id="u", state_dir=str(tmp_path))
     async with Platform(settings, "u") as platform, resolving(slow if is_found else fails):
         checks = PlatformChecks(platform, with_slot=False)
         with pytest.raises(

@@ -215,7 +215,7 @@ async def test_without_tls_the_environments_proxy_is_used_for_both_as_well(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     with trio.fail_after(20):
-        async with Emulator() as emulator, open_proxy() as proxy:
+        async with Emulator(EmulatorSettings(tls=None)) as emulator, open_proxy() as proxy:
             monkeypatch.setenv(name, proxy.url)
             settings = Settings(api_url=emulator.api_url, state_dir=str(tmp_path / "state"))
             async with LiveSession(settings, Frames(every_s=0.01, count=3)) as live:

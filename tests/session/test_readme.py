@@ -36,7 +36,7 @@ async def test_the_layers_example_runs() -> None:
     with trio.fail_after(20):
         frames, settings = await fragment(LAYERS, "frames, settings", **given)()
     assert sum(frame.length_samples for frame in frames) == 16_000
-    assert settings.api_url.startswith("http://127.0.0.1:")
+    assert settings.api_url.startswith("https://127.0.0.1:")
 
 
 async def test_the_example_of_a_products_test_passes(autojump_clock: trio.testing.MockClock) -> None:

@@ -128,7 +128,7 @@ async def test_what_cannot_be_read_or_is_older_than_a_day_is_forgotten_and_never
                 "e": b"[" * 9999,
             }.items():
                 (folder / f"{name}.json").write_bytes(content)
-            other = leave_behind(Settings(api_url="http://other.example", state_dir=settings.state_dir), 7, "theirs")
+            other = leave_behind(Settings(api_url="https://other.example", state_dir=settings.state_dir), 7, "theirs")
             async with LiveSession(settings, Frames()):
                 await until(lambda: len(kept(settings)) == 2, "the rest")
             assert kept(settings) == [other.name]

@@ -32,6 +32,7 @@ from ravatar_audio.session import LiveSession
 from ravatar_audio.settings import Settings
 
 from .conftest import Frames
+from .served import server_context
 
 DAY = datetime.timedelta(days=1)
 
@@ -282,6 +283,22 @@ def test_files_that_cannot_be_used_are_named_and_no_terminal_is_asked_for_a_pass
         with pytest.raises(SettingsError, match=said) as caught:
             Platform(settings, "u")
         assert "PRIVATE" not in f"{caught.value} {caught.value.advice}"
+
+
+def test_in_this_room_a_line_is_secure_unless_a_test_says_otherwise() -> None:
+    """As production's is. A line in the clear is a special case, in the files below alone."""
+    assert EmulatorSettings().tls is server_context()
+    files = {
+        path.name
+        for path in Path(__file__).parent.glob("test_*.py")
+        if re.search(r"tls=None|secured?=False|api_url=f?\"http:", path.read_text(encoding="utf-8"))
+    } - {Path(__file__).name}
+    assert files == {
+        "test_emulator_live.py",  # an emulator in a process of its own
+        "test_exchange.py",  # a cookie that must not go in the clear
+        "test_far_away.py",  # a name that is looked up anew for each request
+        "test_proxies.py",  # HTTP_PROXY is for http: alone
+    }
 
 
 def test_one_context_serves_many_clients() -> None:

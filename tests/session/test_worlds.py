@@ -192,7 +192,7 @@ def test_the_blocks_own_error_comes_out_and_the_slot_is_given_back(world: str, t
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_what_cannot_begin_raises_the_typed_error(world: str, tmp_path: Path) -> None:
-    settings = Settings(api_url="http://127.0.0.1:9", state_dir=str(tmp_path))
+    settings = Settings(api_url="https://127.0.0.1:9", state_dir=str(tmp_path))
 
     async def main() -> None:
         with pytest.raises(UnreachableError):
