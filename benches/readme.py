@@ -1,7 +1,7 @@
-"""Brings the figures of README.md and docs/ up to date from a run: python -m benches.readme RUN_DIR [SECOND_RUN_DIR]
+"""Brings the figures of docs/ up to date from a run: python -m benches.readme RUN_DIR [SECOND_RUN_DIR]
 
 The second run is another machine's, or another kernel's (RAVATAR_AUDIO_KERNEL): where it meets a goal that the first
-does not, or the other way round, the README's table shows both. Without RUN_DIR from what is kept in docs/figures. That
+does not, or the other way round, its table shows both. Without RUN_DIR from what is kept in docs/figures. That
 folder keeps of a run what the tables show, as JSON, and the pictures that docs/*.md refer to, as SVG. A region between
 two marks is written anew:
 
@@ -19,9 +19,9 @@ from . import plots
 from .results import read_all, write
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = ("README.md", "docs/latency.md", "docs/resampler.md")
+DOCUMENTS = ("docs/explanation/figures.md", "docs/explanation/latency.md", "docs/explanation/resampler.md")
 MARKS = re.compile(r"(?P<begin><!-- figures: (?P<region>\w+) -->\n).*?(?P<end><!-- /figures -->)", re.DOTALL)
-PICTURE = re.compile(r"\(figures/([\w-]+)\.svg\)")
+PICTURE = re.compile(r"\((?:\.\./)?figures/([\w-]+)\.svg\)")
 
 SECOND = "second"
 """The folder in docs/figures of another machine's run."""
@@ -31,7 +31,7 @@ Run = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the README's table: one bench's figures, shown with a slash between them."""
+    """A line of the table of figures: one bench's figures, shown with a slash between them."""
 
     what: str
     bench: str
@@ -188,7 +188,7 @@ FLOORS = {
 
 
 def goals(run: Run, second: Run) -> Iterator[str]:
-    """The README's table, and what it was measured on; a line on which the second machine differs shows both."""
+    """The table of figures, and what it was measured on; a line on which the second machine differs shows both."""
     yield "| figure | measured | goal | | command |\n| --- | --- | --- | --- | --- |\n"
     for line in LINES:
         rows, others = (_found(line, those) for those in (run, second))
@@ -281,7 +281,7 @@ def kept(root: Path) -> tuple[Run, Run]:
 
 
 def lacking(run: Run) -> list[str]:
-    """What the README's table should show and the run has not."""
+    """What the table of figures should show and the run has not."""
     found = {bench: _rows(run, bench) for bench in {line.bench for line in LINES}}
     return [
         f"{line.bench}: {figure}"
@@ -309,7 +309,7 @@ def keep(run: dict[str, dict[str, Any]], root: Path) -> None:
     """Put the run's small JSON and the pictures that documents refer to into docs/figures."""
     folder = root / "docs" / "figures"
     wanted = {
-        name for page in (root / "docs").glob("*.md") for name in PICTURE.findall(page.read_text(encoding="utf-8"))
+        name for page in (root / "docs").rglob("*.md") for name in PICTURE.findall(page.read_text(encoding="utf-8"))
     }
     for bench, data in run.items():
         write(slim(data), folder / f"{bench}.json")

@@ -31,6 +31,8 @@ BELOW = {
     "test": ("build", "run"),
     "bench": ("build", "run", "test"),
     "release": ("build",),
+    "coverage": ("build", "run", "test"),
+    "docs": ("build", "run", "test"),
 }
 """The layers, and those that each lies on."""
 
@@ -64,6 +66,8 @@ def wanted(pyproject: Path = ROOT / "pyproject.toml") -> Wanted:
         "test": extras["test"] + extras["lint"],
         "bench": extras["bench"],
         "release": groups["release"],
+        "coverage": groups["coverage"],
+        "docs": groups["docs"],
     }
     for extra in set(extras) - {"test", "lint", "bench"}:  # what tests use is in `test` too, at one version
         layers["test"] = layers["test"] + extras[extra]

@@ -1,7 +1,7 @@
 """The bill of materials of what a release installs, as CycloneDX 1.6, and the page of licences:
 
 python scripts/sbom.py bom WHEELHOUSE      prints the JSON; hashes are those of the wheels in that folder
-python scripts/sbom.py licences            writes docs/licences.md; run where locked/run.txt is installed
+python scripts/sbom.py licences            writes docs/reference/licences.md; run where locked/run.txt is installed
 """
 
 import hashlib
@@ -130,6 +130,6 @@ if __name__ == "__main__":
         case ["bom", folder]:
             print(json.dumps(bom(Path(folder)), indent=2))
         case ["licences"]:
-            (ROOT / "docs" / "licences.md").write_text(page(), encoding="utf-8")
+            (ROOT / "docs" / "reference" / "licences.md").write_text(page(), encoding="utf-8")
         case _:
             raise SystemExit(__doc__)

@@ -19,7 +19,7 @@ SECONDS = 600 if os.environ.get("RAVATAR_TEST_ROUNDS") else 20
 
 OPEN_FAULT = pytest.mark.skipif(
     not os.environ.get("RAVATAR_TEST_ROUNDS"),
-    reason="an open fault: on PipeWire one start in three finds no samples of the reference (docs/echo.md)",
+    reason="an open fault: on PipeWire one start in three finds no samples of the reference (docs/howto/echo.md)",
 )
 
 

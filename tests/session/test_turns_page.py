@@ -1,4 +1,4 @@
-"""docs/turns.md: its examples run as they stand, its defaults are the settings'."""
+"""docs/howto/turns.md: its examples run as they stand, its defaults are the settings'."""
 
 import dataclasses
 import re
@@ -13,7 +13,7 @@ from ravatar_audio import Emulator, EmulatorSettings, Settings, TurnRules
 from tests.session.conftest import until
 from tests.session.examples import ShortMicrophone, defined, examples, fragment, page
 
-PAGE = page("docs/turns.md")
+PAGE = page("docs/howto/turns.md")
 PRODUCT, RECORDED = examples(PAGE)
 
 

@@ -219,7 +219,7 @@ def test_the_documents_tell_the_figures_of_the_run_that_is_kept(name: str) -> No
 
 
 def test_every_picture_that_a_document_shows_is_there() -> None:
-    for page in (ROOT / "docs").glob("*.md"):
+    for page in (ROOT / "docs").rglob("*.md"):
         for name in readme.PICTURE.findall(page.read_text(encoding="utf-8")):
             assert (ROOT / "docs" / "figures" / f"{name}.svg").exists(), f"{page.name}: {name}"
 

@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_meant_is_refused(tmp_path: Path, name: str, text:
 
 
 def test_each_fault_in_the_documentation_can_be_meant() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "emulator.md").read_text(encoding="utf-8")
     faults = page[page.index("\n## Faults") :]
     lines = re.findall(r"^\| `([^`]+)` \|", faults, re.MULTILINE) + re.findall(r'--fault "([^"]+)"', page)
     shown = {(fault.at, fault.do) for fault in map(Fault.parse, lines)}

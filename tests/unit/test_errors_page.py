@@ -1,4 +1,4 @@
-"""docs/errors.md says what the code does: its tables are made from the code, and each row is held against it.
+"""docs/reference/errors.md says what the code does: its tables are made from the code, and each row is held against it.
 
 `python -m tests.unit.test_errors_page` writes the tables anew.
 """
@@ -15,7 +15,7 @@ from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.errors import RavatarError
 
-PAGE = Path(__file__).parents[2] / "docs" / "errors.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "errors.md"
 FINAL_UNLESS_IT_WORKED = "final*"
 
 

@@ -147,7 +147,7 @@ PARSERS: dict[str, Parser] = {
     "no_proxy": Parser(
         lambda data: is_exempt(text(data), "host.example.com", 443),
         (),
-        [b".example.com,10.0.0.0/8,[::1]:443,*", b"host:443"],
+        [b".example.com,10.0.0.0/8,[::1]:443,*", b"host:443", b"host:" + b"9" * 5_000],
     ),
     "settings_file": Parser(
         from_file(".toml", lambda path: Settings.load(path)),

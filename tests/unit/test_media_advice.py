@@ -1,4 +1,4 @@
-"""What to do about each error of the microphone, on each system; docs/troubleshooting.md says the same.
+"""What to do about each error of the microphone, on each system; docs/howto/troubleshooting.md says the same.
 
 `python -m tests.unit.test_media_advice` writes the page's table anew.
 """
@@ -19,7 +19,7 @@ from ravatar_audio.errors import (
     RecorderError,
 )
 
-PAGE = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "troubleshooting.md"
 SYSTEMS = {"linux": "Linux", "darwin": "macOS", "win32": "Windows"}
 KINDS: tuple[type[MediaError], ...] = (
     PermissionDeniedError,

@@ -51,7 +51,7 @@ def test_documents_tell_the_filters_delays_as_they_are() -> None:
     balanced_ms, low_ms = delay_ms["balanced", "linear"], delay_ms["low_latency", "linear"]
     told = {
         "README.md": [f"adds {balanced_ms:.1f} ms of filter delay", f"({low_ms:.1f} ms with `--profile"],
-        "docs/latency.md": [
+        "docs/explanation/latency.md": [
             f"{balanced_ms:.1f} ms (`balanced`), {low_ms:.1f} ms (`low_latency`)",
             f"low_latency` takes {balanced_ms - low_ms:.1f} ms off",
         ],
@@ -62,7 +62,10 @@ def test_documents_tell_the_filters_delays_as_they_are() -> None:
             assert phrase in text, document
     for profile in ("balanced", "low_latency", "high"):
         linear = f"| {delay_ms[profile, 'linear']:.1f} ms |"
-        rows = {"docs/resampler.md": linear, "csrc/README.md": f"{linear} {delay_ms[profile, 'minimum']:.2f} ms |"}
+        rows = {
+            "docs/explanation/resampler.md": linear,
+            "csrc/README.md": f"{linear} {delay_ms[profile, 'minimum']:.2f} ms |",
+        }
         for document, ending in rows.items():
             lines = (ROOT / document).read_text(encoding="utf-8").replace("`", "").splitlines()
             (row,) = (line for line in lines if line.startswith(f"| {profile} |"))
@@ -71,7 +74,7 @@ def test_documents_tell_the_filters_delays_as_they_are() -> None:
 
 def test_the_licences_page_names_what_an_installation_brings() -> None:
     bill = runpy.run_path(str(ROOT / "scripts" / "sbom.py"))
-    rows = (ROOT / "docs" / "licences.md").read_text(encoding="utf-8").splitlines()
+    rows = (ROOT / "docs" / "reference" / "licences.md").read_text(encoding="utf-8").splitlines()
     listed = {tuple(row.split(" | ")[:2]) for row in rows if row.startswith("| ")}
     assert listed >= {(f"| {entry.name}", entry.version) for entry in bill["runtime"]()}, (
         "python scripts/sbom.py licences"

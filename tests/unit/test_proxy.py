@@ -178,3 +178,9 @@ def test_a_refused_password_is_told_from_a_missing_one() -> None:
 @pytest.mark.parametrize("head", ["HTTP/1.1 200 OK", "HTTP/1.0 200 Connection established\r\nVia: x", "HTTP/1.1 299 x"])
 def test_an_open_way(head: str) -> None:
     check_answer(head.encode(), Proxy("p", 3128), "h:1")
+
+
+@pytest.mark.parametrize("entry", ["host:" + "9" * 5_000, "[::1]:" + "9" * 5_000, "host:٤٤٣", "host:443x"])
+def test_what_is_no_port_is_not_taken_for_one(entry: str) -> None:
+    """Python refuses to read more than 4,300 digits."""
+    assert not is_exempt(entry, "host", 443)

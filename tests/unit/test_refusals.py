@@ -18,6 +18,7 @@ NO_REFUSALS = [
     '{"type": "system", "message": "error is only a word here", "error": ""}',
     '{"type": "system", "message": "ok", "status": 200, "success": true, "error": null}',
     '{"type": "event", "error": "Expired", "message": "Session expired"}',
+    '{"type": "system", "status": "' + "9" * 5_000 + '"}',
 ]
 
 

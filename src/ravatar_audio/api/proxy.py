@@ -7,6 +7,7 @@ variables are curl's: HTTPS_PROXY for https and wss, HTTP_PROXY for http and ws,
 
 import base64
 import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
@@ -123,9 +124,9 @@ def _names(entry: str, host: str, port: int) -> bool:
 def _split_port(entry: str) -> tuple[str, int | None]:
     if entry.startswith("["):  # [::1]:8080
         inner, _, rest = entry[1:].partition("]")
-        return inner, int(rest[1:]) if rest.startswith(":") and rest[1:].isdecimal() else None
+        return inner, int(rest[1:]) if re.fullmatch(r":\d{1,5}", rest, re.ASCII) else None
     name, colon, number = entry.rpartition(":")
-    if colon and ":" not in name and number.isdecimal():
+    if colon and ":" not in name and re.fullmatch(r"\d{1,5}", number, re.ASCII):
         return name, int(number)
     return entry, None
 
@@ -144,7 +145,7 @@ def check_answer(head: bytes, proxy: Proxy, target: str) -> None:
     """What a proxy answered to CONNECT, up to the empty line. Raises ProxyError unless the way is open."""
     status_line, *fields = head.decode("latin-1").split("\r\n")
     version, _, rest = status_line.partition(" ")
-    if not version.startswith("HTTP/1.") or not rest[:3].isdecimal():
+    if not version.startswith("HTTP/1.") or not re.fullmatch(r"\d{3}", rest[:3], re.ASCII):
         raise ProxyError(f"{proxy} does not speak HTTP", advice="Check the proxy's address and port.")
     status = int(rest[:3])
     if 200 <= status < 300:

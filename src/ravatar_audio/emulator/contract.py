@@ -232,7 +232,7 @@ def _size(body: Mapping[str, Any], field: str, default: int) -> int:
     if field not in body:
         return default
     text = _take(body, field, str)
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= LIMITS[field]):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= LIMITS[field]):
         raise Violation(field, f"it is {text[:40]!r}; it is an integer from 1 to {LIMITS[field]}, written as a string")
     return int(text)
 
@@ -253,7 +253,7 @@ def check_history_request(query: Mapping[str, str], user_id: str) -> tuple[int, 
 
 def _count(query: Mapping[str, str], field: str, limit: int) -> int:
     text = _take(query, field, str)
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:9]) <= limit):
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and 0 < int(text) <= limit):
         raise Violation(field, f"it is {text[:40]!r}; it must be 1 to {limit}")
     return int(text)
 

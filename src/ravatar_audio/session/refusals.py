@@ -8,6 +8,7 @@ again. What is renewed follows from that:
            └──────────── a reply, or PROOF messages in a row without a refusal ──────────────────────┘
 """
 
+import re
 from collections import deque
 from collections.abc import Mapping
 from enum import IntEnum
@@ -59,7 +60,7 @@ def _is_error(fields: Mapping[str, Any]) -> bool:
         return True
     for name in _STATUS_FIELDS:
         value = fields.get(name)
-        number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+        number = int(value) if isinstance(value, str) and re.fullmatch(r"\d{3}", value, re.ASCII) else value
         if isinstance(number, int) and 400 <= number <= 599:
             return True
     words = [value.lower() for name in _KIND_FIELDS if isinstance(value := fields.get(name), str)]

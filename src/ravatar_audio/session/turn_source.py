@@ -42,7 +42,7 @@ class TurnSource:
 
     `on_event` is called with each event in its place between the frames, when these are taken, `on_frame` with each
     frame that is heard, before the gate; they must return at once. `follows_platform`: a LiveSession sets the mode by
-    what the platform says (vadEnabled). `half_duplex`: it also tells when the avatar speaks (docs/turns.md); the
+    what the platform says (vadEnabled). `half_duplex`: it also tells when the avatar speaks (docs/howto/turns.md); the
     application can do so itself, with or without it. `trailing_silence_s`: behind a turn of push-to-talk, which ends in
     the midst of sound, frames of silence follow, so that a detector on the server hears its end. They have no samples
     of the capture in them (`length_samples` is 0), and next_outcome() does not give them.

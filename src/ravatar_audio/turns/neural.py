@@ -10,7 +10,7 @@ class NeuralDetector:
 
     `threshold` (0 to 1) is the probability from which a step of 32 ms is speech; what is speech stays it until the
     probability falls below `threshold - hysteresis`. Raises SettingsError for other values, and without the package:
-    pip install 'ravatar-audio[vad]'. docs/voice-activity.md says why this one, and what it costs.
+    pip install 'ravatar-audio[vad]'. docs/howto/voice-activity.md says why this one, and what it costs.
     """
 
     step_samples = _STEP_SAMPLES

@@ -164,7 +164,7 @@ def _selectors(found: Sequence[Device], devices: Sequence[Device]) -> list[str]:
 
 def _fitting(devices: Sequence[Device], text: str) -> list[Device]:
     if text.isascii() and text.isdigit():
-        return [device for device in devices if device.index == int(text)]
+        return [device for device in devices if str(device.index) == (text.lstrip("0") or "0")]
     if text == "default":
         return (
             [device for device in devices if device.is_default]
