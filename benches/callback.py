@@ -25,13 +25,13 @@ import trio
 from ravatar_audio._core import lib
 from ravatar_audio.capture import Microphone
 
-from .baselines.microphones import BlockSource, PyAudioSource, SounddeviceSource
-from .baselines.sound import Framer
-from .harness import Report, median, percentile, progress, running, this_module
-from .kernels import supported, using_kernel
-from .loads import be_urgent, spinning
-from .pusher import Pusher
-from .virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
+from .rig.harness import Report, median, percentile, progress, running, this_module
+from .rig.kernels import supported, using_kernel
+from .rig.loads import be_urgent, spinning
+from .rig.pusher import Pusher
+from .rig.virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
+from .rivals.baselines.microphones import BlockSource, PyAudioSource, SounddeviceSource
+from .rivals.baselines.sound import Framer
 
 RATE_HZ, CHANNELS, BLOCK_SAMPLES = 48_000, 2, 480
 SHARE_GOAL_PERCENT = 0.1

@@ -32,7 +32,7 @@ from ravatar_audio.emulator import EmulatorStatistics, Fault
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES
 from ravatar_audio.session.in_flight import InFlight
 
-from .harness import Report, arguments, percentile
+from .rig.harness import Report, arguments, percentile
 
 CLEAN = "clean drop"
 BLACK_HOLE = "black hole"

@@ -18,8 +18,8 @@ from typing import Any, Literal
 
 import click
 
-from .distribution import PERCENTS, Distribution
-from .results import read_all
+from .report.distribution import PERCENTS, Distribution
+from .report.results import read_all
 
 FLOOR_PERCENT = 10.0
 """What two runs of the same code differ by on a machine that does nothing else."""

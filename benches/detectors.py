@@ -23,8 +23,8 @@ from ravatar_audio.native import Chain
 from ravatar_audio.turns import Detector, Gate, TurnEvent, TurnEventKind, TurnRules
 from ravatar_audio.turns.neural import NeuralDetector
 
-from . import speech
-from .harness import Report, arguments, median, percentile
+from .rig import speech
+from .rig.harness import Report, arguments, median, percentile
 
 SNRS_DB = (20, 10, 5, 0)
 LEAD_S, GAP_S = 4.0, 2.5

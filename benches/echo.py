@@ -30,7 +30,7 @@ from .echo_contenders import CONTENDERS
 from .echo_measure import HOP, Outcome, outcome, powers
 from .echo_scenes import AGAIN_S, BASE, BOTH_S, CHANGES, DRIFTS, FAR_S, JUMP_S, SCENES, Pcm, Scene, Take, take
 from .echo_sounds import RATE_HZ
-from .harness import Missing, Report, median, progress, running
+from .rig.harness import Missing, Report, median, progress, running
 
 GONE_DB = {
     "base": 35.0,

@@ -9,7 +9,7 @@ import numpy as np
 from ravatar_audio.processing import LinearCanceller
 
 from .echo_scenes import Pcm
-from .harness import Missing
+from .rig.harness import Missing
 
 Process = Callable[[Pcm, Pcm], Pcm]
 """(microphone, reference) to output, of one scene."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import soxr
 
-from .harness import Missing
+from .rig.harness import Missing
 
 RATE_HZ: Final = 16_000
 Sound = np.ndarray[Any, np.dtype[np.float64]]

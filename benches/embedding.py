@@ -16,8 +16,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .harness import Report, interleave, percentile, progress, running, this_module
-from .virtual_microphone import Pcm, virtual_microphones
+from .rig.harness import Report, interleave, percentile, progress, running, this_module
+from .rig.virtual_microphone import Pcm, virtual_microphones
 
 EXTRA_MS = {50: 1.0, 99: 3.0}
 """Goals: how much later than in trio a frame may be, by percentile."""

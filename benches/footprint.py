@@ -2,7 +2,7 @@
 
 The least program that streams a microphone with this package (over wss, in the clear too; through PortAudio instead of
 our own thread over ALSA, which is what hardware gets; and one that only listens to the microphone), beside the usual
-pipeline on asyncio and on trio (benches/baselines), each in a process of its own, all at the same time (each is started
+pipeline on asyncio and on trio (rivals/baselines), each in a process of its own, all at the same time (each is started
 when the one before has its first frame), from one virtual USB microphone at 48 kHz to an emulator. The floor beside
 them is a C program that reads the same microphone, 10 ms at a time, and no more.
 Memory is what is resident, shared libraries included, as the system counts it after some seconds; CPU is user and
@@ -23,8 +23,16 @@ from pathlib import Path
 import psutil
 import trustme
 
-from .harness import Report, interleave, median, progress, running, this_module
-from .virtual_microphone import HERE, PLUGIN_NAME, PLUGIN_SOURCE, Pcm, VirtualMicrophones, build_program, build_shared
+from .rig.harness import Report, interleave, median, progress, running, this_module
+from .rig.virtual_microphone import (
+    HERE,
+    PLUGIN_NAME,
+    PLUGIN_SOURCE,
+    Pcm,
+    VirtualMicrophones,
+    build_program,
+    build_shared,
+)
 
 GOALS = {"cpu": 0.5, "resident": 60.0, "threads": 4.0, "first": 1.0}
 UNITS = {"cpu": "% of a core", "resident": "MB", "threads": "threads", "files": "files", "first": "s"}
@@ -126,8 +134,8 @@ def measure(folder: Path, settle_s: float, seconds: float) -> dict[str, Footprin
             "ours, ws": this_module("footprint_child", "live", "alsa:usbmic", urls["ws"], ""),
             "ours, wss, PortAudio": this_module("footprint_child", "live", "usbmic", urls["wss"], ca_file),
             "ours, only listening": this_module("footprint_child", "idle", "alsa:usbmic"),
-            "usual, asyncio, wss": this_module("baselines", "asyncio", *usual),
-            "usual, trio, wss": this_module("baselines", "trio", *usual),
+            "usual, asyncio, wss": this_module("rivals.baselines", "asyncio", *usual),
+            "usual, trio, wss": this_module("rivals.baselines", "trio", *usual),
             FLOOR: [str(build_program(HERE / "reader.c", folder / "reader", "-lasound"))],
         }
         programs = {

@@ -30,8 +30,8 @@ import trio
 
 from ravatar_audio.capture import Microphone
 
-from .harness import Report, progress, running, this_module
-from .virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
+from .rig.harness import Report, progress, running, this_module
+from .rig.virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
 
 RATE_HZ, CHANNELS = 48_000, 2
 OURS = ("alsa", "portaudio")

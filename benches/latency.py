@@ -1,7 +1,7 @@
 """Microphone to wire to server, one stream: how long each stage takes, and how old the sound is when it is written.
 
 A live session from a virtual USB microphone (48 kHz, a real device stream in a process of its own) over wss to a server
-in another process; beside it the usual pipeline on trio (benches/baselines). Idle, contenders take turns of some
+in another process; beside it the usual pipeline on trio (rivals/baselines). Idle, contenders take turns of some
 seconds, each in a process of its own with the machine to itself, in several rounds whose messages are pooled; under the
 loads both run at the same time: a thread that holds the interpreter 50 ms at a time; other processes that want every
 core; a server that reads nothing for 1 s every 4 s. The server may not interrupt whoever writes to it: a platform is on
@@ -33,14 +33,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .arrivals import Arrivals, running_arrivals
-from .baselines.microphones import BLOCK_S
-from .floor import lacking
-from .harness import Report, interleave, percentile, progress, running, this_module
 from .latency_child import DEVICE_RATE_HZ, FRAME_S, WARM_UP_FRAMES
 from .latency_measured import STAGES, Measured, Runs, add_ratios, pooled
-from .loads import be_urgent, hogged
-from .virtual_microphone import Pcm, virtual_microphones
+from .rig.arrivals import Arrivals, running_arrivals
+from .rig.floor import lacking
+from .rig.harness import Report, interleave, percentile, progress, running, this_module
+from .rig.loads import be_urgent, hogged
+from .rig.virtual_microphone import Pcm, virtual_microphones
+from .rivals.baselines.microphones import BLOCK_S
 
 STALL_S, STALL_EVERY_S = 1.0, 4.0
 SECONDS = {"held": 28.0, "hogged": 10.0, "stalled": 12.0}

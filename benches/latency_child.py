@@ -20,14 +20,14 @@ from ravatar_audio.api.link import Link
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 from ravatar_audio.session import live as live_module
 
-from .baselines import trio_pipeline
-from .baselines.microphones import BLOCK_S, OnBlock, PyAudioSource
-from .baselines.ticket import take_ticket
-from .baselines.timing import Passage
-from .floor import floor_program
-from .loads import Holder
 from .message import ENVELOPE
-from .ticker import Ticker
+from .rig.floor import floor_program
+from .rig.loads import Holder
+from .rig.ticker import Ticker
+from .rivals.baselines import trio_pipeline
+from .rivals.baselines.microphones import BLOCK_S, OnBlock, PyAudioSource
+from .rivals.baselines.ticket import take_ticket
+from .rivals.baselines.timing import Passage
 from .wakeup import floor as floor_of_trio
 
 WARM_UP_FRAMES = 4

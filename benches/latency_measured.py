@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .harness import Report, percentile
 from .latency_child import Times
+from .rig.harness import Report, percentile
 
 STAGES = {
     "ours": ("block_and_filter", "wake_up", "encode", "write", "server"),

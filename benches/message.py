@@ -32,9 +32,9 @@ from ravatar_audio.api.link import open_link
 from ravatar_audio.api.messages import Envelope
 from ravatar_audio.frames import FRAME_BYTES
 
-from .floor import floor_program, lacking
-from .harness import Report, interleave, median, running, this_module
-from .sink import running_sink, take_core
+from .rig.floor import floor_program, lacking
+from .rig.harness import Report, interleave, median, running, this_module
+from .rig.sink import running_sink, take_core
 
 ENVELOPE = Envelope(
     avatar_id="6620f0c1d2a4b5e6f7a8b9c0",

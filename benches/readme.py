@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import plots
-from .results import read_all, write
+from .report import plots
+from .report.results import read_all, write
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = ("docs/explanation/figures.md", "docs/explanation/latency.md", "docs/explanation/resampler.md")

@@ -6,7 +6,7 @@ come, a fault strikes. `link back` is from the fault until the server has answer
 come: those that never did are lost (in samples; what was on its way when the fault struck is among them), those that
 came more than half a second after they had been captured are late, and `latest` is the age of the oldest that came:
 who keeps all that was captured while the link was down loses less and plays it later. The usual pipelines
-(benches/baselines) keep it in a queue without end, and reconnect as their libraries' documentation shows. All of them
+(rivals/baselines) keep it in a queue without end, and reconnect as their libraries' documentation shows. All of them
 take turns, as often as each other. What is not back in time is shown as missing, and its lost samples go on.
 
 Faults: Close with a code; reset; the connection ends without a Close; for ever nothing passes (`black hole`); for ever
@@ -36,10 +36,10 @@ from ravatar_audio.emulator.contract import ClientMessage
 from ravatar_audio.emulator.platform_state import Live
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ
 
-from .baselines import asyncio_pipeline, trio_pipeline
-from .baselines.microphones import SamplesSource
-from .baselines.ticket import Ticket, take_ticket
-from .harness import Report, interleave, median, running
+from .rig.harness import Report, interleave, median, running
+from .rivals.baselines import asyncio_pipeline, trio_pipeline
+from .rivals.baselines.microphones import SamplesSource
+from .rivals.baselines.ticket import Ticket, take_ticket
 
 FRAME_S = FRAME_SAMPLES / RATE_HZ
 SOUND_S = 60.0

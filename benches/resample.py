@@ -1,6 +1,6 @@
 """The resampler beside its peers: speed, bursts, cold caches, lag, noise and aliases. python -m benches.resample
 
-The peers run in one C program (benches/peers), with this project's core, pinned to one core in interleaved rounds of
+The peers run in one C program (rivals/peers), with this project's core, pinned to one core in interleaved rounds of
 200 calls of 10 ms mono; it is built here, with the peers whose headers are there. Missing Debian packages are installed
 where that is allowed. Tones are measured through the core as the tests measure them.
 """
@@ -21,12 +21,12 @@ import soxr
 from ravatar_audio.converter import Converter
 
 from . import resample_kernels, resample_quality, ring
-from .harness import Missing, Report, median, needs_program, running
-from .packages import has_header, install
 from .resampler import UNITS
+from .rig.harness import Missing, Report, median, needs_program, running
+from .rig.packages import has_header, install
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = ROOT / "benches" / "peers"
+PEERS = ROOT / "benches" / "rivals" / "peers"
 CORE = [*UNITS, ROOT / "csrc" / "core" / "rva_convert.c", ROOT / "csrc" / "core" / "rva_quantize.c"]
 # What the contenders call it, Debian's package, a header of it, and how to link it.
 LIBRARIES = {

@@ -6,9 +6,9 @@ The like of soxr HQ, whose stop band is at -120 dB, is the profile `high`; `bala
 from collections.abc import Callable
 from pathlib import Path
 
-from .harness import Missing, Report, progress
-from .kernels import supported, using_kernel
-from .soxr_source import build_soxr
+from .rig.harness import Missing, Report, progress
+from .rig.kernels import supported, using_kernel
+from .rivals.soxr_source import build_soxr
 
 PROFILES = ("balanced", "high")
 BUILDS = {"": "soxr HQ", "native": "soxr HQ built for this machine"}

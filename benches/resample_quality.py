@@ -10,8 +10,8 @@ import numpy as np
 from ravatar_audio.converter import Converter
 from ravatar_audio.errors import SettingsError
 
-from .harness import Report
 from .resampler import PROFILES, build, opened
+from .rig.harness import Report
 
 STOP_HZ = {"balanced": 8_050, "low_latency": 8_700, "high": 8_050}
 IN_BAND_HZ = {"balanced": 8_000, "low_latency": 7_300, "high": 8_000}

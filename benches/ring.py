@@ -1,7 +1,7 @@
 """How long does a block of sound take from one thread to another? Our ring beside PortAudio's and JACK's.
 
 Blocks of 960 bytes (10 ms of 48 kHz int16), through rings that hold at least eight of them, in one C program
-(benches/peers) that is compiled here: as fast as two threads on two cores can, on one thread, and at a pace at which
+(rivals/peers) that is compiled here: as fast as two threads on two cores can, on one thread, and at a pace at which
 only the push counts. Blocks are written and read in place; PortAudio's and JACK's by copies too, as most use
 them. PortAudio's ring comes from its static library, JACK's from its shared one; missing packages are installed where
 that is allowed.
@@ -12,8 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from .harness import Missing, Report, median, needs_program, running
-from .packages import has_header, install
+from .rig.harness import Missing, Report, median, needs_program, running
+from .rig.packages import has_header, install
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ("PortAudio", "JACK", "PortAudio in place", "JACK in place")
@@ -53,7 +53,7 @@ def build_driver(folder: Path, report: Report) -> Path:
     else:
         report.lacks("JACK's ring", "its header is not there: sudo apt-get install libjack-jackd2-dev")
     program = folder / "ring_driver"
-    sources = [ROOT / "benches" / "peers" / "ring_driver.c", ROOT / "csrc" / "core" / "rva_ring.c"]
+    sources = [ROOT / "benches" / "rivals" / "peers" / "ring_driver.c", ROOT / "csrc" / "core" / "rva_ring.c"]
     flags = ["-std=gnu11", "-O3", "-D_GNU_SOURCE", f"-I{ROOT / 'csrc'}"]
     subprocess.run(["cc", *flags, *defines, *map(str, sources), "-o", program, *links, "-lpthread"], check=True)
     return program

@@ -24,8 +24,8 @@ import trio.testing
 from ravatar_audio.capture import Microphone
 from ravatar_audio.testing import FakeDevice, FakeMicrophone
 
-from .harness import Report, progress, running, this_module
-from .virtual_microphone import Pcm, virtual_microphones
+from .rig.harness import Report, progress, running, this_module
+from .rig.virtual_microphone import Pcm, virtual_microphones
 
 RATE_HZ = 48_000
 HOUR_S = 3_600

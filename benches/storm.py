@@ -24,7 +24,7 @@ from ravatar_audio import Frame, LinkLost, LiveSession, Settings
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.tls import make_ssl_context
 
-from .harness import Missing, Report, progress, running, this_module
+from .rig.harness import Missing, Report, progress, running, this_module
 
 WINDOW_S = 0.05
 BACK_GOAL_S, SHARE_GOAL_PERCENT = 10.0, 10.0

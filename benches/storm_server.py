@@ -13,7 +13,7 @@ import sys
 import time
 from typing import Any
 
-from .sink import Sink, _Connection, server_tls
+from .rig.sink import Sink, _Connection, server_tls
 
 _AVATARS = [{"_id": "ava", "name": "Ava", "hasLiveMode": True}]
 _LANGUAGES = [{"name": "English", "language_code": "en-US"}]

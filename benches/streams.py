@@ -39,11 +39,11 @@ from ravatar_audio.session import LiveSession
 from ravatar_audio.settings import Settings
 
 from . import streams_asyncio
-from .harness import Report, arguments, percentile, progress, this_module
 from .message import ENVELOPE, PCM, by_json, cpu_s
-from .sink import running_sink, take_core
+from .rig.harness import Report, arguments, percentile, progress, this_module
+from .rig.sink import running_sink, take_core
+from .rig.sweep import search_all, several
 from .streams_asyncio import CONNECTS_AT_A_TIME, SETTLE_S, TICK_S
-from .sweep import search_all, several
 
 PERIOD_S = FRAME_SAMPLES / RATE_HZ
 

@@ -16,25 +16,11 @@ from typing import Any
 
 import click
 
-from . import harness
-from .results import Row, question, read
+from .report.questions import BY_NAME, SUITE
+from .report.results import Row, question, read
+from .rig import harness
 
 HERE = Path(__file__).parent
-SUITE = (
-    "callback",
-    "resample",
-    "ring",
-    "wakeup",
-    "message",
-    "latency",
-    "turn",
-    "streams",
-    "reconnect",
-    "footprint",
-)
-"""What runs unless something else is asked for, in the order in which sound goes: some half an hour."""
-BY_NAME = ("interpreter_stall", "embedding", "detectors", "echo", "chaos", "storm", "soak")
-"""Longer ones, or about a part that not everybody uses."""
 
 
 def available() -> list[str]:
@@ -96,7 +82,7 @@ def run_one(name: str, words: Sequence[str], *, is_alone: bool) -> str | None:
     file = Path(words[-1])
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            harness.this_module("one", name, *words),
+            harness.this_module("rig.one", name, *words),
             stdout=None if is_alone else output,
             stderr=output,
             env=os.environ | {harness.PROGRESS_FD: str(writer)},

@@ -33,10 +33,10 @@ from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import Chain
 from ravatar_audio.turns import Gate, Outcome, TurnEvent, TurnEventKind, TurnMode, TurnRules
 
-from .arrivals import running_arrivals
-from .harness import Report, median, percentile, progress, running, this_module
-from .loads import be_urgent
-from .virtual_microphone import Pcm, virtual_microphones
+from .rig.arrivals import running_arrivals
+from .rig.harness import Report, median, percentile, progress, running, this_module
+from .rig.loads import be_urgent
+from .rig.virtual_microphone import Pcm, virtual_microphones
 
 BLOCK_SAMPLES = 160
 BLOCK_S = BLOCK_SAMPLES / RATE_HZ

@@ -27,9 +27,9 @@ from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.frames import FRAME_BYTES
 from ravatar_audio.native import Chain
 
-from .harness import Report, percentile, progress, running, this_module
-from .loads import be_urgent, collecting, spinning
-from .ticker import Ticker
+from .rig.harness import Report, percentile, progress, running, this_module
+from .rig.loads import be_urgent, collecting, spinning
+from .rig.ticker import Ticker
 
 PERIOD_S = 0.020
 FRAME_PERIOD_S = 0.256

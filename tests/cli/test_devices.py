@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benches.virtual_microphone import write_wav
+from benches.rig.virtual_microphone import write_wav
 from tests.cli.test_commands import emulator, run
 from tests.device.microphones import MakeMicrophones, Pcm
 from tests.unit.test_channels import RATE_HZ, xvf3000

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benches.virtual_microphone import (
+from benches.rig.virtual_microphone import (
     PLUGIN_NAME,
     PLUGIN_SOURCE,
     Pcm,

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 import trio
 
-from benches.baselines import asyncio_pipeline, trio_pipeline
-from benches.baselines.microphones import SamplesSource
-from benches.baselines.ticket import Ticket, take_ticket
-from benches.baselines.timing import Passage
+from benches.rivals.baselines import asyncio_pipeline, trio_pipeline
+from benches.rivals.baselines.microphones import SamplesSource
+from benches.rivals.baselines.ticket import Ticket, take_ticket
+from benches.rivals.baselines.timing import Passage
 from ravatar_audio.capture import FileSource
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.frames import FRAME_SAMPLES

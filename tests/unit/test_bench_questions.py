@@ -11,27 +11,26 @@ from websockets.sync.client import connect
 
 from benches import (
     callback,
-    kernels,
     latency,
     latency_measured,
     reconnect,
     resample_kernels,
-    soxr_source,
     storm,
     streams,
     streams_asyncio,
-    sweep,
     wakeup,
 )
-from benches.arrivals import running_arrivals
-from benches.baselines.ticket import tls_context
-from benches.floor import floor_program
-from benches.harness import Missing, Report
 from benches.latency_measured import Measured, pooled
 from benches.message import ENVELOPE
-from benches.pusher import Pusher
-from benches.sink import running_sink
-from benches.ticker import Ticker
+from benches.rig import kernels, sweep
+from benches.rig.arrivals import running_arrivals
+from benches.rig.floor import floor_program
+from benches.rig.harness import Missing, Report
+from benches.rig.pusher import Pusher
+from benches.rig.sink import running_sink
+from benches.rig.ticker import Ticker
+from benches.rivals import soxr_source
+from benches.rivals.baselines.ticket import tls_context
 from ravatar_audio._core import lib
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import Chain

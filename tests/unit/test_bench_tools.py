@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from benches import compare, one, readme, report, results, suite
-from benches.results import Report
+from benches import compare, readme, suite
+from benches.report import page as report_page
+from benches.report import results
+from benches.report.questions import BY_NAME, SUITE
+from benches.report.results import Report
+from benches.rig import one
 from ravatar_audio.cli import cli
 from tests.conftest import ROOT
 
@@ -132,7 +136,7 @@ def everything(made: Report) -> None:
 
 
 def test_the_page_holds_everything_and_fetches_nothing(tmp_path: Path) -> None:
-    page = report.write_page(place(tmp_path, run_of(everything))).read_text()
+    page = report_page.write_page(place(tmp_path, run_of(everything))).read_text()
     links = Links()
     links.feed(page)
     assert links.outside == []
@@ -145,7 +149,7 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path: Path) -> None:
 
 
 def test_the_page_puts_goals_that_were_not_reached_first(tmp_path: Path) -> None:
-    page = report.write_page(place(tmp_path, run_of(everything))).read_text()
+    page = report_page.write_page(place(tmp_path, run_of(everything))).read_text()
     assert "<b>2 of 3</b>" in page
     assert page.index("Not reached") < page.index("All goals") < page.index('id="example"')
 
@@ -158,7 +162,7 @@ def test_the_bar_of_a_goal_is_full_when_all_that_is_allowed_is_used(
     value: float, goal: float, goal_is: str, share: float
 ) -> None:
     row = {"value": value, "goal": goal, "goal_is": goal_is}
-    assert report.Goal("example", row).share == pytest.approx(share, rel=1e-3)
+    assert report_page.Goal("example", row).share == pytest.approx(share, rel=1e-3)
 
 
 def test_the_sum_of_a_run_names_what_was_not_reached() -> None:
@@ -172,7 +176,7 @@ def test_the_sum_of_a_run_names_what_was_not_reached() -> None:
 def test_every_file_that_is_a_bench_is_in_the_suite() -> None:
     for file in (ROOT / "benches").glob("*.py"):
         is_bench = re.search(rf'(running|arguments)\("{file.stem}"', file.read_text())
-        assert bool(is_bench) == (file.stem in (*suite.SUITE, *suite.BY_NAME)), file.name
+        assert bool(is_bench) == (file.stem in (*SUITE, *BY_NAME)), file.name
 
 
 def test_the_list_has_a_question_for_each_bench() -> None:

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benches import harness, plots, results
-from benches.distribution import Distribution
-from benches.harness import Missing, Report, interleave, percentile, running
+from benches.report import plots, results
+from benches.report.distribution import Distribution
+from benches.rig import harness
+from benches.rig.harness import Missing, Report, interleave, percentile, running
 from tests.conftest import ROOT, examples
 
 BENCHES = ROOT / "benches"

@@ -213,7 +213,7 @@ def test_the_wheel_holds_the_package_and_the_benches_and_nothing_else(wheel: Pat
     }
     benches = {f"ravatar_audio/{path.relative_to(ROOT)}" for path in sources("benches")}
     assert {name for name in names if name.endswith(".py")} == package | benches
-    assert {"ravatar_audio/benches/schema.json", "ravatar_audio/benches/virtual_microphone.c"} <= names
+    assert {"ravatar_audio/benches/report/schema.json", "ravatar_audio/benches/rig/virtual_microphone.c"} <= names
 
 
 def sources(folder: str) -> list[Path]:

@@ -85,6 +85,24 @@ def test_no_room_within_a_room_uses_one_above_it(path: Path) -> None:
     assert not above, f"{path.relative_to(PACKAGE)} uses {sorted(above)}; it may use {allowed}"
 
 
+BENCHES = CSRC.parent / "benches"
+BENCH_ROOMS = ["report", "rig", "rivals", ""]
+"""From the ground up; "" are the questions and commands themselves, as `python -m benches.NAME`."""
+
+
+@pytest.mark.parametrize("path", sorted(BENCHES.rglob("*.py")), ids=lambda path: str(path.relative_to(BENCHES)))
+def test_no_room_of_the_benches_uses_one_above_it(path: Path) -> None:
+    folders = path.relative_to(BENCHES).parts[:-1]
+    here = folders[0] if folders else ""
+    allowed = BENCH_ROOMS[: BENCH_ROOMS.index(here) + 1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level > len(folders):
+            names = [node.module] if node.module else [alias.name for alias in node.names]
+            for name in names:
+                first = name.partition(".")[0]
+                assert (first if first in BENCH_ROOMS else "") in allowed, f"{path.name} uses {name}"
+
+
 def imported_packages(path: Path) -> set[str]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = {

@@ -3,7 +3,7 @@
 import pytest
 
 from benches import soak
-from benches.harness import Report
+from benches.rig.harness import Report
 
 
 def test_twelve_minutes_with_an_unplug_reaches_every_goal() -> None:

@@ -6,8 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from benches import speech
 from benches.detectors import score
+from benches.rig import speech
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.turns import Detector, Gate
 from ravatar_audio.turns.neural import NeuralDetector

@@ -30,7 +30,7 @@ def command(names: tuple[str, ...], quick: bool, json_dir: Path | None, plot_dir
     """
     match names:
         case ("report", place):
-            echo(f"written: {_benches('report').write_page(Path(place))}")
+            echo(f"written: {_benches('report.page').write_page(Path(place))}")
         case ("compare", base, head):
             _benches("compare").compare(Path(base), Path(head))
         case ("report" | "compare" as word, *_):

@@ -1,4 +1,4 @@
-"""The usual pipeline as a script of its own: `python -m benches.baselines asyncio http://127.0.0.1:8080 pyaudio`."""
+"""The usual pipeline as a script: `python -m benches.rivals.baselines asyncio http://127.0.0.1:8080 pyaudio`."""
 
 import asyncio
 import sys

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .machine import Missing
+from ..report.machine import Missing
 
 HERE = Path(__file__).parent
 PLUGIN_SOURCE = HERE / "virtual_microphone.c"
@@ -128,4 +128,4 @@ def virtual_microphones(*pcms: Pcm) -> Iterator[VirtualMicrophones]:
 
 def _checkout() -> str | None:
     """The folder from which a subprocess finds the benches and the tests; none where they are installed."""
-    return str(HERE.parent) if __package__ == "benches" else None
+    return str(HERE.parent.parent) if __package__ == "benches.rig" else None

@@ -153,7 +153,7 @@ def take_core(core: int, *, real_time: bool = False) -> None:
 
 @contextmanager
 def running_sink(
-    *, secure: bool, core: int | None, real_time: bool = False, module: str = "sink", more: tuple[str, ...] = ()
+    *, secure: bool, core: int | None, real_time: bool = False, module: str = "rig.sink", more: tuple[str, ...] = ()
 ) -> Iterator[tuple[str, str]]:
     """A sink in a process of its own, on one core if asked for; gives its address and the authority's file ("").
 

@@ -9,8 +9,8 @@ import jinja2
 import markupsafe
 
 from . import plots
+from .questions import BY_NAME, SUITE
 from .results import read_all
-from .suite import BY_NAME, SUITE
 
 PAGE = "report.html"
 UNFOLDED_ROWS = 12
@@ -91,7 +91,3 @@ def _rank(bench: str) -> int:
 def main() -> None:
     """Write the page of the folder that is named."""
     print(f"written: {write_page(Path(sys.argv[1]))}")
-
-
-if __name__ == "__main__":
-    main()

@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 
 from ravatar_audio.frames import FRAME_BYTES
 
-from .machine import Missing
+from ..report.machine import Missing
 from .virtual_microphone import build_program
 
 SOURCE = Path(__file__).with_name("floor.c")
-CORE = Path(__file__).resolve().parent.parent / "csrc"
+CORE = Path(__file__).resolve().parents[2] / "csrc"
 
 
 class Floor:

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
-from .distribution import Distribution, new_histogram
-from .machine import Missing, fingerprint
-from .results import Report, Row, question
+from ..report.distribution import Distribution, new_histogram
+from ..report.machine import Missing, fingerprint
+from ..report.results import Report, Row, question
 
 __all__ = [
     "Distribution",
@@ -36,6 +36,8 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
+BENCHES = (__package__ or "").removesuffix(".rig")
+"""The package of the benches: "benches" in a checkout, "ravatar_audio.benches" where they are installed."""
 PROGRESS_FD = "RAVATAR_BENCH_PROGRESS_FD"
 """Names the file descriptor on which whoever started the bench reads how far it is: lines of `share text`."""
 
@@ -103,11 +105,8 @@ def progress(share: float, what: str = "") -> None:
 
 
 def this_module(name: str, *words: object) -> list[str]:
-    """The command that runs a bench's module in a process of its own: this_module("ring", "--run", 3).
-
-    In a checkout that is benches.NAME, in an installed package ravatar_audio.benches.NAME.
-    """
-    return [sys.executable, "-m", f"{__package__}.{name}", *map(str, words)]
+    """The command that runs a bench's module in a process of its own: this_module("ring", "--run", 3)."""
+    return [sys.executable, "-m", f"{BENCHES}.{name}", *map(str, words)]
 
 
 def needs_program(program: str, package: str) -> None:

@@ -1,4 +1,4 @@
-/* What benches/peers has in common: one contender is one library in one setting, fed with mono blocks of 10 ms. */
+/* What benches/rivals/peers has in common: one contender is one library in one setting, fed with mono blocks of 10 ms. */
 #ifndef RESAMPLE_DRIVER_H
 #define RESAMPLE_DRIVER_H
 

@@ -9,8 +9,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from .machine import Missing
-from .packages import install
+from ..report.machine import Missing
+from ..rig.packages import install
 
 PACKAGE = "libsoxr"
 FLAGS = "-O3 -march=native -DNDEBUG"  # -Ofast is no faster

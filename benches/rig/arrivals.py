@@ -34,7 +34,7 @@ class Arrivals:
 def running_arrivals(file: Path, *, secure: bool, stall_s: float = 0.0, every_s: float = 0.0) -> Iterator[Arrivals]:
     """The sink in a process of its own; every `every_s` seconds it reads nothing for `stall_s` (0: never)."""
     more = (str(file), str(stall_s), str(every_s))
-    with running_sink(secure=secure, core=None, module="arrivals", more=more) as (url, authority):
+    with running_sink(secure=secure, core=None, module="rig.arrivals", more=more) as (url, authority):
         yield Arrivals(url, authority or None, file)
 
 

@@ -6,7 +6,7 @@ What cannot be imported on this machine makes the bench one that is missing here
 import runpy
 import sys
 
-from .harness import Missing, running
+from .harness import BENCHES, Missing, running
 
 OPTIONAL = {
     "PIL": "pillow",
@@ -20,7 +20,7 @@ def main() -> None:
     """Run the bench that is named first."""
     name = sys.argv.pop(1)
     try:
-        runpy.run_module(f"{__package__}.{name}", run_name="__main__", alter_sys=True)
+        runpy.run_module(f"{BENCHES}.{name}", run_name="__main__", alter_sys=True)
     except ModuleNotFoundError as error:
         lacking = (error.name or "").split(".")[0]
         if lacking in ("", "ravatar_audio", "benches"):
