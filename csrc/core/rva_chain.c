@@ -38,7 +38,7 @@ struct rva_chain {
     uint64_t seq, position;                 /* of the open frame */
     uint32_t filled;                        /* samples in the open frame */
     uint32_t hop_filled, clipped, zero_run; /* of the open hop; zero_run lives across hops */
-    uint64_t ring_lost, device_lost;        /* to be told with the next frame that gets through */
+    uint64_t ring_lost, device_lost;        /* to be reported with the next frame that gets through */
     uint64_t loss_seen;                     /* device samples noted but not yet worth a sample at 16 kHz, times 16,000 */
     uint32_t flags;
     float last[RVA_RESAMPLE_OUTPUTS]; /* what the resampler holds at the end */

@@ -30,7 +30,7 @@ struct rva_alsa_stream {
     pthread_t thread;
     bool has_thread;
     int call_pipe[2];        /* a byte makes the thread look at once */
-    _Atomic bool is_closing; /* the end of the pipe would not tell: a forked process holds a copy of it */
+    _Atomic bool is_closing; /* the end of the pipe would not say: a forked process holds a copy of it */
     uint32_t block_samples, stride_bytes;
     uint32_t sleep_samples; /* whole blocks */
     snd_uframes seen;       /* available and unread, at the newest look */
@@ -147,7 +147,7 @@ int rva_alsa_open(const rva_alsa *alsa, rva_chain *chain, const rva_alsa_config 
         else if (count < 1 || count > DESCRIPTORS_MAX) code = RVA_ERROR_SYSTEM - EINVAL;
         else {
             alsa->poll_descriptors(stream->pcm, stream->descriptors, (unsigned)count);
-            /* Errors always count; that there is sound need not be told. */
+            /* Errors always count; that there is sound need not be reported. */
             for (int i = 0; i < count; i++) stream->descriptors[i].events = 0;
             stream->descriptors[count] = (struct pollfd){.fd = stream->call_pipe[0], .events = POLLIN};
             stream->descriptor_count = (unsigned)count;
@@ -229,7 +229,7 @@ RVA_REALTIME static int64_t sleep_ns(const rva_alsa_stream *stream, int64_t now_
     /* Before the first block nothing is known; one sample more, as clocks are read in whole ones. */
     const int64_t from_ns = captured_ns ? captured_ns : now_ns;
     const int64_t sleep_ns = from_ns + (int64_t)((double)(samples + 1) * 1e9 / stream->base.rate_hz) - now_ns;
-    /* A device may tell of its sound less often than it has some, or have stalled: look less and less often. */
+    /* A device may report its sound less often than it has some, or have stalled: look less and less often. */
     const int64_t still_ns = (now_ns - stream->moved_ns) / RETRY_SHARE;
     const int64_t retry_ns = still_ns < RETRY_NS ? RETRY_NS : still_ns < SLEEP_NS ? still_ns : SLEEP_NS;
     return sleep_ns > retry_ns ? sleep_ns : retry_ns;

@@ -15,7 +15,7 @@
 #define EARLIER_PART 8
 /* Sound that a server or the system kept while this program was stopped comes at once; more than that is not waited for. */
 #define KEPT_S 2.0
-/* So much of the past tells when blocks come: as little as holds a block that was not delayed, as servers lose and insert
+/* So much of the past says when blocks come: as little as holds a block that was not delayed, as servers lose and insert
  * some milliseconds of their own now and then. */
 #define WINDOW_NS 250000000
 /* A server's stream that goes on after less than this has been moved to another source. */
@@ -137,7 +137,7 @@ RVA_REALTIME int64_t rva_gap_keep(rva_gap *gap, const void *block, size_t sample
     return timed_ns(gap, gap->begin_ns + kept_ns, times_kept(gap));
 }
 
-/* Less than a block is not told from the blocks' own ways. */
+/* Less than a block is not distinguished from the blocks' own ways. */
 RVA_REALTIME static bool is_nothing(const rva_gap *gap) {
     return !gap->is_certain && gap->begin_ns - gap->before_ns < duration_ns(gap, gap->block_samples);
 }

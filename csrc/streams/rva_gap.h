@@ -1,4 +1,4 @@
-/* rva_gap - how long a gap behind a sound server was, told by when the blocks arrive, or by the server where it keeps time.
+/* rva_gap - how long a gap behind a sound server was, measured by when the blocks arrive, or by the server where it keeps time.
  *
  * A block can only come late, never early. So the earliest that blocks of late have come, against the sound in them, is steady
  * to a fraction of a millisecond, whatever else the machine does, and moves by what was lost. Where a block ends in what the
@@ -9,7 +9,7 @@
  * seconds to settle; arrival is right then. PipeWire's are up to half a second off after it restarted, stood still or moved a
  * stream, and its blocks come where they came before: there arrival is right, always.
  *
- * What follows a gap is kept until its length is known, so that it is told where it belongs.
+ * What follows a gap is kept until its length is known, so that it is reported where it belongs.
  */
 #ifndef RVA_GAP_H
 #define RVA_GAP_H

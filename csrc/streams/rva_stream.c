@@ -152,7 +152,7 @@ RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t
 }
 
 void rva_stream_close(rva_stream *stream) {
-    /* What may be missing, and nobody knows yet, is to be told by the stream that goes on from here. */
+    /* What may be missing, and nobody knows yet, is to be reported by the stream that goes on from here. */
     if (stream->gap && rva_gap_is_open(stream->gap) && !end_gap(stream, READ(stream->last_block_ns)))
         atomic_store_explicit(&stream->captured_ns, rva_gap_unbroken_ns(stream->gap), memory_order_relaxed);
     rva_gap_close(stream->gap);
@@ -180,8 +180,8 @@ RVA_REALTIME int64_t rva_stream_look(rva_stream *stream, int64_t now_ns) {
     const int64_t stall_ns = READ(stream->stall_ns), last_ns = READ(stream->last_block_ns);
     if (!stall_ns || !last_ns) return INT64_MAX;
     if (now_ns - last_ns < stall_ns) return last_ns + stall_ns - now_ns;
-    if (stream->told_ns != last_ns) {
-        stream->told_ns = last_ns;
+    if (stream->reported_ns != last_ns) {
+        stream->reported_ns = last_ns;
         rva_stream_wake(stream);
     }
     return stall_ns;

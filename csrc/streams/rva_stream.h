@@ -54,7 +54,7 @@ typedef struct {
     _Atomic int32_t finish_code;
     _Atomic uint32_t is_real_time;
     _Atomic int64_t stall_ns; /* 0: nobody wants to know */
-    int64_t told_ns;          /* last_block_ns of the stall that has been told; the watching thread's */
+    int64_t reported_ns;      /* last_block_ns of the stall that has been reported; the watching thread's */
     _Atomic uint32_t durations[RVA_DURATION_BUCKETS];
 } rva_stream;
 
@@ -62,10 +62,10 @@ typedef struct {
  * the stream that fed this chain before, so that the gap between them is counted as lost; 0: there was none. */
 void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int wake_fd, int64_t resume_ns);
 
-/* Before the audio thread starts. The stream comes from a sound server: gaps are told by when its blocks, of at most
+/* Before the audio thread starts. The stream comes from a sound server: gaps are measured by when its blocks, of at most
  * `block_samples`, arrive, or where it `keeps_time` by its capture times (rva_gap.h). After an overrun, a stream before it or a
  * block that is late by its own length, sound is kept until it is clear how much is missing: for 0.2 s of steady blocks, and
- * 2 s of sound at most. That is told to within a block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
+ * 2 s of sound at most. That is measured to within a block; less is not. RVA_OK or RVA_ERROR_MEMORY. */
 int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time);
 
 /* Between two streams of a server, of the audio thread. The next block goes on from the last one of before; what lies between
@@ -77,8 +77,8 @@ void rva_stream_close(rva_stream *stream);
 
 /* Audio thread; real-time safe. Pushes a block of `samples` per channel that arrived at `arrived_ns`; its last sample is
  * `age_s` old by the device's clock (not believed, and 0 taken, below -0.05 s, from 60 s on, and from 2 s on where that
- * puts it before the block before). `has_overrun`: the device lost sound before it; how much is told from the capture times.
- * So it is, without being told, when for over 0.1 s nothing came, by the capture
+ * puts it before the block before). `has_overrun`: the device lost sound before it; how much is known from the capture times.
+ * So it is, without being said, when for over 0.1 s nothing came, by the capture
  * times either, and what comes then is fresh. A server's block: see rva_stream_expect_server. */
 RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
                                    bool has_overrun);

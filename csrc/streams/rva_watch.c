@@ -55,7 +55,7 @@ int rva_watch_start(rva_watch *watch, rva_stream *stream, uint32_t priority) {
 void rva_watch_stop(rva_watch *watch) {
     if (!watch->is_running) return;
     watch->is_running = false;
-    /* Closing the end would not tell: a forked process holds a copy of it. */
+    /* Closing the end would not say it: a forked process holds a copy of it. */
     while (write(watch->end_pipe[1], "", 1) < 0 && errno == EINTR) continue;
     pthread_join(watch->thread, NULL);
     for (int end = 0; end < 2; end++) close(watch->end_pipe[end]);

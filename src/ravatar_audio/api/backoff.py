@@ -45,7 +45,7 @@ class Backoff:
 def parse_retry_after(text: str, date: str = "") -> float:
     """Seconds from a Retry-After header: a number, or an HTTP date (RFC 9110, 10.2.3); 0 for anything else.
 
-    `date` is the answer's own Date header: by the server's clock, where it tells; this machine's may be wrong.
+    `date` is the answer's own Date header: by the server's clock, where it has one; this machine's may be wrong.
     """
     try:
         seconds = float(text)

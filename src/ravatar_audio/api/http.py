@@ -253,7 +253,7 @@ class Platform:
         return answer.status, answer.headers
 
     async def look_unverified(self) -> Mapping[str, str]:
-        """Headers at api_url, the server's certificate unchecked and without our token: for the time that it tells."""
+        """Headers at api_url, the server's certificate unchecked and without our token: for the time in them."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # nothing secret is sent, and what comes back is only compared

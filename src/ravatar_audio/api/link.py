@@ -57,7 +57,7 @@ class LinkLimits:
     """A message of which for so long no byte is taken or acknowledged ends the link; so does one that takes longer than
     this and 1 s for each 4 KiB."""
     user_timeout_s: float = 5.0
-    """Nothing of what is under way was acknowledged for so long, where the system tells: the line is cut."""
+    """Nothing of what is under way was acknowledged for so long, where the system reports it: the line is cut."""
     leave_s: float = 2.0
     """Saying Close and hearing the peer's, which takes a round trip; then the connection is dropped."""
 

@@ -90,7 +90,7 @@ class ServerMessage:
 
 
 class ConnectionMessage(ServerMessage):
-    """Kind `connection`: the server greets, or tells about the connection."""
+    """Kind `connection`: the server greets, or reports on the connection."""
 
     __slots__ = ()
 

@@ -2,7 +2,7 @@
 
 trio's own streams would do, but for three things. A send that was cancelled half-way must never be followed by another
 one (the peer would read the new message as the rest of the old). Whoever waits for the handshake must learn that the
-peer has hung up, which trio-websocket does not tell. And a small message should cost one system call: `send` is tried
+peer has hung up, which trio-websocket does not report. And a small message should cost one system call: `send` is tried
 first, and trio is asked to wait only when the socket is full.
 
 It also knows what the peer's system has acknowledged. `sent_bytes` counts what was handed to the socket: the stream's
@@ -77,7 +77,7 @@ class WireStream(trio.abc.Stream):
         self.sent_bytes = 0
         """What the socket has taken so far, encryption not counted."""
         self.acknowledged_bytes: int | None = 0
-        """At least so many of these had been acknowledged at the last `look`. None: this system does not tell."""
+        """At least so many of these had been acknowledged at the last `look`. None: this system does not report it."""
         self.last_acknowledged_s = self.last_received_s
         """When a `look` last found progress, or nothing under way."""
         self.last_progress_s = self.last_received_s
@@ -272,7 +272,7 @@ class WireStream(trio.abc.Stream):
 
     @property
     def round_trip_s(self) -> float:
-        """The line's own, without queues: the least of the last minutes. 0 where this system does not tell."""
+        """The line's own, without queues: the least of the last minutes. 0 where this system does not report it."""
         least_us = 0 if self._is_closed else self._tcp_info("=I", _MIN_RTT_OFFSET)
         return least_us / 1e6 if least_us != 0xFFFFFFFF else 0.0
 

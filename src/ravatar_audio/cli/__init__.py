@@ -134,5 +134,5 @@ def _not_written(error: OSError) -> int:
 
 
 def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # nobody can be told then
+    with contextlib.suppress(OSError):  # nobody can read it then
         echo(text, err=True)

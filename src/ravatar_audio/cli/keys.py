@@ -1,7 +1,7 @@
 """A terminal's bytes as keys, and a key as a button that is held. Pure.
 
 Terminals send a key's letter when it goes down and again while it is held, and nothing when it is let go. Those with
-the kitty keyboard protocol (https://sw.kovidgoyal.net/kitty/keyboard-protocol/) tell all three, when they are asked to.
+the kitty keyboard protocol (https://sw.kovidgoyal.net/kitty/keyboard-protocol/) report all three, when asked to.
 """
 
 import math
@@ -34,7 +34,7 @@ class Kind(Enum):
     """It was pressed, or is held: a terminal may say the same for both."""
     UP = auto()
     ANSWER = auto()
-    """No key: the terminal says that it tells releases when asked to."""
+    """No key: the terminal says that it reports releases when asked to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from ravatar_audio.cli.run import (
     SectionedCommand,
     json_lines,
     load_settings,
-    run_telling,
+    run_reporting,
     settings_options,
 )
 from ravatar_audio.cli.streaming import Streamed, stream
@@ -111,12 +111,12 @@ def command(
     if settings.mode == "auto" and spec != "mic":
         settings = dataclasses.replace(settings, mode="open")
 
-    tell = json_lines(as_json)
+    emit = json_lines(as_json)
 
     def show(event: LiveEvent) -> None:
         if isinstance(event, LinkUp):
             pauses.note_begun()
-        tell(as_plain(event))
+        emit(as_plain(event))
         if not as_json and (text := as_text(event)):
             echo_over_meter(text)
 
@@ -129,7 +129,7 @@ def command(
         if not streamed.capture.captured_samples:
             return  # it has not begun; the error says why
         result = summary(streamed)
-        tell(result)
+        emit(result)
         if not as_json:
             echo(table(result), err=True)
 
@@ -142,8 +142,8 @@ def command(
             source,
             on_end=show_end,
             on_event=show,
-            on_turn=lambda event: tell(as_plain(event)),
-            on_capture=lambda event: tell(as_plain(event)),
+            on_turn=lambda event: emit(as_plain(event)),
+            on_capture=lambda event: emit(as_plain(event)),
             seconds=seconds,
             linger_s=settings.linger_s,
             with_meter=sys.stderr.isatty(),
@@ -152,7 +152,7 @@ def command(
             raise SoundLostError(f"{lost_samples} samples ({lost_samples / RATE_HZ:.2f} s) of {source.name} were lost")
 
     try:
-        run_telling(work, tell)
+        run_reporting(work, emit)
     except RavatarError as error:
         pauses.note_failure(error)
         raise

@@ -52,19 +52,19 @@ def error_line(error: RavatarError) -> dict[str, str]:
 def json_lines(is_asked_for: bool) -> Callable[[dict[str, Any]], None]:
     """What writes a line of --json, with its time; nothing where that was not asked for."""
 
-    def tell(line: dict[str, Any]) -> None:
+    def emit(line: dict[str, Any]) -> None:
         if is_asked_for:
             echo(json.dumps(stamped(line)))
 
-    return tell
+    return emit
 
 
-def run_telling(work: Callable[[], Awaitable[None]], tell: Callable[[dict[str, Any]], None]) -> None:
-    """As run(); a failure is told as well, as the last line."""
+def run_reporting(work: Callable[[], Awaitable[None]], emit: Callable[[dict[str, Any]], None]) -> None:
+    """As run(); a failure is reported as well, as the last line."""
     try:
         run(work)
     except RavatarError as error:
-        tell(error_line(error))
+        emit(error_line(error))
         raise
 
 
@@ -187,7 +187,7 @@ def log_to_stderr(level: int) -> None:
     text = ("\r\x1b[K" if sys.stderr.isatty() else "") + (long if level < logging.WARNING else "%(message)s")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(LineFormatter(text, datefmt="%H:%M:%S"))
-    # WARNING is for other packages; the HTTP library would tell addresses, tokens and all.
+    # WARNING is for other packages; the HTTP library would log addresses, tokens and all.
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("ravatar_audio").setLevel(level)
 

@@ -17,7 +17,7 @@ from ravatar_audio.cli.run import (
     SectionedCommand,
     json_lines,
     load_settings,
-    run_telling,
+    run_reporting,
     settings_options,
 )
 from ravatar_audio.frames import Frame
@@ -53,7 +53,7 @@ def command(
     it again.
     """
     settings = load_settings(settings_file, given)
-    tell = json_lines(as_json)
+    emit = json_lines(as_json)
 
     async def work() -> None:
         if is_pipe(file):
@@ -66,16 +66,16 @@ def command(
             await session.send_voice(recording, format=format)
             with trio.move_on_after(wait):
                 async for event in session.events():
-                    tell(as_plain(event))
+                    emit(as_plain(event))
                     if not as_json and (text := as_text(event)):
                         echo(text)
                     if isinstance(event, Reply):
                         break
-        tell({"event": "summary", "seconds": round(recording.duration_s, 3), "format": format})
+        emit({"event": "summary", "seconds": round(recording.duration_s, 3), "format": format})
         if not as_json:
             echo(f"said {recording.duration_s:.1f} s as {format}", err=True)
 
-    run_telling(work, tell)
+    run_reporting(work, emit)
 
 
 async def _nothing() -> AsyncIterator[Frame]:

@@ -75,7 +75,7 @@ class SoundReport:
     is_real_time: bool
     """Its audio thread has a real-time priority that we gave it."""
     drift_error_ppm: float
-    """Twice the standard error of the drift, and what the stamps add; infinity when it cannot be told."""
+    """Twice the standard error of the drift, and what the stamps add; infinity when it is not known."""
     channels: ChannelsLook | None = None
     """Each channel by itself; None of a device that has one, or gave nothing."""
 
@@ -122,7 +122,7 @@ async def listen(settings: Settings, seconds: float) -> SoundReport:
 
 
 def look_at(microphone: Microphone, usb_id: str = "") -> ChannelsLook | None:
-    """What its tap has of each channel; `usb_id` is the device's where that does not tell."""
+    """What its tap has of each channel; `usb_id` is the device's where that does not say."""
     sound, heard = microphone.tapped()
     if not sound or microphone.channels < 2:
         return None
@@ -287,7 +287,7 @@ def judge_drift(heard: SoundReport) -> Finding:
             "clock drift",
             "warning",
             said,
-            "The device is wrong about its rate, or loses sound without telling: try another rate (--rate) or port.",
+            "The device is wrong about its rate, or loses sound unnoticed: try another rate (--rate) or port.",
         )
     coarse = f" ({heard.seconds:g} s tell it coarsely; --listen 60 better)" if heard.seconds < 30 else ""
     return Finding("clock drift", "ok", said + coarse)

@@ -86,7 +86,7 @@ def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding 
     for name in root.glob("sys/class/hwmon/hwmon*/name"):
         if read_text(name) == "rpi_volt" and (alarm := read_text(name.parent / "in0_lcrit_alarm")):
             return Power(("under-voltage",) if alarm == "1" else (), ()).finding()
-    return Finding("power", "skipped", "neither vcgencmd nor the kernel tells of under-voltage")
+    return Finding("power", "skipped", "neither vcgencmd nor the kernel reports under-voltage")
 
 
 def why_no_priority() -> str | None:

@@ -130,7 +130,7 @@ class PlatformChecks:
         try:
             theirs_s = parsedate_to_datetime(self._headers["date"]).timestamp()
         except (KeyError, ValueError):
-            return "the platform does not tell its time"
+            return "the platform does not say its time"
         ahead_s = time.time() - theirs_s
         if abs(ahead_s) > CLOCK_TOLERANCE_S:
             direction = "ahead" if ahead_s > 0 else "behind"

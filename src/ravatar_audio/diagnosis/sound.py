@@ -43,7 +43,7 @@ async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIter
             answer = await trio.to_thread.run_sync(ask_server)
         yield check_access(look_at_access(), servers)
         yield (found := check_servers(servers, answer))
-        if found.status == "error":  # then the sound library will hang, but the hardware can be told
+        if found.status == "error":  # then the sound library will hang, but the hardware can be listed
             list_timeout_s = HANGING_TIMEOUT_S
     else:
         yield check_privacy(privacy_error())
@@ -129,7 +129,7 @@ def check_privacy(refusal: PermissionDeniedError | None) -> Finding:
     """Pure. On systems other than Linux the user allows the microphone, program by program."""
     if refusal is not None:
         return failed("permission", refusal)
-    return Finding("permission", "ok", "the privacy settings do not refuse the microphone, as far as they tell")
+    return Finding("permission", "ok", "the privacy settings do not refuse the microphone, as far as they say")
 
 
 def check_servers(servers: Servers, answer: ServerAnswer) -> Finding:

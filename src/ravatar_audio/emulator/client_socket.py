@@ -135,7 +135,7 @@ class ClientSocket:
                 return  # how it ended is for the receiver to see
             self._replies += 1
 
-    def _tell(self, kind: str, text_field: str, text: str, **fields: Any) -> None:
+    def _emit(self, kind: str, text_field: str, text: str, **fields: Any) -> None:
         """A message of the platform, by the guide's names or by those seen on deployments."""
         now = datetime.now(UTC)
         if self._platform.settings.observed_names:
@@ -147,7 +147,7 @@ class ClientSocket:
         active = [live for live in self._platform.active if live.user_id == self.user_id]
         avatar_id = active[-1].avatar_id if active else self._platform.settings.avatars[0].id
         avatar = next(item for item in self._platform.settings.avatars if item.id == avatar_id)
-        self._tell("connection", "message", avatar.greeting, avatar_id=avatar.id)
+        self._emit("connection", "message", avatar.greeting, avatar_id=avatar.id)
 
     def _answer(self, message: ClientMessage, live: Live | None, text: str, **fields: Any) -> None:
         """An avatar's answer, remembered."""
@@ -165,7 +165,7 @@ class ClientSocket:
         if self._platform.settings.observed_names and "fileUrl" in fields:
             sound = base64.b64encode(message.data).decode()
             fields = {"audio_base64": f"data:{media_type(message.data)};base64,{sound}"}
-        self._tell(
+        self._emit(
             "incoming",
             "answer",
             text,
@@ -179,7 +179,7 @@ class ClientSocket:
 
     def stream_error(self, error: str) -> None:
         """One of the platform's stream errors, as an event; its text is where the platform's own app looks for it."""
-        self._tell("event", "content", STREAM_ERRORS[error], error=error)
+        self._emit("event", "content", STREAM_ERRORS[error], error=error)
 
     # -- from the client --
 
@@ -212,7 +212,7 @@ class ClientSocket:
         if self._platform.settings.refusal is not None:
             self.say(self._platform.settings.refusal)
         else:
-            self._tell("system", "message", str(violation), error="invalid_message", field=violation.field)
+            self._emit("system", "message", str(violation), error="invalid_message", field=violation.field)
 
     def _take(self, message: ClientMessage) -> None:
         live = None

@@ -27,7 +27,7 @@ logging.getLogger("ravatar_audio.emulator").addHandler(logging.NullHandler())  #
 
 
 class Emulator:
-    """A RAVATAR platform on this machine, without any AI: strict about what it is sent, and it tells what it heard.
+    """A RAVATAR platform on this machine, without any AI: strict about what it is sent, and it reports what it heard.
 
         async with Emulator(EmulatorSettings(slots=1)) as emulator:
             settings = Settings(api_url=emulator.api_url)

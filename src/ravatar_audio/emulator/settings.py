@@ -65,7 +65,7 @@ class EmulatorSettings:
     """Answer with the variants seen on deployments: token for jwt, id for _id, code for language_code; in messages
     direction for type, content for the text, date for timestamp, and sound inline for its address."""
     refusal: str | None = None
-    """What a client is told whose message breaks the contract, as it goes over the WebSocket; None: what is wrong."""
+    """What a client is sent whose message breaks the contract, as it goes over the WebSocket; None: what is wrong."""
     frame_ancestors: str | None = None
     """Who may frame the streaming page (Content-Security-Policy), as "'none'"; None: everybody."""
     receive_buffer_bytes: int | None = None

@@ -8,7 +8,7 @@ _LATE_FRAMES = 8  # the least of so many counts: one late frame is no gap
 
 
 class StreamClock:
-    """Told of each frame when it comes."""
+    """Takes note of each frame when it comes."""
 
     def __init__(self) -> None:
         self.longest_pause_s = 0.0

@@ -124,7 +124,7 @@ class KioskService:
 
     async def _keep_notified(self) -> None:
         """Say when the service is ready, what it does, and that it is alive; at most half the watchdog's time apart."""
-        notifier, told, told_s, fed_s = self._notifier, "", 0.0, 0.0
+        notifier, sent, sent_s, fed_s = self._notifier, "", 0.0, 0.0
         watchdog_s = notifier.watchdog_s
         is_ready = False
         while True:
@@ -134,9 +134,9 @@ class KioskService:
             if not is_ready and self.machine.is_ready:
                 is_ready = True
                 notifier.send(READY=1)
-            if status != told or now_s >= told_s + _STATUS_S:
+            if status != sent or now_s >= sent_s + _STATUS_S:
                 notifier.send(STATUS=status)
-                told, told_s = status, now_s
+                sent, sent_s = status, now_s
             if watchdog_s is not None and now_s >= fed_s + watchdog_s / 4 and self.machine.is_alive(now_s):
                 notifier.send(WATCHDOG=1)
                 fed_s = now_s

@@ -1,4 +1,4 @@
-"""Whether the avatar speaks, as far as the platform's messages tell. Pure.
+"""Whether the avatar speaks, as far as the platform's messages say. Pure.
 
 The platform's guide names no message for it. So an `event` that reads like one counts ("speech_started", "avatar
 stopped talking", `"isSpeaking": true`), and where none has ever come, a reply is taken to be spoken, at the pace of

@@ -9,7 +9,7 @@ import trio
 from ravatar_audio.frames import RATE_HZ, Frame
 
 ASSUMED_ACKNOWLEDGED_S = 8.0
-"""Where the system does not tell: a connection on which less went through for longer would have been given up."""
+"""Where the system does not report it: a connection on which less went through for longer would have been given up."""
 
 SLACK_S = 0.5
 """On top of two round trips, the sound that may be under way: two frames.
@@ -108,7 +108,7 @@ class InFlight:
             self.acknowledged_samples += samples
 
     def take_all(self) -> tuple[list[QueuedFrame], bool]:
-        """What the last connection has left behind, and whether that was told by the system or is a guess."""
+        """What the last connection has left behind, and whether that was reported by the system or is a guess."""
         left = [written.queued for written in self._frames]
         self._frames.clear()
         self.samples = 0

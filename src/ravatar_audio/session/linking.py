@@ -148,7 +148,7 @@ class LinkKeeper(ABC):
         if connection.session != self.connection.session:
             self.connection = connection
             self.platform.log.warning("the platform has given a new conversation")
-            self._tell(ConversationRenewed())
+            self._emit(ConversationRenewed())
         elif self._refusals.is_refused:  # so it is not the conversation that it has forgotten
             self._refusals.note_doubt(self.deepest_doubt)
 
@@ -222,7 +222,7 @@ class LinkKeeper(ABC):
                 log.debug("a message of %d characters is skipped: %s", len(data), error)
                 continue
             log.debug("received %s, %d characters: %s", type(message).__name__, len(data), (message.text or "")[:200])
-            self._tell(message, len(data))
+            self._emit(message, len(data))
             self._note_answer(message)
             if isinstance(message, StreamFault):
                 self._fault = message
@@ -234,7 +234,7 @@ class LinkKeeper(ABC):
             if self._refusals.note_refused():
                 why = self.platform.log.redact(_words(message))
                 self.platform.log.warning("the platform refuses what is sent: %s", why)
-                self._tell(SendingRefused(why))
+                self._emit(SendingRefused(why))
             self._changed.unpark_all()
         elif isinstance(message, Reply) and self._refusals.note_accepted():
             self._note_accepted()
@@ -247,7 +247,7 @@ class LinkKeeper(ABC):
     def _note_accepted(self) -> None:
         messages = self._refusals.messages
         self.platform.log.warning("the platform accepts again what is sent; it has refused %d messages", messages)
-        self._tell(SendingAccepted(messages))
+        self._emit(SendingAccepted(messages))
 
     async def _leave_when_refused(self, link: Link) -> None:
         """Leave the connection after a few refusals; what waits goes by the next one, when the session is renewed."""
@@ -266,7 +266,7 @@ class LinkKeeper(ABC):
         refusals.note_end()
         raise LinkDown(Cause.NOT_ACCEPTED, f"{refusals.messages} messages so far", is_own_word=True)
 
-    def _tell(self, event: LiveEvent, characters: int = 0) -> None:
+    def _emit(self, event: LiveEvent, characters: int = 0) -> None:
         self._events.put(event, characters)
         self._changed.unpark_all()
 
@@ -277,11 +277,11 @@ class LinkKeeper(ABC):
         self._connects += 1
         self._is_begun = True
         self.platform.log.debug("link %d is up after %.1f ms", self._connects, link.handshake_s * 1000)
-        self._tell(LinkUp(self._connects, link.handshake_s))
+        self._emit(LinkUp(self._connects, link.handshake_s))
 
     def _note_lost(self, down: LinkDown, lasted_s: float, delay_s: float) -> None:
         self.platform.log.warning("the link is down after %.1f s: %s; next try in %.2f s", lasted_s, down, delay_s)
-        self._tell(LinkLost(str(down), lasted_s, delay_s, down.close_code, down.status))
+        self._emit(LinkLost(str(down), lasted_s, delay_s, down.close_code, down.status))
 
 
 def _words(message: ServerMessage) -> str:

@@ -227,8 +227,8 @@ class LiveSession(Conversation):
             sessions_unended=self._slot.unended,
         )
 
-    def _tell(self, event: LiveEvent, characters: int = 0) -> None:
-        super()._tell(event, characters)
+    def _emit(self, event: LiveEvent, characters: int = 0) -> None:
+        super()._emit(event, characters)
         if isinstance(self._source, TurnSource):
             self._source.note(event)
 
@@ -301,13 +301,13 @@ class LiveSession(Conversation):
         if self._slot.start is None:
             await self._slot.take(self.platform, self.avatar.id)
             if self._is_begun:
-                self._tell(SessionRenewed())
+                self._emit(SessionRenewed())
         self._refusals.note_renewed()
 
     def _note_token(self) -> None:
         url = self.streaming_url
         if self._told_url not in (None, url) and self.platform.tokens.current is not None:
-            self._tell(StreamingUrlChanged(url))
+            self._emit(StreamingUrlChanged(url))
         self._told_url = url
 
     async def _send(self, link: Link) -> None:

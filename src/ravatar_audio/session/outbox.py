@@ -168,7 +168,7 @@ class Outbox:
             await self._wait_change()
 
     async def wait_acknowledged(self) -> None:
-        """Wait until nothing is pending and all frames are acknowledged, where this system tells."""
+        """Wait until nothing is pending and all frames are acknowledged, where this system reports that."""
         while True:
             await self.wait_empty()
             self.in_flight.settle()

@@ -27,7 +27,7 @@ class LiveStatistics:
     in_flight_samples: int
     """Of these, what is under way. When the connection is lost it goes again where it is no older than `outbox_ms`."""
     acknowledgements_known: bool
-    """This system tells what is acknowledged (Linux). Elsewhere that is what was written 8 s ago, and what a lost
+    """This system reports what is acknowledged (Linux). Elsewhere that is what was written 8 s ago, and what a lost
     connection took in its last 8 s counts as lost, "in_flight"."""
     repeated_frames: int
     repeated_samples: int
@@ -40,7 +40,7 @@ class LiveStatistics:
     pending_frames: int
     pending_samples: int
     source_lost_samples: int
-    """Lost before they were taken, as frames told: the ring was full, or the device lost them."""
+    """Lost before they were taken, as frames reported: the ring was full, or the device lost them."""
     age_newest: Distribution
     """How old a frame's newest sample was when the message had been written."""
     age_oldest: Distribution

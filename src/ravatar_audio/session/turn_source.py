@@ -42,10 +42,10 @@ class TurnSource:
 
     `on_event` is called with each event in its place between the frames, when these are taken, `on_frame` with each
     frame that is heard, before the gate; they must return at once. `follows_platform`: a LiveSession sets the mode by
-    what the platform says (vadEnabled). `half_duplex`: it also tells when the avatar speaks (docs/howto/turns.md); the
-    application can do so itself, with or without it. `trailing_silence_s`: behind a turn of push-to-talk, which ends in
-    the midst of sound, frames of silence follow, so that a detector on the server hears its end. They have no samples
-    of the capture in them (`length_samples` is 0), and next_outcome() does not give them.
+    what the platform says (vadEnabled). `half_duplex`: it also reports when the avatar speaks (docs/howto/turns.md);
+    the application can do so itself, with or without it. `trailing_silence_s`: behind a turn of push-to-talk, which
+    ends in the midst of sound, frames of silence follow, so that a detector on the server hears its end. They have no
+    samples of the capture in them (`length_samples` is 0), and next_outcome() does not give them.
     """
 
     def __init__(
@@ -233,7 +233,7 @@ class TurnSource:
             self._discard_s = -math.inf
         return left
 
-    # What a session tells.
+    # What a session reports.
 
     def follow(self, connection: Connection) -> None:
         """Take the mode from what the platform says, unless somebody has chosen one."""
@@ -241,7 +241,7 @@ class TurnSource:
             self.set_mode(choose_mode(connection, "auto"))
 
     def note(self, event: object, at_s: float | None = None) -> None:
-        """A message of the platform: with half-duplex it may tell that the avatar speaks, or has ended."""
+        """A message of the platform: with half-duplex it may report that the avatar speaks, or has ended."""
         if not self._is_half_duplex:
             return
         now_s = _now_s(at_s)
@@ -261,7 +261,7 @@ class TurnSource:
             begins_s = max(now_s, before_s) if before_s < math.inf else now_s  # it speaks one after the other
             self._avatar_ends_s = begins_s + spoken_s(event)
 
-    # What the program tells.
+    # What the program asks for.
 
     def press(self, at_s: float | None = None) -> None:
         """Push-to-talk's button went down."""
@@ -311,11 +311,11 @@ class TurnSource:
         def change() -> None:
             if moves_avatar:
                 self._avatar_ends_s = math.inf
-            self._tell(control(now_s))
+            self._emit(control(now_s))
 
         self._thread.run(change)
 
-    def _tell(self, outcomes: Sequence[Outcome]) -> None:
+    def _emit(self, outcomes: Sequence[Outcome]) -> None:
         self._ready += outcomes
         if outcomes:
             self.source.request_flush()  # whoever waits for the source gets what is ready with the next block

@@ -26,7 +26,7 @@ class FakeDevice:
     """A microphone that is made up.
 
     `sound` is what it hears, again and again: "speech" (speech-like), "tone" (1 kHz), "sweep", "noise", "silence"
-    (exact zeros), "ramp" (each sample tells its position: n modulo 32,768), the path of a WAV file, or an array of
+    (exact zeros), "ramp" (each sample says its position: n modulo 32,768), the path of a WAV file, or an array of
     int16 or float32 samples, (samples,) or (samples, channels). The file has its own rate, channels and format. A list
     of such sounds, of one channel each, makes a microphone array: channel 0 hears the first, and so on.
 

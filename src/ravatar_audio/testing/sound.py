@@ -39,7 +39,7 @@ class Sound:
 
 
 class Ramp(Sound):
-    """Each sample tells its position: n modulo 32,768 on channel 0, n / 32,768 on channel 1, n (c + 1) on channel c."""
+    """Each sample says its position: n modulo 32,768 on channel 0, n / 32,768 on channel 1, n (c + 1) on channel c."""
 
     def __init__(self, rate_hz: int, channels: int, format: str) -> None:
         if format != "int16":

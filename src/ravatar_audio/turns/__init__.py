@@ -1,7 +1,7 @@
 """Turns without clipped words: a gate moved over sound that is already there.
 
 A gate is a pure state machine: frames of a capture in, turns out. It does no I/O, waits for nothing and has no clock;
-times come from the caller. Give it frames of any length, in order, and tell it what happens:
+times come from the caller. Give it frames of any length, in order, and what happens:
 
     gate = Gate("ptt")
     for outcome in gate.feed(frame):      # a Frame to be sent, or a TurnEvent

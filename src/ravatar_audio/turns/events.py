@@ -1,4 +1,4 @@
-"""What a gate tells: events with exact positions. Sound comes beside them, as frames."""
+"""What a gate emits: events with exact positions. Sound comes beside them, as frames."""
 
 from dataclasses import dataclass
 from enum import StrEnum

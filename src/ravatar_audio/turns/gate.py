@@ -21,7 +21,7 @@ from ravatar_audio.turns.talk_key import Change, TalkKey
 Outcome = TurnEvent | Frame
 
 _LATE_SAMPLES = RATE_HZ // 4
-"""Kept beyond the pre-roll, for a press that is told late."""
+"""Kept beyond the pre-roll, for a press that is reported late."""
 _SOON_SAMPLES = RATE_HZ // 33
 """Two cuts within one device block cannot both be asked for in time; a turn's end is worth more than a frame's."""
 
@@ -43,7 +43,7 @@ class GateStatistics:
     pending_samples: int
     """Kept: they may still become a turn's."""
     lost_samples: int
-    """Never received: lost by the ring or the device, as the frames told."""
+    """Never received: lost by the ring or the device, as the frames reported."""
     turns: int
     """Begun."""
 
@@ -159,7 +159,7 @@ class Gate:
             turns=self._turns,
         )
 
-    # What the program tells. Each returns what came of it, in order.
+    # What the program reports. Each returns what came of it, in order.
 
     @_one_at_a_time
     def feed(self, frame: Frame) -> list[Outcome]:
@@ -281,10 +281,10 @@ class Gate:
             if item.position is None or item.position > self._horizon(item.mode):
                 break
             self._queue.pop()
-            yield from self._told(self._key.apply(item.change, item.position, item.mode))
+            yield from self._emit(self._key.apply(item.change, item.position, item.mode))
         first = self._queue.first
         queued = [first.position] if first is not None and first.position is not None else []
-        yield from self._told(self._key.advance(min([self._horizon(), *queued])))
+        yield from self._emit(self._key.advance(min([self._horizon(), *queued])))
         machine, buffer = self._machine, self._buffer
         if machine.turn is not None:
             yield from self._give(min([buffer.end, machine.earliest_end, *queued]), is_end=False)
@@ -292,7 +292,7 @@ class Gate:
             unneeded = max(machine.floor, machine.earliest_start - _LATE_SAMPLES)
             self._gated += buffer.discard(min(unneeded, buffer.end))
 
-    def _told(self, events: list[TurnEvent]) -> Iterator[Outcome]:
+    def _emit(self, events: list[TurnEvent]) -> Iterator[Outcome]:
         """The events, with the sound that belongs before them."""
         for event in events:
             if event.kind is TurnEventKind.STARTED:
@@ -349,9 +349,9 @@ class Gate:
         while self._queue.first is not None:
             item = self._queue.pop()
             at = end if item.position is None else min(item.position, end)
-            outcomes += self._told(self._key.apply(item.change, at, item.mode))
-        outcomes += self._told(self._key.advance(end))
-        outcomes += self._told(self._machine.cut(end, reason))
+            outcomes += self._emit(self._key.apply(item.change, at, item.mode))
+        outcomes += self._emit(self._key.advance(end))
+        outcomes += self._emit(self._machine.cut(end, reason))
         self._gated += self._buffer.discard(end)
         self._anchor = None
         return outcomes

@@ -19,7 +19,7 @@ class _State(Enum):
 
 
 class TurnMachine:
-    """Opens and ends turns. Positions are given in ascending order, but for a key that is told late.
+    """Opens and ends turns. Positions are given in ascending order, but for a key that is reported late.
 
     The key is the button, the voice, or the open microphone; `timing` says what it does, and may be set while no turn
     is open. Each method returns the events that it led to, in order.
@@ -97,7 +97,7 @@ class TurnMachine:
         return events
 
     def down(self, at: int) -> list[TurnEvent]:
-        """The key is down from `at` on; in the past if it is told late."""
+        """The key is down from `at` on; in the past if it is reported late."""
         events = self.advance(at)
         self.is_key_down = True
         if self._state is _State.HOLDING:
@@ -108,7 +108,7 @@ class TurnMachine:
         return events + self.advance(self.now)
 
     def up(self, at: int) -> list[TurnEvent]:
-        """The key is up from `at` on; in the past if it is told late."""
+        """The key is up from `at` on; in the past if it is reported late."""
         events = self.advance(at)
         self.is_key_down = False
         if self._state is _State.PENDING:
@@ -148,8 +148,8 @@ class TurnMachine:
             return [self._end(at, kind, reason)]
         was_pending = self._state is _State.PENDING
         self._state = _State.IDLE
-        is_told = was_pending and self.timing.tells_taps
-        return [TurnEvent(TurnEventKind.CANCELLED, at, reason=reason)] if is_told else []
+        is_emitted = was_pending and self.timing.emits_taps
+        return [TurnEvent(TurnEventKind.CANCELLED, at, reason=reason)] if is_emitted else []
 
     def _end(self, at: int, kind: TurnEventKind, reason: Reason) -> TurnEvent:
         end = max(at, self.given, self.start)

@@ -1,4 +1,4 @@
-"""Changes that wait for their sample: told by their times, in effect at their positions."""
+"""Changes that wait for their sample: given by their times, in effect at their positions."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -34,12 +34,12 @@ class QueuedChange:
     position: int | None
     """None before the first frame: not known yet."""
     at_s: float | None = None
-    """When it was told; None: it comes from the sound itself, and has its position."""
+    """When it happened; None: it comes from the sound itself, and has its position."""
     mode: TurnMode | None = None
 
 
 class ChangeQueue:
-    """Sorted by position; controls stay in the order in which they were told, whatever the clock says.
+    """Sorted by position; controls stay in the order in which they came, whatever the clock says.
 
     Holds at most 64 controls: of more, the older half is reduced to what it comes to, one control for each state that
     it sets. A turn that begins and ends among those is not taken.
@@ -70,10 +70,10 @@ class ChangeQueue:
         return next((changes[item.change] for item in reversed(self._items) if item.change in changes), otherwise)
 
     def add(self, change: Change, position: int | None, at_s: float, mode: TurnMode | None = None) -> None:
-        """A control, told at a time; `position` None: there has been no frame yet to tell where that is."""
-        told = [item.position for item in self._items if item.at_s is not None and item.position is not None]
-        if position is not None and told:
-            position = max(position, told[-1])
+        """A control, at a time; `position` None: there has been no frame yet by which to know where that is."""
+        earlier = [item.position for item in self._items if item.at_s is not None and item.position is not None]
+        if position is not None and earlier:
+            position = max(position, earlier[-1])
         self._insert(QueuedChange(change, position, at_s, mode))
         if sum(item.at_s is not None for item in self._items) > QUEUED_MAX:
             self._reduce()
@@ -83,14 +83,14 @@ class ChangeQueue:
         self._insert(QueuedChange(change, position))
 
     def place(self, position_of: Callable[[float], int], earliest: int) -> None:
-        """Settle where controls take effect that were told in times: once, unless the capture's clock has jumped."""
-        told = 0
+        """Settle where controls that have a time take effect: once, unless the capture's clock has jumped."""
+        newest = 0
         for item in self._items:
             if item.at_s is not None:
                 here = position_of(item.at_s)
                 if item.position is None or abs(here - item.position) > _JUMP_SAMPLES:
                     item.position = max(here, earliest)
-                told = item.position = max(told, item.position)
+                newest = item.position = max(newest, item.position)
         self._items.sort(key=lambda item: item.position or 0)
 
     def _insert(self, item: QueuedChange) -> None:

@@ -28,7 +28,7 @@ class Recording:
         self.cut_samples = 0
         """Beyond the limit."""
         self.lost_samples = 0
-        """Missing between the frames, as they told; the file closes up over them."""
+        """Missing between the frames, as they reported; the file closes up over them."""
 
     @property
     def samples(self) -> int:

@@ -29,7 +29,7 @@ class Timing:
     cap_samples: int | None
     restarts: bool
     """After the cap a key that is still down starts the next turn, without a gap."""
-    tells_taps: bool
+    emits_taps: bool
     """A key that was not down long enough is worth an event: a button, not a noise."""
 
 
@@ -88,7 +88,7 @@ class TurnRules:
         pre_roll = _samples(self.pre_roll_ms)
         match mode:
             case TurnMode.OPEN:
-                return Timing(pre_roll, 0, 0, None, restarts=False, tells_taps=False)
+                return Timing(pre_roll, 0, 0, None, restarts=False, emits_taps=False)
             case TurnMode.PTT:
                 confirm, hold, cap = self.shortest_press_ms, self.tail_ms, self.press_cap_ms
                 restarts = False
@@ -101,7 +101,7 @@ class TurnRules:
             _samples(hold),
             None if cap is None else _samples(cap),
             restarts=restarts,
-            tells_taps=not restarts,
+            emits_taps=not restarts,
         )
 
     @property

@@ -54,8 +54,8 @@ class SampleBuffer:
         """Take the sound from `front` to `to` as a frame of its own: at most 4,096 samples, without a gap in them.
 
         A whole frame is passed on as it is. Of a new one, energy, peak and zeros are measured (a run of zeros from the
-        frame's own start), and clipped samples count where the hop ended that had them. A loss that a frame tells may
-        be anywhere before its end, so the first piece that is read of it tells it, its start or not.
+        frame's own start), and clipped samples count where the hop ended that had them. A loss that a frame reports may
+        be anywhere before its end, so the first piece that is read of it reports it, its start or not.
         """
         start, first = self.front, self._frames[0]
         assert start < to <= min(start + FRAME_SAMPLES, self.end)
@@ -64,7 +64,7 @@ class SampleBuffer:
         else:
             frame = self._joined(start, to, seq)
         self._leave(to)
-        if self._frames and (rest := self._frames[0]).position_samples < to:  # its losses are told now
+        if self._frames and (rest := self._frames[0]).position_samples < to:  # its losses are reported now
             self._frames[0] = rest._replace(ring_lost_samples=0, device_lost_samples=0, discontinuity=False)
         return frame
 

@@ -115,7 +115,7 @@ class TalkKey:
         return self.is_muted or (self.is_gated and self.mode is not TurnMode.PTT)
 
     def _settle(self, at: int) -> list[TurnEvent]:
-        """Tell the machine when its key has changed."""
+        """Report to the machine when its key has changed."""
         wanted = {TurnMode.OPEN: True, TurnMode.PTT: self.is_pressed, TurnMode.VAD: self.is_speech}[self.mode]
         is_down = wanted and not self.is_deaf
         if is_down == self.machine.is_key_down:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class CaptureDevice:
-    """One capture device of a card. Empty strings are what the system does not tell."""
+    """One capture device of a card. Empty strings are what the system does not report."""
 
     card_number: int
     """Changes when cards are plugged in another order; the rest stays."""

@@ -11,7 +11,7 @@ _MANY_RATES = 9
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """One input device. What the system does not tell is empty, 0 or None."""
+    """One input device. What the system does not report is empty, 0 or None."""
 
     index: int | None
     """PortAudio's number, good only until devices are plugged or unplugged; None for what our own threads serve."""
@@ -142,7 +142,7 @@ def choose_device(devices: Sequence[Device], selector: str | int | None = None) 
         options = " or ".join(f"--device {shlex.quote(candidate)}" for candidate in candidates)
         raise DeviceNotFoundError(
             f"device {text!r} fits {_listed(found)}",
-            advice=f"Choose one: {options}; 'ravatar-audio devices' tells more.",
+            advice=f"Choose one: {options}; 'ravatar-audio devices' says more.",
             candidates=candidates,
         )
     what = "there is no default input device" if text == "default" else f"no input device fits {text!r}"

@@ -1,6 +1,6 @@
 """Whether the system's privacy settings keep this program from the microphone: asked of macOS and Windows themselves.
 
-PortAudio does not tell. On Windows a refused microphone is -9999, -9996, -9985 or -9997, as the interface has it
+PortAudio does not say. On Windows a refused microphone is -9999, -9996, -9985 or -9997, as the interface has it
 (PortAudio's issues 293 and 360); on macOS it is -9986 (issue 514), or a stream of zeros. Read from the systems'
 documentation, and tested with made-up answers only.
 """
@@ -32,7 +32,7 @@ def privacy_error(
     read_switch: Callable[[str, str], str | None] = lambda hive, path: _read_switch(hive, path),
     read_status: Callable[[], int | None] = lambda: _read_status(),
 ) -> PermissionDeniedError | None:
-    """The error for a microphone that the privacy settings refuse; None when they do not, or do not tell.
+    """The error for a microphone that the privacy settings refuse; None when they do not, or do not say.
 
     `system` is as sys.platform has it; all arguments are for tests.
     """
