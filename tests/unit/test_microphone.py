@@ -336,7 +336,7 @@ async def test_cancelled_when_its_stream_has_ended_it_closes_that(monkeypatch: p
     with trio.fail_after(10):
         async with Microphone("fake") as microphone:
             with trio.CancelScope() as scope:
-                monkeypatch.setattr(microphone, "_tell", lambda *_: scope.cancel())
+                monkeypatch.setattr(microphone, "_emit", lambda *_: scope.cancel())
                 FakeDeviceStream.made[0].end()
                 await anext(microphone)
             assert scope.cancelled_caught

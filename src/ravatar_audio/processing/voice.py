@@ -116,7 +116,7 @@ class VoiceSource(Source):
         for heard in self.reference._waiting_frames():
             self._push(heard)
         if not self._is_there(frame):
-            # what ends the reference is told when nothing has come for some time
+            # what ends the reference is reported when nothing has come for some time
             with suppress(StopAsyncIteration, RavatarError), trio.move_on_at(self._wait_until_s):
                 while not self._is_there(frame):
                     self._ask_reference(frame)
@@ -124,7 +124,7 @@ class VoiceSource(Source):
         self._missing_s += frame.length_samples / RATE_HZ
         if self._missing_s > LOST_S and not self._is_lost:
             self._is_lost = True
-            self._tell(
+            self._emit(
                 "reference_lost", f"nothing has come from the reference {self.reference.name!r} for {LOST_S:g} s"
             )
 
@@ -144,7 +144,7 @@ class VoiceSource(Source):
         self._missing_s = 0.0
         if self._is_lost:
             self._is_lost = False
-            self._tell("reference_back", f"the reference {self.reference.name!r} is there again")
+            self._emit("reference_back", f"the reference {self.reference.name!r} is there again")
         position = heard.position_samples + self._shift
         end = position + heard.length_samples
         if self._reference_end is not None:
@@ -186,10 +186,10 @@ class VoiceSource(Source):
         placing = self._placed.statistics()
         if placing.path_changes != self._path_changes:
             self._path_changes = placing.path_changes
-            self._tell("echo_path_changed", "the echo comes by another path; it is learnt anew")
+            self._emit("echo_path_changed", "the echo comes by another path; it is learnt anew")
         is_settled = self.canceller.statistics().is_settled
         if is_settled and not self._was_settled:
-            self._tell("echo_settled", "the echo's path is learnt: a visitor is heard while the avatar speaks")
+            self._emit("echo_settled", "the echo's path is learnt: a visitor is heard while the avatar speaks")
         self._was_settled = is_settled
 
     async def stop(self) -> None:

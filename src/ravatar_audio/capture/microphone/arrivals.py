@@ -15,7 +15,7 @@ DEVICE_FOLDER = Path("/dev/snd")
 """Where the kernel's sound devices come and go on Linux; its permissions are set a moment after a device has come."""
 
 POLL_S = 0.05
-"""How often to look where nothing tells."""
+"""How often to look where nothing reports them."""
 
 
 class Arrivals:
@@ -33,7 +33,7 @@ class Arrivals:
         self._seen = self._things()
 
     def _watch(self) -> int:
-        """A descriptor that tells of changes; negative where there is none.
+        """A descriptor that reports changes; negative where there is none.
 
         The one that there is, once there is one: closing it takes up to 20 ms, and what it watches already stays once.
         """
@@ -58,11 +58,11 @@ class Arrivals:
 
     @property
     def patience_s(self) -> float:
-        """How long one may wait without looking: for ever when wait() tells of changes."""
+        """How long one may wait without looking: for ever when wait() reports changes."""
         return POLL_S if self._fd < 0 else float("inf")
 
     async def wait(self) -> None:
-        """Until something may have come, or this is closed; for ever where nothing tells."""
+        """Until something may have come, or this is closed; for ever where nothing reports them."""
         async with trio.open_nursery() as nursery:
 
             async def until_told(wait: Callable[[], Awaitable[None]]) -> None:

@@ -26,7 +26,7 @@ Behind a sound server PortAudio's thread then never sleeps. It is given FIRST_BL
 leaves it less than a tenth of a core. Our own thread over ALSA sleeps until something comes.
 """
 HANGING_S = 3.0
-"""A call that has not returned for so long hangs, which is told. Few take a second, as of a device that is busy."""
+"""A call that has not returned for so long hangs, which is reported. Few take a second, as of a device that is busy."""
 WELL_S = 1.0
 """A stream that ended sooner after its opening was no cure; one that lasted longer is worth having back at once."""
 
@@ -51,12 +51,12 @@ class Relapses:
 
 
 class Patience:
-    """With calls into the sound library that do not return: when that is told, and when it is over."""
+    """With calls into the sound library that do not return: when that is reported, and when it is over."""
 
-    def __init__(self, what: str, limit_s: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, what: str, limit_s: float, report: Callable[[str], None]) -> None:
         """Of calls that do `what` to a microphone."""
-        self._what, self._limit_s, self._tell = what, limit_s, tell
-        self._has_told = False
+        self._what, self._limit_s, self._report = what, limit_s, report
+        self._has_reported = False
 
     def spend(self, hung_s: float, reason: MediaError) -> None:
         """A call has not returned for so long. Raises RecorderError when that is too long."""
@@ -65,13 +65,13 @@ class Patience:
                 f"the microphone did not {self._what} within {self._limit_s:g} s",
                 advice="The sound library hangs; restart the program.",
             ) from reason
-        if hung_s > HANGING_S and not self._has_told:
-            self._has_told = True
-            self._tell(f"the sound library has not returned for {hung_s:.1f} s; it is waited for")
+        if hung_s > HANGING_S and not self._has_reported:
+            self._has_reported = True
+            self._report(f"the sound library has not returned for {hung_s:.1f} s; it is waited for")
 
     def left_s(self, hung_s: float) -> float:
         """Until spend() has something to do."""
-        return max(0.0, (self._limit_s if self._has_told else min(HANGING_S, self._limit_s)) - hung_s) + 0.001
+        return max(0.0, (self._limit_s if self._has_reported else min(HANGING_S, self._limit_s)) - hung_s) + 0.001
 
 
 class Attempts(Generic[T]):

@@ -1,4 +1,4 @@
-"""What the frames that a microphone has delivered tell, beside their sound. Pure."""
+"""What the frames that a microphone has delivered say, beside their sound. Pure."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ class DeliveryLedger:
         self._newest: Frame | None = None  # not looked at yet
         self._last: Frame | None = None  # looked at
         self._frames = self._samples = self._device_lost_samples = 0
-        self._news: list[CaptureEvent] = []  # not told yet
+        self._news: list[CaptureEvent] = []  # not emitted yet
 
     def add(self, frame: Frame | None) -> None:
         """A frame is being given out; the one before must have been looked at."""
@@ -35,7 +35,7 @@ class DeliveryLedger:
 
     @property
     def has_news(self) -> bool:
-        """There are events to be told."""
+        """There are events to be emitted."""
         return bool(self._news)
 
     def take_news(self) -> list[CaptureEvent]:

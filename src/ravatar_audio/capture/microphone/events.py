@@ -1,4 +1,4 @@
-"""What a source tells besides frames: kept for whoever asks, and logged."""
+"""What a source reports besides frames: kept for whoever asks, and logged."""
 
 import logging
 

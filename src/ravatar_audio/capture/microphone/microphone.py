@@ -54,10 +54,10 @@ class Microphone(Source):
     ring holds `ring_s` seconds for a busy program.
 
     The device delivers a block every `block_s` seconds (0.001 to 0.1; None: 0.010), or as nearly so as it can: the
-    statistics tell. Where its latency, the sound that it gathers before it gives any, is more than twice or less than
+    statistics say. Where its latency, the sound that it gathers before it gives any, is more than twice or less than
     half of what was asked for, "invalid_media_constraints" says so; with `strict` that is a ConstraintsError. It is the
-    device's period as ALSA opens it. PortAudio, which cuts blocks of any length, does not tell it (its own "latency" is
-    the buffer): there it is `block_s`, or the least period that ALSA knows of the device. The device's buffer of
+    device's period as ALSA opens it. PortAudio, which cuts blocks of any length, does not report it (its own "latency"
+    is the buffer): there it is `block_s`, or the least period that ALSA knows of the device. The device's buffer of
     `buffer_s`, or four blocks if that is longer, is how late the audio thread may be without a loss.
 
     `backend` is "alsa" (our own thread, Linux hardware), "pulse" (our own thread, a sound server's sources: PulseAudio
@@ -148,7 +148,7 @@ class Microphone(Source):
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
         self._stall_detector = StallDetector(max(stall_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
         self._recovery = Recovery(
-            self._opener, self._system, self._tell, recover_s=recover_s, fallback_after_s=fallback_after_s
+            self._opener, self._system, self._emit, recover_s=recover_s, fallback_after_s=fallback_after_s
         )
         self._locks_memory = lock_memory
         self._is_used = self._is_stopped = self._is_at_end = False
@@ -188,8 +188,8 @@ class Microphone(Source):
         """The device that is open now; None while there is none."""
         return self._opened.line.device if self._opened else None
 
-    def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
-        super()._tell(kind, message, self._system.now_s() if at_s is None else at_s)
+    def _emit(self, kind: str, message: str, at_s: float | None = None) -> None:
+        super()._emit(kind, message, self._system.now_s() if at_s is None else at_s)
 
     def _put(self, event: CaptureEvent) -> None:
         self._events.put(f"microphone {self.name!r}", event)
@@ -199,7 +199,7 @@ class Microphone(Source):
             raise RecorderError("this microphone has been opened before", advice="Make a new Microphone.")
         self._is_used = True
         if self._locks_memory and (why := lock_memory()):
-            self._tell("memory_not_locked", why)
+            self._emit("memory_not_locked", why)
 
         opened = await self._opener.open_first()
         try:
@@ -209,11 +209,11 @@ class Microphone(Source):
             raise
         taken = layout_text(*opened.line.request.sample_layout)
         if opened.refusal is not None:
-            self._tell(opened.refusal.code, f"{opened.refusal.message}; taken instead: {taken}")
+            self._emit(opened.refusal.code, f"{opened.refusal.message}; taken instead: {taken}")
         elif not self._opener.has_constraints:
-            self._tell("no_constraints", f"none were given; the device's own are taken: {taken}")
+            self._emit("no_constraints", f"none were given; the device's own are taken: {taken}")
         if (refusal := opened.line.refusal) is not None:
-            self._tell(refusal.code, refusal.message)
+            self._emit(refusal.code, refusal.message)
 
     def _take_over(self, opened: OpenMicrophone) -> None:
         line, request = opened.line, opened.line.request
@@ -237,7 +237,7 @@ class Microphone(Source):
         )
         if opened.is_fallback:
             why = "is not there, or does not last" if opened.cut is None else "hangs"
-            self._tell("stand_in", f"the microphone {why}: {line.device} stands in for it")
+            self._emit("stand_in", f"the microphone {why}: {line.device} stands in for it")
             self._recovery.look_out(opened.wake.set)
 
     async def _next(self) -> Frame | None:
@@ -259,19 +259,19 @@ class Microphone(Source):
         if self._delivered.has_news:
             if self._stall_detector.is_stalled and self._opened is not None:
                 self._look_at(self._opened.stream)
-            # That sound comes again is told before what was lost until then.
+            # That sound comes again is reported before what was lost until then.
             if not self._stall_detector.is_stalled and not self._recovery.is_reopening:
-                self._tell_news()
+                self._emit_news()
 
-    def _tell_news(self) -> None:
+    def _emit_news(self) -> None:
         for event in self._delivered.take_news():
             self._put(event)
 
     def _look_at(self, stream: Stream) -> StreamStatistics:
-        """Tell what begins or ends for the stream now; its counters, by which that was seen."""
+        """Emit what begins or ends for the stream now; return its counters, by which that was seen."""
         counts = stream.statistics()
         for kind, message in (*stream.events(), *self._stall_detector.look(counts, self._system.now_s())):
-            self._tell(kind, message)
+            self._emit(kind, message)
         return counts
 
     def _take(self) -> Frame | None:
@@ -293,7 +293,7 @@ class Microphone(Source):
                 self._stall_detector.is_stalled = False
                 self._take_over(opened)
                 self.reopenings += 1
-                self._tell("reopened", f"{opened.line.device} is open again")
+                self._emit("reopened", f"{opened.line.device} is open again")
         elif self._opened is not None:
             if reason := self._reason_to_reopen(self._opened):
                 self._begin_recovery(reason, self._opened, chain, wake)
@@ -319,7 +319,7 @@ class Microphone(Source):
             return Handover(wake, after=after, resume_ns=self._delivered.captured_ns)
 
         self._recovery.begin(reason, opened, feed, feed_beside, within_s=within_s)
-        self._tell("reopening", reason.message)
+        self._emit("reopening", reason.message)
 
     async def _close_line(self) -> None:
         """When it does not end its thread may push, and chain and wake-up must live on, unused."""
@@ -406,7 +406,7 @@ class Microphone(Source):
                         wake.close()
             self._recovery.close()
             self._delivered.look()
-            self._tell_news()
+            self._emit_news()
             self._events.close()
 
     def __del__(self) -> None:

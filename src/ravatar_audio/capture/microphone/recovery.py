@@ -82,14 +82,14 @@ class Recovery:
         self,
         opener: MicrophoneOpener,
         system: System,
-        tell: Callable[[str, str], None],
+        emit: Callable[[str, str], None],
         *,
         recover_s: float,
         fallback_after_s: float,
     ) -> None:
         self._opener, self._system = opener, system
         self._recover_s, self._fallback_after_s = recover_s, fallback_after_s
-        self._tell = lambda message: tell("hanging", message)
+        self._emit = lambda message: emit("hanging", message)
         self._relapses = {False: Relapses(), True: Relapses()}  # of the device, of the fallback
         self._look_back_s = LOOK_BACK_S[0]
         self._closing: Attempts[bool] | None = None  # of what has ended, and then:
@@ -166,7 +166,7 @@ class Recovery:
                 wake=wake,
                 arrivals=arrivals,
                 system=self._system,
-                patience=Patience("open again", SERVER_LIMIT_S if is_served else OPEN_LIMIT_S, self._tell),
+                patience=Patience("open again", SERVER_LIMIT_S if is_served else OPEN_LIMIT_S, self._emit),
                 first_wait_s=relapses.wait_s,
             )
 
@@ -194,7 +194,7 @@ class Recovery:
                 reason,
                 within_s=0,
                 wake=wake,
-                patience=Patience("close", close_limit_s, self._tell),
+                patience=Patience("close", close_limit_s, self._emit),
                 arrivals=None,  # they do not make it sooner, but may what follows
                 system=self._system,
             )

@@ -1,4 +1,4 @@
-"""What can go wrong with a running microphone without an error, told when it begins and when it ends. Pure."""
+"""What can go wrong with a running microphone without an error, reported when it begins and when it ends. Pure."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ DIGITAL_SILENCE_S = 2.0
 CLIPPING_SHARE = 0.005
 """Of the samples at full scale in a frame, from which on it counts as clipped."""
 CALM_S = 10.0
-"""So long must nothing happen before overruns or clipping are told again."""
+"""So long must nothing happen before overruns or clipping are reported again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class CaptureEvent:
     and format were left to the device), "invalid_media_constraints" (it does not have them, and its own were taken) or
     "memory_not_locked". `at_s` is of the monotonic clock.
 
-    Each is told once, when it begins. "stalled" ends with "recovered", or with "reopened" when it has lasted too long,
-    and what was lost until then is told after that; "digital_silence" ends with "sound". "overruns" and "clipping" are
-    told of the first frame that has them, and again only after CALM_S without: their end is not told, as it is known
-    only then.
+    Each is emitted once, when it begins. "stalled" ends with "recovered", or with "reopened" when it has lasted too
+    long, and what was lost until then is reported after that; "digital_silence" ends with "sound". "overruns" and
+    "clipping" are emitted for the first frame that has them, and again only after CALM_S without: their end is not,
+    as it is known only then.
     """
 
     kind: str

@@ -41,7 +41,7 @@ class CaptureStatistics:
     """In frames that wait, and in the open one; once closed: never delivered."""
     device_lost_samples: int
     """Lost before they reached the program, each gap right to within a block; where a sound server moved the stream to
-    another source, or did not keep up itself, as nearly as its clients can tell.
+    another source, or did not keep up itself, as nearly as its clients can know.
 
     With the backend "pyaudio" behind a sound server: as far as that said."""
     device_overruns: int
@@ -56,7 +56,7 @@ class CaptureStatistics:
     longest_block_s: float
     """Most time that the audio thread spent on one block; 0 for sources without an audio thread."""
     untimed_blocks: int
-    """Blocks whose capture time the device did not tell, so that the time of arrival was taken."""
+    """Blocks whose capture time the device did not report, so that the time of arrival was taken."""
     wake_failures: int
     drift_ppm: float | None = None
     """By how much the device's clock is fast against the system's, in parts per million; None: not known (yet).
@@ -203,7 +203,7 @@ class Source(ABC):
         """
         return self._events.receiver()
 
-    def _tell(self, kind: str, message: str, at_s: float | None = None) -> None:
+    def _emit(self, kind: str, message: str, at_s: float | None = None) -> None:
         """Something happened, now or at `at_s`."""
         now_s = time.monotonic() if at_s is None else at_s
         self._put(CaptureEvent(kind, now_s, message, self._position_samples))

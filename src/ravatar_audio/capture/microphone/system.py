@@ -36,7 +36,7 @@ class System:
         return not device.is_hardware and "hw:" not in device.pcm and is_client()
 
     def arrivals(self, *, of_servers: bool) -> Arrivals:
-        """Tells when devices and sound servers come, and `of_servers` when sources of theirs do.
+        """Reports when devices and sound servers come, and `of_servers` when sources of theirs do.
 
         To hear of sources is to connect, which starts a server whose socket the system listens on for it.
         """

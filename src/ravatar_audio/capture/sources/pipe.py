@@ -177,7 +177,7 @@ class PipeSource(Source):
                 if patience.cancelled_caught:
                     # The first sound may take its time; when it is too much, that is an error all the same.
                     if has_stalled := self._chain is not None:
-                        self._tell("stalled", f"nothing has come for {self._stall_s:g} s")
+                        self._emit("stalled", f"nothing has come for {self._stall_s:g} s")
                     await trio.lowlevel.wait_readable(self._fd)
         except trio.TooSlowError:
             raise MediaAbortedError(
@@ -192,7 +192,7 @@ class PipeSource(Source):
                 errno=errno.errorcode.get(error.errno or 0),
             ) from error
         if has_stalled:
-            self._tell("recovered", "sound comes again")
+            self._emit("recovered", "sound comes again")
 
     async def _next(self) -> Frame | None:
         frame, self._last_frame = self._last_frame, None
@@ -205,8 +205,8 @@ class PipeSource(Source):
                 return frame
             if self._is_at_end:
                 if self._is_over:
-                    self._is_over = False  # told once
-                    self._tell_of_the_end(chain)
+                    self._is_over = False  # reported once
+                    self._emit_end(chain)
                 return None
             # So little that it ends at most one frame, and the ring is empty: nothing is dropped.
             size = max(1, int(_READ_S * self.rate_hz)) * chain.stride_bytes
@@ -237,7 +237,7 @@ class PipeSource(Source):
         if (ahead_s := self._start_s + sound_s / _CLOCKS_APART - now_s) > 0:
             await trio.sleep(ahead_s)
 
-    def _tell_of_the_end(self, chain: Chain) -> None:
+    def _emit_end(self, chain: Chain) -> None:
         """The pipe has ended: is that in order?"""
         if self._failure is not None:
             raise self._failure
@@ -248,7 +248,7 @@ class PipeSource(Source):
             raise self._without_sound()
         if self._is_endless:
             raise MediaAbortedError(said, advice=_WRITER_ADVICE)
-        self._tell("ended", said)
+        self._emit("ended", said)
         if complaint:
             log.warning("%s", said)
 

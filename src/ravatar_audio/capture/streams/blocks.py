@@ -42,7 +42,7 @@ class Blocks:
     ) -> None:
         """A block of `samples` per channel, whose last sample was `age_s` old when it came; None: nobody knows.
 
-        `has_overrun`: sound was lost before it; how much is told from the capture times. A pause needs no telling.
+        `has_overrun`: sound was lost before it; how much is known from the capture times. A pause is not marked.
         """
         is_believable = age_s is not None and -0.05 < age_s < AGE_MAX_S
         end_s = arrived_s - max(0.0, age_s) if is_believable and age_s else arrived_s

@@ -86,7 +86,7 @@ async def find_devices_in_time(timeout_s: float = LIST_TIMEOUT_S) -> tuple[list[
 
 
 def _with_abilities(device: Device) -> Device:
-    """What ALSA says of a device that PortAudio lists; PortAudio itself tells one rate only."""
+    """What ALSA says of a device that PortAudio lists; PortAudio itself reports one rate only."""
     if device.is_hardware or not device.pcm or not alsa.has_alsa():
         return device
     try:

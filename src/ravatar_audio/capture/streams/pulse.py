@@ -80,14 +80,14 @@ class PulseStream:
                 lib.rva_pulse_restart(self._stream)
 
     def events(self) -> list[tuple[str, str]]:
-        told = []
+        found = []
         with self._reading:
             if self._stream is not None:
                 for kind, before, source in take_events(self._stream):
                     if kind == lib.RVA_PULSE_MOVED:
                         text = f"the sound server moved the stream from {before!r} to {source!r}"
-                        told.append(("source_changed", text))
-        return told
+                        found.append(("source_changed", text))
+        return found
 
     def _state(self) -> int:
         return int(lib.rva_pulse_state(self._stream))

@@ -25,9 +25,9 @@ class StreamRequest:
     least_block_s: float = 0.0
     """The device's own, where that is known: PortAudio cuts what comes from it to `block_s`."""
     is_served: bool = False
-    """A sound server is in between: gaps are told by when its blocks arrive."""
+    """A sound server is in between: gaps are measured by when its blocks arrive."""
     server_keeps_time: bool = False
-    """Its capture times are right, and tell more."""
+    """Its capture times are right, and say more."""
     source: str = ""
     """The sound server's name for the source; "" is its default one, now and whenever it is opened again."""
 
