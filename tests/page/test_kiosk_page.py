@@ -3,8 +3,11 @@
 import base64
 import html
 import json
+import os
 import re
 import subprocess
+import sys
+import time
 from importlib import resources
 from pathlib import Path
 
@@ -13,7 +16,7 @@ import pytest
 from ravatar_audio.kiosk.machine import Caption, Phase, Snapshot, Trouble
 from ravatar_audio.kiosk.texts import LANGUAGES, load_texts
 
-from ..conftest import HANG_LIMIT_S, needs
+from ..conftest import HANG_LIMIT_S, ROOT, needs
 
 BROWSER = "chromium"
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom")
@@ -95,3 +98,25 @@ def test_each_state_says_its_sentence_and_nothing_is_cut_off(tmp_path: Path, lan
                 assert shown["state"] == texts[word]
             assert shown["talk"] == (texts["talk"] if is_up else "")
             assert shown["mute"] == ("" if not is_up else texts["unmute" if state.is_muted else "mute"])
+
+
+def test_the_packages_browser_is_led_to_the_page(tmp_path: Path) -> None:
+    """By the script of the Debian package, with a whole kiosk behind it."""
+    needs(BROWSER)
+    address = tmp_path / "address"
+    command = [sys.executable, "-m", "ravatar_audio", "kiosk", "--demo", "--address-file", str(address)]
+    environment = os.environ | {"CREDENTIALS_DIRECTORY": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    environment |= {"HOME": str(tmp_path), "RAVATAR_BROWSER": BROWSER, "RAVATAR_BROWSER_OPTIONS": " ".join(OPTIONS)}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as kiosk:
+        try:
+            end_s = time.monotonic() + HANG_LIMIT_S
+            while not address.exists():
+                assert time.monotonic() < end_s
+                time.sleep(0.05)
+            script = ROOT / "packaging" / "debian" / "browser"
+            led = subprocess.run(
+                ["sh", script], env=environment, capture_output=True, timeout=HANG_LIMIT_S, check=True, text=True
+            )
+        finally:
+            kiosk.terminate()
+    assert load_texts("en")["talk"] in led.stdout

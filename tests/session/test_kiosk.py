@@ -71,7 +71,10 @@ FOREIGN: dict[str, Mapping[str, str | None]] = {
     "https origin": {"Origin": "https://127.0.0.1:PORT"},
     "cross-site": {"Sec-Fetch-Site": "cross-site"},
     "same-site": {"Sec-Fetch-Site": "same-site"},
+    "framed": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    "fetched": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "document"},
 }
+OPENED = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 
 
 @pytest.mark.parametrize("name", FOREIGN)
@@ -84,6 +87,15 @@ async def test_other_sites_are_refused(name: str) -> None:
             assert status == 403
             assert "the-token" not in body
     assert obeyed == []
+
+
+async def test_a_file_may_lead_to_the_page_and_to_nothing_else() -> None:
+    async with served(obeyed := []) as server:
+        assert (await asked(server, path_of(server), **OPENED))[0] == 200
+        for path in ("status", "events", "do/press"):
+            assert (await asked(server, path_of(server) + path, **OPENED))[0] == 403
+        assert (await asked(server, path_of(server) + "do/press", method="POST", **OPENED))[0] == 403
+        assert obeyed == []
 
 
 @pytest.mark.parametrize("path", ["/", "/x/", "//", "/status", "/x/status", "/x/do/press", "/%00/"])

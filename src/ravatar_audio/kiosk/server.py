@@ -24,6 +24,8 @@ EVERY_S: Final = 0.25
 """How often the page hears of the state: one that hears nothing for 1 s says so."""
 _PRIVATE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
 _SAME_SITE: Final = ("", "same-origin", "none")
+_OPENED: Final = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+"""What a browser says when it opens a page in a tab of its own, not in a frame."""
 
 
 class KioskServer:
@@ -80,14 +82,17 @@ class KioskServer:
     def _is_ours(self, path: str, headers: Mapping[str, str]) -> bool:
         """Whether a request comes from a page of this server: the right secret, this machine's own name, no other site.
 
-        A foreign name in Host is a name of somebody else's that was made to lead here (DNS rebinding).
+        A foreign name in Host is a name of somebody else's that was made to lead here (DNS rebinding). The page itself
+        may be opened from anywhere by who knows its address: the kiosk's browser is led to it by a file.
         """
         host, origin = headers.get("host", ""), headers.get("origin")
         if host not in (f"127.0.0.1:{self.port}", f"localhost:{self.port}"):
             return False
         if origin is not None and origin != f"http://{host}":
             return False
-        if headers.get("sec-fetch-site", "") not in _SAME_SITE:
+        is_page = path.split("/")[2:] == [""]
+        is_opened = is_page and all(headers.get(name) == value for name, value in _OPENED.items())
+        if headers.get("sec-fetch-site", "") not in _SAME_SITE and not is_opened:
             return False
         return hmac.compare_digest(path.split("/")[1].encode(), self._secret.encode())
 

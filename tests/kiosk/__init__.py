@@ -1,0 +1,1 @@
+"""A whole kiosk, booted in an emulated machine: scripts/test-kiosk."""
