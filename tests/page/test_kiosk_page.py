@@ -1,25 +1,31 @@
 """The kiosk's page in a real browser: each state says its sentence, at each size of screen, and nothing is cut off."""
 
 import base64
+import contextlib
 import html
 import json
 import os
 import re
+import signal
 import subprocess
-import sys
-import time
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pytest
+import trio
 
 from ravatar_audio.kiosk.machine import Caption, Phase, Snapshot, Trouble
+from ravatar_audio.kiosk.server import KioskServer
 from ravatar_audio.kiosk.texts import LANGUAGES, load_texts
 
 from ..conftest import HANG_LIMIT_S, ROOT, needs
 
 BROWSER = "chromium"
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=3000", "--dump-dom")
+LED_S = 60.0
+"""Time for a browser to start and show the page."""
 SIZES = [(1080, 1920), (1920, 1080), (800, 480)]
 
 TALKING = (Phase.HEARING, Phase.THINKING, Phase.SPEAKING)
@@ -100,23 +106,33 @@ def test_each_state_says_its_sentence_and_nothing_is_cut_off(tmp_path: Path, lan
             assert shown["mute"] == ("" if not is_up else texts["unmute" if state.is_muted else "mute"])
 
 
-def test_the_packages_browser_is_led_to_the_page(tmp_path: Path) -> None:
-    """By the script of the Debian package, with a whole kiosk behind it."""
+async def test_the_packages_browser_is_led_to_the_page(tmp_path: Path) -> None:
+    """By the script of the Debian package: the page's own script asks for the state."""
     needs(BROWSER)
-    address = tmp_path / "address"
-    command = [sys.executable, "-m", "ravatar_audio", "kiosk", "--demo", "--address-file", str(address)]
+    is_shown = trio.Event()
+
+    def state() -> Mapping[str, Any]:
+        is_shown.set()
+        return UP.as_plain()
+
+    server = KioskServer(state, lambda: None, lambda _: None, load_texts("en"))
+    options = " ".join(OPTIONS[:3])
     environment = os.environ | {"CREDENTIALS_DIRECTORY": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
-    environment |= {"HOME": str(tmp_path), "RAVATAR_BROWSER": BROWSER, "RAVATAR_BROWSER_OPTIONS": " ".join(OPTIONS)}
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as kiosk:
-        try:
-            end_s = time.monotonic() + HANG_LIMIT_S
-            while not address.exists():
-                assert time.monotonic() < end_s
-                time.sleep(0.05)
-            script = ROOT / "packaging" / "debian" / "browser"
-            led = subprocess.run(
-                ["sh", script], env=environment, capture_output=True, timeout=HANG_LIMIT_S, check=True, text=True
+    environment |= {"HOME": str(tmp_path), "RAVATAR_BROWSER": BROWSER, "RAVATAR_BROWSER_OPTIONS": options}
+    script = ROOT / "packaging" / "debian" / "browser"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        (tmp_path / "address").write_text(server.address, encoding="ascii")
+        with (tmp_path / "log").open("wb") as log:
+            browser = await trio.lowlevel.open_process(
+                ["sh", str(script)], env=environment, stdout=log, stderr=log, start_new_session=True
             )
+        try:
+            with trio.fail_after(LED_S):
+                await is_shown.wait()
         finally:
-            kiosk.terminate()
-    assert load_texts("en")["talk"] in led.stdout
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(browser.pid, signal.SIGKILL)
+            with trio.CancelScope(shield=True):
+                await browser.wait()
+            nursery.cancel_scope.cancel()
