@@ -90,7 +90,8 @@ async def test_other_sites_are_refused(name: str) -> None:
 
 
 async def test_a_file_may_lead_to_the_page_and_to_nothing_else() -> None:
-    async with served(obeyed := []) as server:
+    obeyed: list[str] = []
+    async with served(obeyed) as server:
         assert (await asked(server, path_of(server), **OPENED))[0] == 200
         for path in ("status", "events", "do/press"):
             assert (await asked(server, path_of(server) + path, **OPENED))[0] == 403
