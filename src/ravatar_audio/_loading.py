@@ -13,12 +13,12 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 
 def begin() -> None:
-    """From now on; not where the interrupt is ignored, as by nohup."""
+    """End the command at an interrupt from now on; not where the interrupt is ignored, as by nohup."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)
 
 
 def end() -> None:
-    """The command is there, and is to be interrupted as any other. Does nothing without begin()."""
+    """Let the command, which is there, be interrupted as any other. Does nothing without begin()."""
     if signal.getsignal(signal.SIGINT) is _leave:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -99,7 +99,7 @@ class Converter:
         return frames
 
     def flush(self) -> list[Frame]:
-        """The end of the sound: what the resampler holds and the frame that is open, padded with zeros.
+        """Return the end of the sound: what the resampler holds and the frame that is open, padded with zeros.
 
         The samples of all frames together are then input x 16,000 / rate, rounded up. What is processed afterwards is
         a new stretch of sound in the same numbering.
@@ -118,7 +118,7 @@ class Converter:
         return self._chain.kernel
 
     def statistics(self) -> ChainStatistics:
-        """Counters since the converter was made."""
+        """Return the counters since the converter was made."""
         return self._chain.statistics()
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ def warn_renamed(what: str, old: str, new: str, *, stacklevel: int) -> None:
 
 
 def renamed_argument(old: str, old_value: T | None, new: str, new_value: T, *, stacklevel: int) -> T:
-    """The argument's value, from either of its names; None: the old one was not used, which warns."""
+    """Return the argument's value, from either of its names; None: the old one was not used, which warns."""
     if old_value is None:
         return new_value
     warn_renamed("argument", old, new, stacklevel=stacklevel + 1)
@@ -28,7 +28,7 @@ def renamed_argument(old: str, old_value: T | None, new: str, new_value: T, *, s
 
 
 def renamed_names(module: str, renamed: dict[str, str], load: Callable[[str], Any]) -> Callable[[str], Any]:
-    """A `__getattr__` for a module whose names were `renamed` (old to new); `load` gives the new name's value."""
+    """Make a `__getattr__` for a module whose names were `renamed` (old to new); `load` gives the new name's value."""
 
     def __getattr__(name: str) -> Any:  # noqa: N807 - what the module is given
         if name not in renamed:

@@ -42,7 +42,7 @@ class EnergyDetector:
         return [byte != 0 for byte in ffi.buffer(decisions, decided)[:]]
 
     def skip(self) -> None:
-        """Sound is missing here: the next sample begins a new hop."""
+        """Note that sound is missing here: the next sample begins a new hop."""
         lib.rva_vad_skip(self._vad)
 
     @property

@@ -68,7 +68,7 @@ class RavatarError(Exception):
     def replaced(
         self, *, message: str | None = None, advice: str | None = None, details: Mapping[str, object] | None = None
     ) -> Self:
-        """The same error, saying more: these for its own, and these details besides its own."""
+        """Return the same error, saying more: these for its own, and these details besides its own."""
         other = type(self)(message or self.message, advice=advice or self.advice, retryable=self.retryable)
         other.details = self.details | dict(details or {})
         return other
@@ -115,7 +115,7 @@ class MediaError(RavatarError):
 
     @classmethod
     def advice_on(cls, system: str) -> str:
-        """What to do on a system, named as sys.platform names it."""
+        """Return what to do on a system, named as sys.platform names it."""
         return cls.advice_by_system.get(system, cls.default_advice)
 
 

@@ -12,7 +12,9 @@ _KINDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
 def one_line(text: object) -> str:
-    """The text on one line, with control characters, line ends and lone surrogates shown as escapes, as `\\x1b`."""
+    """Return the text on one line, with control characters, line ends and lone surrogates shown as escapes, as
+    `\\x1b`.
+    """
     given = str(text)
     if given.isprintable():
         return given
@@ -20,7 +22,7 @@ def one_line(text: object) -> str:
 
 
 def lines(text: object) -> str:
-    """As one_line, but for its line ends: for text that was put together here of lines that are safe."""
+    """Do as one_line, but for its line ends: for text that was put together here of lines that are safe."""
     return "\n".join(map(one_line, str(text).split("\n")))
 
 

@@ -12,7 +12,7 @@ _MODULES = {
 
 
 def current_world() -> str:
-    """What runs in this thread: "trio", "asyncio" or "no event loop"."""
+    """Return what runs in this thread: "trio", "asyncio" or "no event loop"."""
     if trio.lowlevel.in_trio_run():
         return "trio"
     return "no event loop" if asyncio._get_running_loop() is None else "asyncio"

@@ -22,13 +22,13 @@ class AudioEncoder:
         self._rest = memoryview(b"")
 
     def text(self, pcm: bytes, lost_samples: int = 0, repeated_samples: int = 0) -> str:
-        """The message as text; so many are missing before it, and so many may have come before (0: no mark)."""
+        """Return the message as text; so many are missing before it, and so many may have come before (0: no mark)."""
         is_marked = lost_samples or repeated_samples
         prefix, suffix = self._envelope.audio_affixes(lost_samples, repeated_samples) if is_marked else self._affixes
         return prefix + base64.b64encode(pcm).decode("ascii") + suffix
 
     def frame(self, pcm: bytes, lost_samples: int = 0, repeated_samples: int = 0) -> memoryview:
-        """The whole WebSocket frame, masked; valid until the next call. `pcm` has 8,192 bytes."""
+        """Return the whole WebSocket frame, masked; valid until the next call. `pcm` has 8,192 bytes."""
         if lost_samples or repeated_samples:
             return message_encoder(*self._envelope.audio_affixes(lost_samples, repeated_samples))(pcm)
         return self._encode(pcm)

@@ -37,13 +37,13 @@ class Backoff:
         return max(at_least_s, self.draw() * min(limit_s, self.cap_s, at_most_s))
 
     def note_success(self, lasted_s: float) -> None:
-        """What was tried has worked for `lasted_s` and then ended."""
+        """Note that what was tried has worked for `lasted_s` and then ended."""
         if lasted_s >= self.stable_s:
             self.failures = 0
 
 
 def parse_retry_after(text: str, date: str = "") -> float:
-    """Seconds from a Retry-After header: a number, or an HTTP date (RFC 9110, 10.2.3); 0 for anything else.
+    """Return the seconds of a Retry-After header: a number, or an HTTP date (RFC 9110, 10.2.3); 0 for anything else.
 
     `date` is the answer's own Date header: by the server's clock, where it has one; this machine's may be wrong.
     """

@@ -52,7 +52,8 @@ class NameLookups:
         self._locks: dict[str, trio.Lock] = {}
 
     async def find(self, host: str) -> list[str]:
-        """Its numeric addresses, in the system's order of preference (RFC 6724). Raises socket.gaierror, UnicodeError.
+        """Return its numeric addresses, in the system's order of preference (RFC 6724). Raises socket.gaierror,
+        UnicodeError.
 
         An error, and no answer in time, are made good by the addresses of the last connection, where there was one.
         """
@@ -80,11 +81,11 @@ class NameLookups:
         return [_numeric(item[4]) for item in found]
 
     def note_good(self, host: str, addresses: list[str]) -> None:
-        """A connection to one of these addresses was made."""
+        """Note that a connection to one of these addresses was made."""
         self._known[host] = _Known(addresses)
 
     def note_bad(self, host: str) -> None:
-        """None was made."""
+        """Note that none was made."""
         self._fresh.pop(host, None)
         if (known := self._known.get(host)) is not None:
             known.is_doubted = True
@@ -118,7 +119,10 @@ async def open_wire(
 async def open_socket(
     host: str, port: int, lookups: NameLookups, *, connect_s: float, proxy: Proxy | None = None
 ) -> tuple[socket.socket, float]:
-    """A connected non-blocking socket, through the proxy where there is one; and the deadline. Raises as above."""
+    """Return a connected non-blocking socket, through the proxy where there is one; and the deadline.
+
+    Raises as above.
+    """
     if proxy is None:
         return await _connect(host, port, lookups, connect_s)
     try:
@@ -246,7 +250,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def why_unreachable(error: BaseException, address: str) -> NetworkError | ProtocolError:
-    """The error to raise for a connection to `address` (host and port) that failed with `error`."""
+    """Return the error to raise for a connection to `address` (host and port) that failed with `error`."""
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, NetworkError):

@@ -77,7 +77,7 @@ class Exchange:
             await self._client.aclose()
 
     def cookies_for(self, url: str) -> str:
-        """The Cookie header for a request to `url`, ws and wss included; empty where there is none."""
+        """Return the Cookie header for a request to `url`, ws and wss included; empty where there is none."""
         request = httpx2.Request("GET", url.replace("ws", "http", 1) if url.startswith("ws") else url)
         self._client.cookies.set_cookie_header(request)
         return request.headers.get("Cookie", "")
@@ -92,7 +92,7 @@ class Exchange:
         query: Mapping[str, str] | None = None,
         token: str | None = None,
     ) -> Answer:
-        """The whole answer; errors name it as `call`, and the host, but never the address: it may hold a secret."""
+        """Fetch the whole answer; errors name it as `call`, and the host, never the address: it may hold a secret."""
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
         address = urlsplit(url).netloc
         began_s = time.monotonic()
@@ -117,7 +117,7 @@ class Exchange:
         return Answer(response.status_code, response.headers, unpacked)
 
     async def look_at(self, url: str) -> Answer:
-        """Status and headers of any page, without its content and without our token."""
+        """Return status and headers of any page, without its content and without our token."""
         address = urlsplit(url).netloc
         try:
             with trio.fail_after(self._request_s):

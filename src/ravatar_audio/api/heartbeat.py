@@ -52,11 +52,11 @@ class PongHabit:
         return self._misses >= (MISSES_OF_AN_ACQUAINTANCE if self._has_answered else MISSES_OF_A_STRANGER)
 
     def note_pong(self) -> None:
-        """It has answered."""
+        """Note that it has answered."""
         self._misses, self._has_answered = 0, True
 
     def note_miss(self) -> None:
-        """It has not, although its system has the ping."""
+        """Note that it has not, although its system has the ping."""
         self._misses += 1
 
 
@@ -87,7 +87,10 @@ class Heartbeat:
             await trio.sleep_until(due_s)
 
     def look(self) -> float:
-        """Ping where that is due, and judge. When to look again, by trio's clock; raises LinkDown for a dead peer."""
+        """Ping where that is due, and judge.
+
+        Return when to look again, by trio's clock; raises LinkDown for a dead peer.
+        """
         now_s = trio.current_time()
         self._wire.look()
         self._note_answers()
@@ -212,7 +215,7 @@ class Watchdog:
                 trio.lowlevel.reschedule(task, outcome.Error(error))
 
     async def watch(self, heartbeat: Heartbeat) -> None:
-        """As heartbeat.run(), by the common task where that runs."""
+        """Do as heartbeat.run(), by the common task where that runs."""
         if self.is_running:
             self._watched[heartbeat] = heartbeat.look(), trio.lowlevel.current_task()
 

@@ -145,7 +145,7 @@ class Platform:
         )
 
     def proxy_for(self, url: str) -> Proxy | None:
-        """The HTTP proxy that a connection to `url` goes through, by the settings and the environment."""
+        """Return the HTTP proxy that a connection to `url` goes through, by the settings and the environment."""
         return choose_proxy(self.settings.proxy, url, os.environ)
 
     async def aclose(self) -> None:
@@ -234,7 +234,7 @@ class Platform:
         return ChatPage.parse(await self._call("GET", "/chat", query=query))
 
     async def chat(self, *, per_page: int = 20) -> AsyncIterator[ChatItem]:
-        """The history, page after page, in the platform's order."""
+        """Yield the history, page after page, in the platform's order."""
         page = 1
         while True:
             answer = await self.chat_page(page, per_page)
@@ -245,7 +245,8 @@ class Platform:
             page += 1
 
     async def look_at(self, url: str) -> tuple[int, Mapping[str, str]]:
-        """Status and headers of any page, without its content or our token; for finding out why it cannot be shown.
+        """Return status and headers of any page, without its content or our token; for finding out why it cannot be
+        shown.
 
         `url` may hold a token, so errors name its host only. Raises NetworkError or ProtocolError.
         """
@@ -253,7 +254,9 @@ class Platform:
         return answer.status, answer.headers
 
     async def look_unverified(self) -> Mapping[str, str]:
-        """Headers at api_url, the server's certificate unchecked and without our token: for the time in them."""
+        """Return the headers at api_url, the server's certificate unchecked and without our token: for the time in
+        them.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE  # nothing secret is sent, and what comes back is only compared
@@ -264,7 +267,7 @@ class Platform:
             await exchange.aclose()
 
     def cookies_for_websocket(self) -> str:
-        """The Cookie header that the answers so far have set for it; empty where they have set none.
+        """Return the Cookie header that the answers so far have set for it; empty where they have set none.
 
         A load balancer keeps a client at one server so, and the WebSocket must come to the one that the calls came to.
         """
@@ -382,7 +385,7 @@ class _RetryLog:
         self._said_s = -math.inf
 
     def note(self, failure: RavatarError, delay_s: float) -> None:
-        """A try has failed; the next one is in `delay_s`."""
+        """Note that a try has failed; the next one is in `delay_s`."""
         now_s = trio.current_time()
         is_stale = now_s - self._said_s >= SAY_AGAIN_S and not isinstance(failure, BusyError)
         is_news = is_stale or failure.message != self._reason

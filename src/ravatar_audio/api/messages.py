@@ -28,7 +28,7 @@ class Envelope:
     license_id: str | None = field(default=None, repr=False)
 
     def fields(self) -> dict[str, Any]:
-        """The common fields, by the platform's names and in its order."""
+        """Return the common fields, by the platform's names and in its order."""
         common = {
             "avatar_id": self.avatar_id,
             "user_id": self.user_id,
@@ -40,16 +40,18 @@ class Envelope:
         return common if self.license_id is None else common | {"LicenseId": self.license_id}
 
     def text_message(self, text: str) -> str:
-        """A text message."""
+        """Make a text message."""
         return json.dumps(self.fields() | {"chat_type": "text", "requestType": "text", "request": text})
 
     def voice_message(self, recording: bytes, *, push_to_talk: bool = False) -> str:
-        """A recorded utterance: a whole WAV or WebM file, 16 kHz mono; `push_to_talk` when a button was held."""
+        """Make the message of a recorded utterance: a whole WAV or WebM file, 16 kHz mono; `push_to_talk` when a
+        button was held.
+        """
         message = self._voice() | {"file_base64_data": base64.b64encode(recording).decode("ascii")}
         return json.dumps(message | {"isPushToTalk": True} if push_to_talk else message)
 
     def audio_affixes(self, lost_samples: int = 0, repeated_samples: int = 0) -> tuple[str, str]:
-        """What stands before and behind the base64 text of a live voice message; the same for a whole session.
+        """Return what stands before and behind the base64 text of a live voice message; the same for a whole session.
 
         `lost_samples` are those missing before this message, `repeated_samples` those of it that an earlier connection
         may have brought already. The guide has no fields for that; they are added only where there is something to say,
@@ -135,7 +137,7 @@ class StreamFault(ServerMessage):
     }
 
     def error(self) -> PlatformError | None:
-        """The error that ends the session, or None for a time-out, which only ends the connection."""
+        """Return the error that ends the session, or None for a time-out, which only ends the connection."""
         errors: dict[FaultKind, type[PlatformError]] = {
             "stream": StreamError,
             "busy": BusyError,
@@ -164,7 +166,7 @@ _FAULT_NAMES: dict[str, FaultKind] = {
 
 
 def parse_server_message(data: str | bytes) -> ServerMessage:
-    """The message as a typed event. Raises ValueError for what is not a JSON object; nothing else is refused."""
+    """Return the message as a typed event. Raises ValueError for what is not a JSON object; nothing else is refused."""
     try:
         fields = json.loads(data)
     except RecursionError:
@@ -225,7 +227,7 @@ def _time_s(fields: Mapping[str, Any]) -> float | None:
 
 
 def finite(value: object) -> float | None:
-    """A JSON number as a float, or None: for what is no number, and for one that no float can hold."""
+    """Return a JSON number as a float, or None: for what is no number, and for one that no float can hold."""
     try:
         number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
     except OverflowError:

@@ -20,7 +20,9 @@ _QUERY_A, _CLASS_IN, _RECURSE = 1, 1, 0x0100
 
 
 def configured(path: Path = RESOLV_CONF) -> list[str]:
-    """The addresses of the system's name servers, in the order in which they are asked; none where it does not say."""
+    """Return the addresses of the system's name servers, in the order in which they are asked; none where it does not
+    say.
+    """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -30,7 +32,7 @@ def configured(path: Path = RESOLV_CONF) -> list[str]:
 
 
 async def answer_time_s(server: str, host: str, *, limit_s: float = 2.0, port: int = _PORT) -> float | None:
-    """How long one server takes to answer a question for the host's address; None for no answer in time."""
+    """Return how long one server takes to answer a question for the host's address; None for no answer in time."""
     number = random.getrandbits(16)
     labels = [label.encode("idna") for label in host.rstrip(".").split(".")]
     name = b"".join(bytes([len(label)]) + label for label in labels) + b"\0"
@@ -50,7 +52,7 @@ async def answer_time_s(server: str, host: str, *, limit_s: float = 2.0, port: i
 
 
 async def slow_ones(host: str, servers: list[str], *, limit_s: float = 2.0, port: int = _PORT) -> list[str]:
-    """In words, each server that is slow or does not answer; all are asked at once."""
+    """Return, in words, each server that is slow or does not answer; all are asked at once."""
     times_s: dict[str, float | None] = {}
 
     async def ask(server: str) -> None:

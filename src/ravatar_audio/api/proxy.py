@@ -45,7 +45,8 @@ class Proxy:
 
 
 def parse_proxy(url: str, named_by: str = "proxy") -> Proxy:
-    """`http://[USER:PASSWORD@]HOST[:PORT]`, each part percent-encoded where it must be; port 80 unless it says another.
+    """Read `http://[USER:PASSWORD@]HOST[:PORT]`, each part percent-encoded where it must be; port 80 unless it says
+    another.
 
     Raises SettingsError, which never repeats the value: it may hold a password.
     """
@@ -74,7 +75,7 @@ def parse_proxy(url: str, named_by: str = "proxy") -> Proxy:
 
 
 def choose_proxy(setting: str | None, url: str, environ: Mapping[str, str]) -> Proxy | None:
-    """The proxy for `url` (http, https, ws or wss), or None. Raises SettingsError for one that cannot be used.
+    """Return the proxy for `url` (http, https, ws or wss), or None. Raises SettingsError for one that cannot be used.
 
     Lower-case variables go first, as with curl. HTTP_PROXY does not count in a CGI program, whose client has set it.
     NO_PROXY exempts hosts from what the environment names, not from the setting.
@@ -98,8 +99,9 @@ def _first(environ: Mapping[str, str], *names: str) -> tuple[str, str]:
 
 
 def is_exempt(no_proxy: str, host: str, port: int) -> bool:
-    """Whether NO_PROXY names this host: `*`, a domain with all below it (with or without a dot before it), an address,
-    a network (10.0.0.0/8), each with :PORT where only that one is meant; with commas or spaces between them."""
+    """Return whether NO_PROXY names this host: `*`, a domain with all below it (with or without a dot before it), an
+    address, a network (10.0.0.0/8), each with :PORT where only that one is meant; with commas or spaces between them.
+    """
     host = host.rstrip(".").lower()
     return any(_names(entry.lower(), host, port) for entry in no_proxy.replace(",", " ").split())
 
@@ -132,7 +134,7 @@ def _split_port(entry: str) -> tuple[str, int | None]:
 
 
 def connect_request(proxy: Proxy, host: str, port: int, user_agent: str) -> bytes:
-    """What asks the proxy for a way to host and port."""
+    """Return what asks the proxy for a way to host and port."""
     target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", f"User-Agent: {user_agent}"]
     head = "\r\n".join(lines).encode("ascii")
@@ -142,7 +144,7 @@ def connect_request(proxy: Proxy, host: str, port: int, user_agent: str) -> byte
 
 
 def check_answer(head: bytes, proxy: Proxy, target: str) -> None:
-    """What a proxy answered to CONNECT, up to the empty line. Raises ProxyError unless the way is open."""
+    """Check what a proxy answered to CONNECT, up to the empty line. Raises ProxyError unless the way is open."""
     status_line, *fields = head.decode("latin-1").split("\r\n")
     version, _, rest = status_line.partition(" ")
     if not version.startswith("HTTP/1.") or not re.fullmatch(r"\d{3}", rest[:3], re.ASCII):

@@ -27,7 +27,7 @@ class Avatar:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "Avatar":
-        """From an item of `avatars_info`."""
+        """Make it from an item of `avatars_info`."""
         icons = data.get("previewIcons")
         return cls(
             id=_text(data, "_id", "id"),
@@ -49,7 +49,7 @@ class Language:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "Language":
-        """From an item of `languages`."""
+        """Make it from an item of `languages`."""
         return cls(_text(data, "name", default=""), _text(data, "language_code", "code"), data)
 
 
@@ -66,7 +66,7 @@ class Connection:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "Connection":
-        """From the answer's body. Raises ProtocolError when `session` or an avatar's id is missing."""
+        """Make it from the answer's body. Raises ProtocolError when `session` or an avatar's id is missing."""
         chat_types = data.get("chat_types")
         return cls(
             session=_text(data, "session"),
@@ -88,7 +88,7 @@ class LiveStart:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "LiveStart":
-        """From the answer's body. Raises ProtocolError without LicenseId."""
+        """Make it from the answer's body. Raises ProtocolError without LicenseId."""
         return cls(_text(data, "LicenseId"), _text(data, "streamingUrl", default=""), data)
 
 
@@ -108,7 +108,7 @@ class ChatItem:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "ChatItem":
-        """From an item of `payload`."""
+        """Make it from an item of `payload`."""
         direction = _text(data, "direction", default="")
         url = data.get("fileUrl")
         return cls(
@@ -131,12 +131,12 @@ class ChatPage:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any]) -> "ChatPage":
-        """From the answer's body."""
+        """Make it from the answer's body."""
         return cls(_items(data, "payload", ChatItem.parse), data.get("has_more_messages") is True)
 
 
 def parse_jwt_answer(data: Mapping[str, Any]) -> str:
-    """The token of a `POST /jwt` answer, as `jwt` or `token`. Raises ProtocolError when there is none."""
+    """Return the token of a `POST /jwt` answer, as `jwt` or `token`. Raises ProtocolError when there is none."""
     if data.get("result") == "failure":
         raise ProtocolError("POST /jwt answered result 'failure' instead of a token")
     token = _text(data, "jwt", "token")
@@ -146,7 +146,7 @@ def parse_jwt_answer(data: Mapping[str, Any]) -> str:
 
 
 def viewer_url(streaming_url: str, token: str, *, page_is_https: bool) -> str:
-    """The streaming URL as an iframe needs it: `token` added to its query, and https where the page is https."""
+    """Return the streaming URL as an iframe needs it: `token` added to its query, and https where the page is https."""
     parts = urlsplit(streaming_url)
     query = [(name, value) for name, value in parse_qsl(parts.query, keep_blank_values=True) if name != "token"]
     scheme = "https" if page_is_https and parts.scheme == "http" else parts.scheme

@@ -51,7 +51,7 @@ class Shared:
         return await self._watching.__aexit__(kind, error, trace)
 
     def takes_sweep(self, place: Hashable) -> bool:
-        """Whether whoever asks is to look for what was left behind at this place; for a minute nobody else is."""
+        """Return whether whoever asks is to look for what was left behind here; for a minute nobody else is."""
         now_s = time.monotonic()
         if now_s - self._swept_s.get(place, -SWEEP_EVERY_S) < SWEEP_EVERY_S:
             return False
@@ -59,5 +59,5 @@ class Shared:
         return True
 
     def note_unended(self, place: Hashable) -> None:
-        """Something was left behind at this place just now: the next start looks."""
+        """Note that something was left behind at this place just now: the next start looks."""
         self._swept_s.pop(place, None)

@@ -8,7 +8,8 @@ from ravatar_audio.settings import Settings
 
 
 def make_ssl_context(settings: Settings) -> ssl.SSLContext:
-    """The one TLS context: the system's authorities and `ca_file`'s besides, and our own certificate where one is set.
+    """Make the one TLS context: the system's authorities and `ca_file`'s besides, and our own certificate where one is
+    set.
 
     Takes some 40 ms and 0.7 MB, so make it once, also for many sessions. Where no address asks for TLS, no authorities
     are read. Raises SettingsError for files that cannot be used.
@@ -80,7 +81,7 @@ _ALERTS = {
 
 
 def why_tls_failed(error: ssl.SSLError, address: str) -> NetworkError | ProtocolError:
-    """The error to raise for TLS with `address` (host and port) that failed."""
+    """Return the error to raise for TLS with `address` (host and port) that failed."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return _why_refused(error, address)
     reason = error.reason or ""

@@ -13,7 +13,8 @@ LIFETIME_MAX_S = 86_400.0
 
 
 def token_lifetime_s(token: str, *, now_s: float | None = None) -> float:
-    """Seconds that a JWT is good for when it is fresh; infinite when it does not say. The signature is not checked.
+    """Return the seconds that a JWT is good for when it is fresh; infinite when it does not say. The signature is not
+    checked.
 
     `exp - iat` is preferred to `exp - now`, as it holds also where this machine's clock is wrong.
     """
@@ -47,7 +48,7 @@ class Tokens:
         return self._token
 
     async def get(self) -> str:
-        """A token; raises what fetching it raises. Who waits meanwhile gets the same one, or tries in turn."""
+        """Return a token; raises what fetching it raises. Who waits meanwhile gets the same one, or tries in turn."""
         if self._token is None or trio.current_time() >= self._renew_at_s:
             async with self._lock:
                 if self._token is None or trio.current_time() >= self._renew_at_s:
@@ -67,6 +68,6 @@ class Tokens:
                 await self._fetched.park()
 
     def invalidate(self, token: str) -> None:
-        """The platform has refused this token. A newer one, fetched by somebody else meanwhile, stays."""
+        """Forget this token, which the platform has refused. A newer one, fetched by somebody else meanwhile, stays."""
         if self._token == token:
             self._token = None

@@ -19,7 +19,9 @@ async def diagnose(
     listen_s: float = 2.0,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> tuple[Finding, ...]:
-    """`ravatar_audio.diagnose` for asyncio. `on_finding` is called in the loop, with each finding as it is made."""
+    """Examine everything: `ravatar_audio.diagnose` for asyncio. `on_finding` is called in the loop, with each finding
+    as it is made.
+    """
     check_world("asyncio", "diagnose")
     loop = asyncio.get_running_loop()
     pass_on = in_loop(lambda: loop, on_finding)

@@ -13,7 +13,10 @@ T = TypeVar("T")
 
 
 async def wait(call: Call[T], keep: Callable[[T], object] | None = None) -> T:
-    """The call's result. Cancelled, it ends the call first; `keep` then gets a result that came all the same."""
+    """Wait for the call's result.
+
+    Cancelled, it ends the call first; `keep` then gets a result that came all the same.
+    """
     future = asyncio.wrap_future(call.future)
     try:
         return await asyncio.shield(future)
@@ -107,7 +110,7 @@ class LosslessIterator(Generic[T]):
 def in_loop(
     loop: Callable[[], asyncio.AbstractEventLoop], callback: Callable[[Any], None] | None
 ) -> Callable[[Any], None] | None:
-    """A callback as something that the library's thread may call: it runs in the loop, soon, and in order."""
+    """Return a callback as something that the library's thread may call: it runs in the loop, soon, and in order."""
     if callback is None:
         return None
 

@@ -17,7 +17,7 @@ def diagnose(
     listen_s: float = 2.0,
     on_finding: Callable[[Finding], None] | None = None,
 ) -> tuple[Finding, ...]:
-    """`ravatar_audio.diagnose` for programs of threads: it returns when all has been examined.
+    """Examine everything: `ravatar_audio.diagnose` for programs of threads: it returns when all has been examined.
 
     `on_finding` is called in the library's thread, with each finding as it is made, and must return at once.
     """

@@ -42,7 +42,7 @@ class Source(SourceFace[AnySource]):
         return next(self._frames)
 
     def events(self) -> Iterator[CaptureEvent]:
-        """What happened besides frames; ends when the source is closed. Each event has one reader."""
+        """Yield what happened besides frames; ends when the source is closed. Each event has one reader."""
         if self._events is None:
             channel = self._inner.events()
             self._events = LosslessIterator(self._resident, channel.__anext__)
@@ -66,7 +66,7 @@ class Microphone(MicrophoneFace, Source[capture.Microphone]):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """As the settings say."""
+        """Make it as the settings say."""
         made = cls.__new__(cls)
         Source.__init__(made, capture.Microphone.from_settings(settings))
         return made
@@ -129,14 +129,14 @@ class VoiceSource(Source[processing.VoiceSource]):
         super().__init__(processing.VoiceSource(source._inner, reference._inner, canceller))
 
     def voice_statistics(self) -> processing.VoiceStatistics:
-        """How well the echo is cancelled, as of now."""
+        """Return how well the echo is cancelled, as of now."""
         return self._ask(self._inner.voice_statistics)
 
 
 def open_source(
     settings: Settings, spec: str = "mic", *, pace: str | None = None, duration_s: float | None = None
 ) -> Source[Any]:
-    """The source that `spec` names; see `ravatar_audio.open_source`."""
+    """Make the source that `spec` names; see `ravatar_audio.open_source`."""
     return Source(capture.open_source(settings, spec, pace=pace, duration_s=duration_s))
 
 
@@ -176,7 +176,7 @@ class TurnSource(TurnSourceFace):
         on_event: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> Self:
-        """As the settings say; with the mode "auto" it is push-to-talk until the platform has been asked."""
+        """Make it as the settings say; with the mode "auto" it is push-to-talk until the platform has been asked."""
         made = cls.__new__(cls)
         made._set(turn_source.TurnSource.from_settings(settings, source._inner, on_event=on_event, on_frame=on_frame))
         return made
@@ -210,7 +210,7 @@ class TurnSource(TurnSourceFace):
         return next(self._frames)
 
     def next_outcome(self) -> Outcome | None:
-        """The next frame or event, in order; None at the end. An interrupt loses none."""
+        """Take the next frame or event, in order; None at the end. An interrupt loses none."""
         return next(self._outcomes)
 
 

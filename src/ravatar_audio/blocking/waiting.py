@@ -13,7 +13,8 @@ T = TypeVar("T")
 
 
 def wait(call: Call[T], keep: Callable[[T], object] | None = None) -> T:
-    """The call's result. Interrupted (Ctrl-C), it ends the call first; `keep` then gets a result that came anyway.
+    """Wait for the call's result. Interrupted (Ctrl-C), it ends the call first; `keep` then gets a result that came
+    anyway.
 
     A second interrupt does not wait for that.
     """

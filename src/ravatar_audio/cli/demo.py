@@ -68,13 +68,13 @@ def command(
 
 
 def local(configured: Settings, *, api_url: str, state_dir: str) -> Settings:
-    """The settings of the microphone and the core, with the platform at `api_url`, and everything sent."""
+    """Return the settings of the microphone and the core, with the platform at `api_url`, and everything sent."""
     kept = {name: getattr(configured, name) for name in (*SOUND, "debug")}
     return Settings(api_url=api_url, state_dir=state_dir, mode="open", **kept, proxy=NO_PROXY)
 
 
 def summary(streamed: Streamed, heard: EmulatorStatistics, *, is_kept: bool) -> dict[str, Any]:
-    """What was sent and what arrived. Received samples are without the zeros that pad the last frame."""
+    """Return what was sent and what arrived. Received samples are without the zeros that pad the last frame."""
     received = heard.samples - streamed.padding_samples
     (session,) = heard.live
     return {
@@ -89,7 +89,7 @@ def summary(streamed: Streamed, heard: EmulatorStatistics, *, is_kept: bool) -> 
 
 
 def table(result: dict[str, Any], source: str) -> str:
-    """The summary for people."""
+    """Return the summary for people."""
     age = result["age_at_send_ms"]
     return "\n".join(
         [

@@ -106,7 +106,7 @@ def page(devices: list[Device], looks: Mapping[Device, ChannelsLook] | None = No
 
 
 def offers(device: Device) -> list[str]:
-    """What it can do; or why that cannot be asked now, and what to do."""
+    """Return what it can do; or why that cannot be asked now, and what to do."""
     if not device.problem:
         return [f"    offers    {device.offers}"]
     kinds = {kind.code: kind for kind in MediaError.__subclasses__()}
@@ -114,7 +114,7 @@ def offers(device: Device) -> list[str]:
 
 
 def channel_lines(look: ChannelsLook | None) -> list[str]:
-    """What each channel carries, and which to hear."""
+    """Return what each channel carries, and which to hear."""
     if look is None:
         return []
     first, *further = map(str, look.channels)
@@ -128,7 +128,7 @@ def channel_lines(look: ChannelsLook | None) -> list[str]:
 
 
 def described(device: Device, devices: list[Device], look: ChannelsLook | None = None) -> str:
-    """A device for people, in a few lines; an asterisk marks the default one."""
+    """Return a device for people, in a few lines; an asterisk marks the default one."""
     identity = {
         "card": device.card_id,
         "USB": device.usb_id,

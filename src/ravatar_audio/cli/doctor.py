@@ -79,7 +79,7 @@ def command(
 
 
 def as_json_object(finding: Finding) -> dict[str, Any]:
-    """With the words and keys that programs know from the first version on."""
+    """Return it with the words and keys that programs know from the first version on."""
     return {
         "name": finding.name,
         "state": STATES[finding.status],
@@ -91,7 +91,7 @@ def as_json_object(finding: Finding) -> dict[str, Any]:
 
 
 def shown(finding: Finding) -> str:
-    """A finding for people: its lines, and the advice below them."""
+    """Return a finding for people: its lines, and the advice below them."""
     first, *further = finding.message.splitlines() or [""]
     lines = [f"{MARKS[finding.status]} {finding.name:<15} {first}", *(f"{'':20} {line}" for line in further)]
     return "\n".join([*lines, f"{'':20} -> {finding.advice}"] if finding.advice else lines)

@@ -86,7 +86,7 @@ def command(as_json: bool, **given: Any) -> None:
 
 
 def settings_from(given: dict[str, Any]) -> EmulatorSettings:
-    """The settings that the command's options mean; raises SettingsError."""
+    """Return the settings that the command's options mean; raises SettingsError."""
     file, lines = given["fault_file"], given["faults"]
     if given["key"] and not given["certificate"]:
         raise SettingsError("a key without its certificate is no use", advice="Name the certificate as well: --tls.")
@@ -135,7 +135,7 @@ def _language(text: str) -> tuple[str, str]:
 
 
 def summary(heard: EmulatorStatistics) -> dict[str, Any]:
-    """What was heard since the start."""
+    """Return what was heard since the start."""
     return {
         "connections": len(heard.connections),
         "live_sessions": len(heard.live),
@@ -148,6 +148,6 @@ def summary(heard: EmulatorStatistics) -> dict[str, Any]:
 
 
 def table(result: dict[str, Any]) -> str:
-    """The summary for people."""
+    """Return the summary for people."""
     lines = [f"{name.replace('_', ' '):<14} {result[name]}" for name in result if name != "wavs"]
     return "\n".join(lines + [f"heard as       {wav}" for wav in result["wavs"]])

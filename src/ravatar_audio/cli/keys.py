@@ -52,7 +52,7 @@ class KeyReader:
         self._rest = ""
 
     def feed(self, data: bytes) -> list[Key]:
-        """The keys in these bytes; a sequence may come in pieces."""
+        """Return the keys in these bytes; a sequence may come in pieces."""
         text = self._rest + data.decode("utf-8", "ignore")
         self._rest = ""
         keys: list[Key] = []
@@ -104,7 +104,7 @@ class HeldKey:
         self._interval_s = _UNKNOWN_INTERVAL_S
 
     def down(self, now_s: float) -> bool:
-        """The terminal says that it is down. True when it was not before: a press."""
+        """Note that the terminal says it is down. Return True when it was not before: a press."""
         if not self.is_down:
             self.is_down, self._since_s, self._last_s = True, now_s, now_s
             self._repeats, self._interval_s = 0, _UNKNOWN_INTERVAL_S
@@ -116,7 +116,7 @@ class HeldKey:
         return False
 
     def up(self) -> bool:
-        """The terminal says that it was let go. True when it was down: a release."""
+        """Note that the terminal says it was let go. Return True when it was down: a release."""
         was_down, self.is_down = self.is_down, False
         return was_down
 
@@ -131,6 +131,6 @@ class HeldKey:
         return self._last_s + min(high_s, max(low_s, 3 * self._interval_s))
 
     def give_up(self) -> float:
-        """The deadline has passed: it is up. Since when, as far as can be known."""
+        """Take it for up, as the deadline has passed. Return since when, as far as can be known."""
         self.is_down = False
         return self._last_s + self._interval_s if self._repeats else self._since_s + FIRST_REPEAT_S

@@ -14,7 +14,7 @@ BAR_CELLS = 24
 
 
 def bar(rms_dbfs: float, peak_dbfs: float) -> str:
-    """A bar from -60 to 0 dBFS: filled up to the RMS level, with a mark at the peak."""
+    """Return a bar from -60 to 0 dBFS: filled up to the RMS level, with a mark at the peak."""
     cells = ["·"] * BAR_CELLS
     for index in range(_cell(rms_dbfs)):
         cells[index] = "█"
@@ -28,12 +28,12 @@ def _cell(level_dbfs: float) -> int:
 
 
 def shown_level(level_dbfs: float) -> str:
-    """A level as the meter prints it, five characters wide."""
+    """Return a level as the meter prints it, five characters wide."""
     return " -inf" if level_dbfs == -math.inf else f"{level_dbfs:5.1f}"
 
 
 def gate_state(gate: Gate) -> str:
-    """What the gate does, in one word of at most eight letters."""
+    """Return what the gate does, in one word of at most eight letters."""
     if gate.is_muted:
         return "muted"
     if gate.is_open:

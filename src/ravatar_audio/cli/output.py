@@ -16,6 +16,6 @@ def echo(text: object = "", *, err: bool = False) -> None:
 
 
 def echo_over_meter(text: object) -> None:
-    """As `echo`, where a meter may stand in the terminal's line."""
+    """Print as `echo` does, where a meter may stand in the terminal's line."""
     over = _CLEAR_LINE if sys.stderr.isatty() and sys.stdout.isatty() else ""
     click.echo(over + printable.lines(text))

@@ -115,7 +115,7 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
 
 
 def nothing_heard(settings: Settings, heard_s: float, loudest_dbfs: float) -> NothingHeardError:
-    """Why there is no recording, and what would have made one."""
+    """Return why there is no recording, and what would have made one."""
     if not heard_s:
         return NothingHeardError("nothing was recorded: there was no sound", advice="'ravatar-audio doctor' looks why.")
     loudest = "digital silence" if loudest_dbfs == -math.inf else f"{loudest_dbfs:.1f} dBFS at its loudest"
@@ -135,7 +135,7 @@ def nothing_heard(settings: Settings, heard_s: float, loudest_dbfs: float) -> No
 
 
 def new_part(path: Path) -> Path:
-    """An empty file beside `path`, under a name that was free; it is to become `path` when it is whole."""
+    """Make an empty file beside `path`, under a name that was free; it is to become `path` when it is whole."""
     with writing(path):
         while True:
             part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
@@ -159,7 +159,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def summary(path: Path, recording: Recording) -> dict[str, Any]:
-    """What was recorded."""
+    """Return what was recorded."""
     return {
         "event": "summary",
         "file": str(path),
@@ -170,7 +170,7 @@ def summary(path: Path, recording: Recording) -> dict[str, Any]:
 
 
 def table(path: Path, recording: Recording) -> str:
-    """The summary for people."""
+    """Return the summary for people."""
     cut = f", cut at {recording.duration_s:g} s" if recording.cut_samples else ""
     lost = f", {recording.lost_samples} samples lost" if recording.lost_samples else ""
     return f"recorded {recording.duration_s:.1f} s to {path}{cut}{lost}"

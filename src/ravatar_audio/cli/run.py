@@ -32,7 +32,7 @@ class Seconds(click.FloatRange):
     """A number of seconds in a range; no infinity, and no NaN, which is in every range."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The value as a float; usage errors for what is none in the range."""
+        """Return the value as a float; usage errors for what is none in the range."""
         seconds: float = super().convert(value, param, ctx)
         if not math.isfinite(seconds):
             self.fail(f"{value} is no length of time.", param, ctx)
@@ -40,17 +40,17 @@ class Seconds(click.FloatRange):
 
 
 def stamped(line: dict[str, Any]) -> dict[str, Any]:
-    """A line of --json with its time."""
+    """Return a line of --json with its time."""
     return {"time": datetime.now(UTC).isoformat(timespec="milliseconds")} | line
 
 
 def error_line(error: RavatarError) -> dict[str, str]:
-    """A failure as the last line of --json."""
+    """Return a failure as the last line of --json."""
     return {"event": "error", "code": error.code, "message": error.message, "advice": error.advice}
 
 
 def json_lines(is_asked_for: bool) -> Callable[[dict[str, Any]], None]:
-    """What writes a line of --json, with its time; nothing where that was not asked for."""
+    """Return what writes a line of --json, with its time; nothing where that was not asked for."""
 
     def emit(line: dict[str, Any]) -> None:
         if is_asked_for:
@@ -60,7 +60,7 @@ def json_lines(is_asked_for: bool) -> Callable[[dict[str, Any]], None]:
 
 
 def run_reporting(work: Callable[[], Awaitable[None]], emit: Callable[[dict[str, Any]], None]) -> None:
-    """As run(); a failure is reported as well, as the last line."""
+    """Run as run() does; a failure is reported as well, as the last line."""
     try:
         run(work)
     except RavatarError as error:
@@ -138,7 +138,7 @@ class SectionedCommand(click.Command):
 
 
 def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Options of a SectionedCommand for settings, by section, with the help and the default that Settings has.
+    """Make options of a SectionedCommand for settings, by section, with the help and the default that Settings has.
 
     A setting's old names are options too, but not shown.
     """
@@ -165,7 +165,7 @@ def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]]
 
 
 def load_settings(settings_file: str | None, given: dict[str, Any], *, log_level: int = logging.WARNING) -> Settings:
-    """Settings of a command; the log goes to standard error from `log_level` on, with debug = true all of it."""
+    """Load a command's settings; the log goes to standard error from `log_level` on, with debug = true all of it."""
     settings = Settings.load(settings_file, **given)
     log_to_stderr(logging.DEBUG if settings.debug else log_level)
     return settings
@@ -175,7 +175,7 @@ class LineFormatter(logging.Formatter):
     """A record of the log on one line of its own, whoever wrote it and whatever is in it."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the library's name
-        """As the format says, with the message made safe."""
+        """Return it as the format says, with the message made safe."""
         record.message = one_line(record.message)
         return super().formatMessage(record)
 

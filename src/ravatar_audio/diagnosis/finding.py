@@ -37,7 +37,7 @@ class FindingError(Exception):
 
 
 def failed(name: str, error: RavatarError) -> Finding:
-    """An error of the tree as a finding; the code of a media error goes first, as the platform's users know it."""
+    """Make a finding of an error of the tree; the code of a media error goes first, as the platform's users know it."""
     code = f"{error.code}: " if isinstance(error, MediaError) else ""
     return Finding(name, "error", code + error.message, error.advice, error.exit_code, error.code)
 

@@ -122,7 +122,7 @@ async def listen(settings: Settings, seconds: float) -> SoundReport:
 
 
 def look_at(microphone: Microphone, usb_id: str = "") -> ChannelsLook | None:
-    """What its tap has of each channel; `usb_id` is the device's where that does not say."""
+    """Return what its tap has of each channel; `usb_id` is the device's where that does not say."""
     sound, heard = microphone.tapped()
     if not sound or microphone.channels < 2:
         return None
@@ -134,7 +134,7 @@ def look_at(microphone: Microphone, usb_id: str = "") -> ChannelsLook | None:
 
 
 def refusal_of(microphone: Microphone) -> str:
-    """What the microphone's event says about constraints that were not met; empty without one."""
+    """Return what the microphone's event says about constraints that were not met; empty without one."""
     with microphone.events() as events, contextlib.suppress(trio.WouldBlock, trio.EndOfChannel):
         while (event := events.receive_nowait()).kind != ConstraintsError.code:
             pass
@@ -143,7 +143,7 @@ def refusal_of(microphone: Microphone) -> str:
 
 
 def clock_drift_ppm(frames: Sequence[Frame], stamp_error_s: float = 0.0) -> tuple[float, float]:
-    """By how much the device's clock is fast against the system's, and twice the standard error. Pure.
+    """Return by how much the device's clock is fast against the system's, and twice the standard error. Pure.
 
     A straight line by least squares through the frames' ends: samples that had come, over the time of the last one at
     the microphone. Frames before a gap are left out. With fewer than three, the error is infinite. `stamp_error_s` is
@@ -167,7 +167,7 @@ def clock_drift_ppm(frames: Sequence[Frame], stamp_error_s: float = 0.0) -> tupl
 
 
 def judge(heard: SoundReport) -> Iterator[Finding]:
-    """What is to be said about it. Pure."""
+    """Yield what is to be said about it. Pure."""
     what = f"{heard.name}: {heard.device}, captured by the backend {heard.backend}"
     if not heard.samples:
         yield Finding(
@@ -193,14 +193,14 @@ def judge(heard: SoundReport) -> Iterator[Finding]:
 
 
 def judge_channels(look: ChannelsLook) -> Finding:
-    """Each channel in a line, and which to hear."""
+    """Show each channel in a line, and which to hear."""
     heard = f"{numbers_text(look.heard)} {'are averaged' if len(look.heard) > 1 else 'is heard'}"
     said = "\n".join(["; ".join([heard, *look.reasons]), *map(str, look.channels)])
     return Finding("channels", "warning", said, f"{look.advice}.") if look.reasons else Finding("channels", "ok", said)
 
 
 def judge_thread(heard: SoundReport) -> Finding:
-    """The priority that the audio thread had while it was listened to, by its backend."""
+    """Report the priority that the audio thread had while it was listened to, by its backend."""
     whose = "our own thread" if heard.backend == "alsa" else "PortAudio's thread"
     if heard.is_real_time:
         while_it_comes = "" if heard.backend == "alsa" else ", which it has only while sound comes"
@@ -215,7 +215,7 @@ def judge_thread(heard: SoundReport) -> Finding:
 
 
 def of_system(advice: Mapping[str, str]) -> str:
-    """The advice for the system that this runs on; where that is unknown, Linux's."""
+    """Return the advice for the system that this runs on; where that is unknown, Linux's."""
     return advice.get(sys.platform, advice["linux"])
 
 

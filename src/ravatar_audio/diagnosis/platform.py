@@ -48,7 +48,7 @@ class PlatformChecks:
         self._page: str = ""
 
     async def run(self) -> AsyncIterator[Finding]:
-        """Each finding as it is made. After a problem, what depends on it is skipped."""
+        """Yield each finding as it is made. After a problem, what depends on it is skipped."""
         steps: list[tuple[str, Callable[[], Awaitable[str]]]] = [
             ("name", self.check_name),
             ("address", self.check_address),
@@ -198,7 +198,7 @@ class PlatformChecks:
 
 
 def proxies_used(platform: Platform) -> str | None:
-    """Which proxy HTTP and the WebSocket go through; None where none is set at all."""
+    """Return which proxy HTTP and the WebSocket go through; None where none is set at all."""
     settings = platform.settings
     http, websocket = map(platform.proxy_for, (settings.api_url, settings.websocket_url))
     if http is not None and http == websocket:
@@ -216,7 +216,7 @@ def _way(proxy: Proxy | None) -> str:
 
 
 def forbids_framing(headers: Mapping[str, str]) -> str:
-    """Which header keeps a page out of other sites' frames; empty when none does."""
+    """Return which header keeps a page out of other sites' frames; empty when none does."""
     lowered = {name.lower(): value for name, value in headers.items()}
     for directive in lowered.get("content-security-policy", "").split(";"):
         words = directive.split()

@@ -34,7 +34,7 @@ HANGING_TIMEOUT_S = 1.0
 
 
 async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIterator[Finding]:
-    """Each finding as it is made; what depends on one that failed is skipped."""
+    """Yield each finding as it is made; what depends on one that failed is skipped."""
     list_timeout_s = LIST_TIMEOUT_S
     if sys.platform == "linux":
         servers = await trio.to_thread.run_sync(look_at_servers)
@@ -56,7 +56,7 @@ async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIter
 
 
 async def device_checks(settings: Settings, listen_s: float, list_timeout_s: float) -> AsyncIterator[Finding]:
-    """The devices, the one that the settings choose, and what it sends."""
+    """Examine the devices, the one that the settings choose, and what it sends."""
     try:
         devices, missing = await find_devices_in_time(list_timeout_s)
         if not devices:
@@ -88,7 +88,7 @@ async def device_checks(settings: Settings, listen_s: float, list_timeout_s: flo
 
 
 async def cause_of(error: MediaError, settings: Settings) -> MediaError:
-    """What the system says; the error itself where it does not answer."""
+    """Return what the system says; the error itself where it does not answer."""
     with contextlib.suppress(trio.TooSlowError):
         ask = partial(true_cause, error, settings.device)
         return await call_in_thread(ask, timeout_s=ASK_TIMEOUT_S, undo=lambda _: None)
@@ -96,7 +96,10 @@ async def cause_of(error: MediaError, settings: Settings) -> MediaError:
 
 
 def check_access(access: Access, servers: Servers) -> Finding:
-    """Pure. Without access to the hardware a sound server's devices may still serve."""
+    """Check who may open the hardware.
+
+    Pure. Without access to the hardware a sound server's devices may still serve.
+    """
     if access.forbidden:
         said = (
             f"{access.user} may not open {', '.join(access.forbidden)} under /dev/snd; group {access.group!r} may, "
@@ -126,14 +129,17 @@ def check_access(access: Access, servers: Servers) -> Finding:
 
 
 def check_privacy(refusal: PermissionDeniedError | None) -> Finding:
-    """Pure. On systems other than Linux the user allows the microphone, program by program."""
+    """Check the privacy settings.
+
+    Pure. On systems other than Linux the user allows the microphone, program by program.
+    """
     if refusal is not None:
         return failed("permission", refusal)
     return Finding("permission", "ok", "the privacy settings do not refuse the microphone, as far as they say")
 
 
 def check_servers(servers: Servers, answer: ServerAnswer) -> Finding:
-    """Pure. No sound server is no problem: hardware needs none."""
+    """Check the sound servers. Pure. No sound server is no problem: hardware needs none."""
     if not servers.answering:
         if servers.processes:
             return Finding("sound server", "warning", *servers.why_none_answers)
@@ -192,13 +198,13 @@ def _silent_server(servers: Servers, said: str, failure: str) -> Finding:
 
 
 def in_a_line(device: Device, devices: Sequence[Device]) -> str:
-    """A device with what chooses it and what it can do."""
+    """Return a device with what chooses it and what it can do."""
     chosen_by = f"[{device.selector_among(devices)}, {device.backend}]"
     return f"{'* ' if device.is_default else ''}{device.name} {chosen_by}: {device.problem or device.offers}"
 
 
 def check_choice(device: Device, settings: Settings) -> Finding:
-    """Pure."""
+    """Report the choice of a device. Pure."""
     asked = "the system's default" if settings.device is None else f"--device {settings.device}"
     why = device.backend_reason
     backend = device.backend
@@ -208,7 +214,7 @@ def check_choice(device: Device, settings: Settings) -> Finding:
 
 
 def check_holders(holders: Sequence[Holder]) -> Finding:
-    """Pure."""
+    """Check who has the device open. Pure."""
     if not holders:
         return Finding("in use", "ok", "no other program has it open, as far as this user can see")
     names = ", ".join(map(str, holders))

@@ -90,7 +90,7 @@ class Resident(Generic[T]):
             raise self._error
 
     def move_out(self) -> TrioThread | None:
-        """After the last call has ended: leave the thread, which is returned to be waited for when it ends by that."""
+        """Leave the thread, after the last call has ended; it is returned to be waited for when it ends by that."""
         if self._thread is None:
             return None
         self._thread = None

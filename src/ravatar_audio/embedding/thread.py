@@ -131,7 +131,7 @@ _users = 0
 
 
 def shared_thread() -> TrioThread:
-    """The process's thread, for one user more; each one calls `leave_thread` once."""
+    """Take the process's thread, for one user more; each one calls `leave_thread` once."""
     global _thread, _users
     with _lock:
         if _thread is None:
@@ -141,7 +141,7 @@ def shared_thread() -> TrioThread:
 
 
 def leave_thread() -> TrioThread | None:
-    """One user less. The last one gets the thread, which is ending, to wait for."""
+    """Leave the thread: one user less. The last one gets the thread, which is ending, to wait for."""
     global _thread, _users
     with _lock:
         _users -= 1

@@ -63,7 +63,7 @@ class ClientSocket:
         self._close_code: int | None = None
 
     def statistics(self) -> ConnectionStatistics:
-        """As of now."""
+        """Return the counters as of now."""
         sniffer = self._link.sniffer if self._link else None
         return ConnectionStatistics(
             number=self.number,
@@ -82,7 +82,7 @@ class ClientSocket:
         )
 
     async def run(self, fault: Fault | None = None) -> None:
-        """Until either side closes; a fault strikes at once."""
+        """Serve until either side closes; a fault strikes at once."""
         self._platform.open_connections.append(self)
         try:
             async with trio.open_nursery() as nursery:
@@ -104,7 +104,7 @@ class ClientSocket:
             self._platform.open_connections.remove(self)
 
     def may_carry(self, live: Live) -> bool:
-        """Whether it is one of this live session: it has carried it, or has not carried any, being silent."""
+        """Return whether it is one of this live session: it has carried it, or has not carried any, being silent."""
         return live in self._lives or (not self._lives and live.user_id == self.user_id)
 
     # -- to the client --
@@ -178,7 +178,9 @@ class ClientSocket:
         )
 
     def stream_error(self, error: str) -> None:
-        """One of the platform's stream errors, as an event; its text is where the platform's own app looks for it."""
+        """Send one of the platform's stream errors, as an event; its text is where the platform's own app looks for
+        it.
+        """
         self._emit("event", "content", STREAM_ERRORS[error], error=error)
 
     # -- from the client --

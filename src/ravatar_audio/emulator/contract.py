@@ -73,7 +73,7 @@ class ClientMessage:
 
 
 def check_message(raw: str | bytes, speaker: Speaker) -> ClientMessage:
-    """One WebSocket message from a client; raises Violation for the first field that is wrong."""
+    """Check one WebSocket message from a client; raises Violation for the first field that is wrong."""
     if isinstance(raw, bytes):
         raise Violation("message", "it is a binary frame; messages are text frames of JSON")
     message = as_object(raw, "message")
@@ -161,7 +161,7 @@ def _decode_frame(message: Mapping[str, Any]) -> bytes:
 
 
 def check_recording(data: bytes) -> float | None:
-    """A recorded voice message: WAV (16 kHz, mono) or WebM. Its length in seconds, or None for WebM."""
+    """Check a recorded voice message: WAV (16 kHz, mono) or WebM. Return its length in seconds, or None for WebM."""
     field = "file_base64_data"
     if data[:4] == b"\x1a\x45\xdf\xa3":
         return None
@@ -188,12 +188,12 @@ def check_recording(data: bytes) -> float | None:
 
 
 def media_type(recording: bytes) -> str:
-    """Of a recording that was checked."""
+    """Return the type of a recording that was checked."""
     return "audio/wav" if recording[:4] == b"RIFF" else "audio/webm"
 
 
 def as_object(raw: str | bytes, what: str) -> dict[str, Any]:
-    """A JSON object, strictly read; raises Violation for anything else."""
+    """Read a JSON object strictly; raises Violation for anything else."""
     try:
         value = json.loads(raw, parse_constant=_no_constant)
     except ValueError as error:
@@ -210,7 +210,7 @@ def _no_constant(name: str) -> None:
 
 
 def check_jwt_request(body: Mapping[str, Any]) -> tuple[str, str | None]:
-    """(user_id, project_id) of POST /jwt."""
+    """Return (user_id, project_id) of POST /jwt."""
     _only(body, {"user_id", "project_id"})
     user_id = _take(body, "user_id", str)
     if not USER_ID.fullmatch(user_id):
@@ -222,7 +222,7 @@ def check_jwt_request(body: Mapping[str, Any]) -> tuple[str, str | None]:
 
 
 def check_start_request(body: Mapping[str, Any], live_avatars: frozenset[str]) -> tuple[str, int, int]:
-    """(avatar_id, width, height) of POST /startLiveSession."""
+    """Return (avatar_id, width, height) of POST /startLiveSession."""
     _only(body, {"avatar_id", "width", "height"})
     avatar_id = _one_of(body, "avatar_id", live_avatars, "an avatar with hasLiveMode")
     return avatar_id, _size(body, "width", 1280), _size(body, "height", 720)
@@ -238,13 +238,13 @@ def _size(body: Mapping[str, Any], field: str, default: int) -> int:
 
 
 def check_end_request(body: Mapping[str, Any]) -> str:
-    """The LicenseId of POST /endLiveSession."""
+    """Return the LicenseId of POST /endLiveSession."""
     _only(body, {"LicenseId"})
     return _take(body, "LicenseId", str)
 
 
 def check_history_request(query: Mapping[str, str], user_id: str) -> tuple[int, int]:
-    """(per_page, page) of GET /chat; pages count from 1."""
+    """Return (per_page, page) of GET /chat; pages count from 1."""
     _only(query, {"user_id", "per_page", "page"})
     if _take(query, "user_id", str) != user_id:
         raise Violation("user_id", "it is not the user of the token")

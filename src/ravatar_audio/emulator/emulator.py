@@ -84,7 +84,7 @@ class Emulator:
         return self._platform.folder
 
     def statistics(self) -> EmulatorStatistics:
-        """Everything counted so far; also after the end."""
+        """Return everything counted so far; also after the end."""
         platform = self._platform
         return EmulatorStatistics(
             tokens_issued=platform.tokens.issued,
@@ -110,11 +110,11 @@ class Emulator:
             await conversation.apply(fault)
 
     def expire_tokens(self) -> None:
-        """All tokens issued so far count as expired; open WebSockets stay."""
+        """Let all tokens issued so far count as expired; open WebSockets stay."""
         self._platform.tokens.expire_all()
 
     def expire_sessions(self) -> None:
-        """All live sessions count as expired; each hears "Session expired" when it sends something next."""
+        """Let all live sessions count as expired; each hears "Session expired" when it sends something next."""
         self._platform.expire_sessions()
 
     def forget(self, *memories: str) -> None:

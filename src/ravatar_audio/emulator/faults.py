@@ -129,7 +129,7 @@ class Fault:
 
     @classmethod
     def from_mapping(cls, values: dict[str, Any]) -> "Fault":
-        """From a table of a file; the words of a command line are converted."""
+        """Make it from a table of a file; the words of a command line are converted."""
         kinds = {item.name: item.type for item in fields(cls)}
         given: dict[str, Any] = {}
         for name, value in values.items():
@@ -142,7 +142,7 @@ class Fault:
 
     @classmethod
     def parse(cls, line: str) -> "Fault":
-        """From a line: the place, the action (with its main value), then names with values."""
+        """Make it from a line: the place, the action (with its main value), then names with values."""
         try:
             place, action, *rest = shlex.split(line)
         except ValueError:
@@ -162,7 +162,7 @@ class Fault:
 
 
 def read_faults(path: str | Path) -> tuple[Fault, ...]:
-    """The faults of a TOML or JSON file (by its suffix); raises SettingsError when it cannot be read."""
+    """Read the faults of a TOML or JSON file (by its suffix); raises SettingsError when it cannot be read."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -199,17 +199,17 @@ class FaultScript:
         self.fired = 0
 
     def add(self, *faults: Fault) -> None:
-        """More faults; their counting begins now."""
+        """Add faults; their counting begins now."""
         self._faults += faults
         self._seen += [0] * len(faults)
 
     def clear(self) -> None:
-        """Nothing more goes wrong."""
+        """Let nothing more go wrong."""
         self._faults.clear()
         self._seen.clear()
 
     def strike(self, *places: str) -> Fault | None:
-        """Something happens at a place (that may have several names): the fault that is due, or None."""
+        """Note that something happens at a place (of several names); return the fault that is due, or None."""
         due = None
         for index, fault in enumerate(self._faults):
             if fault.at not in places:

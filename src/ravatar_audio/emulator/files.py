@@ -11,7 +11,8 @@ _ONE_RANGE = re.compile(r"\s*bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})\s*", re.ASC
 
 
 def file_answer(data: bytes, etag: str, headers: Mapping[str, str]) -> Response:
-    """What a request with these headers gets: 200 with all of it, 206 with a range, 416 for one that is not there.
+    """Return what a request with these headers gets: 200 with all of it, 206 with a range, 416 for one that is not
+    there.
 
     Several ranges at once, what is no range, and an `If-Range` for something else get all of it, as the RFC allows.
     """

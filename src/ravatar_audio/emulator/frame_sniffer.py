@@ -30,7 +30,10 @@ class FrameSniffer:
         return not self._is_http and bool(self._skip or self._waiting)
 
     def feed(self, data: bytes | bytearray) -> int | None:
-        """More bytes. Where they end a request for the WebSocket: how many of them belong to it; else None."""
+        """Look at more bytes.
+
+        Where they end a request for the WebSocket, return how many of them belong to it; else None.
+        """
         if self._is_http:
             return self._feed_http(data)
         self._feed_frames(data)

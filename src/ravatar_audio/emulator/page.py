@@ -18,7 +18,7 @@ font:17px system-ui,sans-serif;text-align:center"><main><h1 style="font-size:1.3
 
 
 def page(frame_ancestors: str | None) -> HTMLResponse:
-    """The page of a live session; it asks for the session's state by itself."""
+    """Make the page of a live session; it asks for the session's state by itself."""
     nonce = secrets.token_urlsafe(12)
     policy = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'"
     if frame_ancestors is not None:
@@ -28,7 +28,7 @@ def page(frame_ancestors: str | None) -> HTMLResponse:
 
 
 def refusal(status: int, title: str, text: str) -> HTMLResponse:
-    """A page that says why there is nothing to see."""
+    """Make a page that says why there is nothing to see."""
     return HTMLResponse(_REFUSAL.format(title=title, text=text), status, _private())
 
 
@@ -37,7 +37,9 @@ def _private() -> dict[str, str]:
 
 
 def state(live: Live, avatar_name: str, since_hops: int) -> dict[str, Any]:
-    """What the page shows, with the levels of the hops that it has not seen; null for silence: JSON has no infinity."""
+    """Return what the page shows, with the levels of the hops that it has not seen; null for silence: JSON has no
+    infinity.
+    """
     now = time.monotonic()
     detector = live.turn_detector
     hops = detector.position_samples // HOP_SAMPLES

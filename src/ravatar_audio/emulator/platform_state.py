@@ -51,7 +51,7 @@ class Live:
         """What was said last, for the streaming page: (who, text)."""
 
     def attach(self, connection: int) -> None:
-        """A message for this session came by this connection (its number)."""
+        """Note that a message for this session came by this connection (its number)."""
         self.seen_s = time.monotonic()
         if connection not in self.connections:
             self.connections.append(connection)
@@ -83,13 +83,13 @@ class Live:
         return turns
 
     def note_pause(self) -> DetectedTurn | None:
-        """No frame has come for the hangover; the turn that ended by that."""
+        """Note that no frame has come for the hangover; return the turn that ended by that."""
         turn = self.turn_detector.note_pause()
         self.turns += turn is not None
         return turn
 
     def finish(self, state: Literal["ended", "expired", "forgotten"]) -> None:
-        """It is over; its recording is closed."""
+        """End it, and close its recording."""
         if self.state == "active":
             self.state = state
             self.ended_s = time.monotonic()
@@ -97,7 +97,7 @@ class Live:
             self.recording.close()
 
     def statistics(self) -> EmulatedLiveStatistics:
-        """As of now."""
+        """Return the counters as of now."""
         recording = self.recording
         return EmulatedLiveStatistics(
             number=self.number,
@@ -128,7 +128,7 @@ class Carrier(Protocol):
     """An open WebSocket, as the platform sees it."""
 
     def may_carry(self, live: Live) -> bool:
-        """Whether it is one of this live session."""
+        """Return whether it is one of this live session."""
 
 
 class PlatformState:
@@ -176,7 +176,7 @@ class PlatformState:
         return self._live_avatar_ids
 
     def avatar_name(self, avatar_id: str) -> str:
-        """The name that users see."""
+        """Return the name that users see."""
         return next(avatar.name for avatar in self.settings.avatars if avatar.id == avatar_id)
 
     def note_violation(self, where: str, violation: Violation) -> None:
@@ -188,13 +188,13 @@ class PlatformState:
     # -- sessions and live sessions --
 
     def new_session(self, user_id: str) -> str:
-        """A conversation context, as /connection returns it."""
+        """Make a conversation context, as /connection returns it."""
         session = secrets.token_hex(12)
         self._sessions[user_id].add(session)
         return session
 
     def speaker(self, user_id: str) -> Speaker:
-        """What this user's messages are checked against."""
+        """Return what this user's messages are checked against."""
         return Speaker(
             user_id,
             self._avatar_ids,
@@ -204,16 +204,16 @@ class PlatformState:
         )
 
     def find_license(self, license_id: str, user_id: str) -> Live | None:
-        """The live session of this LicenseId, whatever its state, when it is this user's."""
+        """Return the live session of this LicenseId, whatever its state, when it is this user's."""
         live = self._licenses.get(license_id)
         return live if live is not None and live.user_id == user_id else None
 
     def find_stream(self, stream_id: str) -> Live | None:
-        """The live session that a streaming URL shows."""
+        """Return the live session that a streaming URL shows."""
         return next((live for live in self.lives if live.stream_id == stream_id), None)
 
     def is_active(self, live: Live) -> bool:
-        """Whether it holds a slot. One whose time is over expires here."""
+        """Return whether it holds a slot. One whose time is over expires here."""
         now = time.monotonic()
         if any(connection.may_carry(live) for connection in self.open_connections):
             live.seen_s = now
@@ -232,7 +232,7 @@ class PlatformState:
         return self.settings.slots - len(self.active)
 
     def start_live(self, user_id: str, avatar_id: str, size: tuple[int, int]) -> Live | None:
-        """A new live session, or None when all slots are taken."""
+        """Start a new live session; None when all slots are taken."""
         if self.slots_free <= 0:
             return None
         live = Live(len(self.lives) + 1, user_id, avatar_id, size, self.settings.reply_every_s)
@@ -241,12 +241,12 @@ class PlatformState:
         return live
 
     def expire_sessions(self) -> None:
-        """Every live session ends, as if its time were over."""
+        """End every live session, as if its time were over."""
         for live in self.active:
             live.finish("expired")
 
     def forget(self, *memories: str) -> None:
-        """As after a restart: what was given out until now is unknown. Some of MEMORIES; none means all."""
+        """Forget, as after a restart, what was given out until now. Some of MEMORIES; none means all."""
         for memory in memories or MEMORIES:
             match memory:
                 case "token":
@@ -286,7 +286,7 @@ class PlatformState:
         return max(now_ms, items[-1]["date"] + 1) if items else now_ms
 
     def history(self, user_id: str, per_page: int, page: int) -> tuple[list[Item], bool]:
-        """A page of a user's history, newest first, and whether there are more behind it."""
+        """Return a page of a user's history, newest first, and whether there are more behind it."""
         items = self._history[user_id]
         end = page * per_page
         return list(islice(reversed(items), end - per_page, end)), end < len(items)

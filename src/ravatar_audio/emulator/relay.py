@@ -63,12 +63,12 @@ class RelayedConnection:
         self._answered = trio.Event()
 
     def reset(self) -> None:
-        """RST."""
+        """Reset the connection (RST)."""
         self._is_reset = True
         self._scope.cancel()
 
     def hang_up(self, after_bytes: int = 0) -> None:
-        """FIN without a word: at once, or when so many bytes of what the server says next have passed."""
+        """Hang up (FIN) without a word: at once, or when so many bytes of what the server says next have passed."""
         if after_bytes:
             self._left_bytes = after_bytes
         else:
@@ -76,27 +76,27 @@ class RelayedConnection:
             self._scope.cancel()
 
     def substitute(self, answer: bytes) -> None:
-        """When the server says something next, these bytes go out instead, and then the link is hung up."""
+        """Send these bytes in place of what the server says next, and then hang up."""
         self._substitute = answer
 
     def black_hole(self, duration_s: float | None = None) -> None:
-        """Nothing passes any more, and nothing is acknowledged (on Linux; elsewhere the system still acknowledges)."""
+        """Let nothing pass any more, nor be acknowledged (on Linux; elsewhere the system still acknowledges)."""
         self._up.shut()
         self._down.shut()
         _set_deaf(self._transport.socket, True)
         self._later(duration_s, self._hear_again)
 
     def stop_reading(self, duration_s: float | None = None) -> None:
-        """The client's bytes stay where they are; the server's answers still pass."""
+        """Leave the client's bytes where they are; the server's answers still pass."""
         self._up.shut()
         self._later(duration_s, self._up.open)
 
     def swallow_pongs(self) -> None:
-        """The server's pongs do not arrive (those that come by themselves, as they do on a quiet link)."""
+        """Let the server's pongs not arrive (those that come by themselves, as they do on a quiet link)."""
         self._swallows_pongs = True
 
     def slow_down(self, bytes_per_s: int, duration_s: float | None = None) -> None:
-        """A line of so many bytes per second, each way."""
+        """Be a line of so many bytes per second, each way."""
         self._bytes_per_s = bytes_per_s
         self._later(duration_s, self._hurry)
 

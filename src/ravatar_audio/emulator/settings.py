@@ -96,7 +96,7 @@ class EmulatorSettings:
 
 
 def server_tls(certificate: str | os.PathLike[str], key: str | os.PathLike[str] | None = None) -> ssl.SSLContext:
-    """A server-side TLS context from PEM files; raises SettingsError when they cannot be used."""
+    """Make a server-side TLS context from PEM files; raises SettingsError when they cannot be used."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         context.load_cert_chain(certificate, key)

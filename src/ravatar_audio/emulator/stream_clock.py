@@ -21,11 +21,11 @@ class StreamClock:
         self._behind: deque[float] = deque(maxlen=_LATE_FRAMES)
 
     def begin_connection(self) -> None:
-        """The next frame comes by another connection: what lies between is no pause of the stream."""
+        """Note that the next frame comes by another connection: what lies between is no pause of the stream."""
         self._is_new_connection = True
 
     def note_frame(self, now_s: float, lost_samples: int = 0) -> None:
-        """A frame has come; `lost_samples` were declared as lost before it."""
+        """Note that a frame has come; `lost_samples` were declared as lost before it."""
         if self.last_s is None:
             self._first_s = now_s
         else:

@@ -29,7 +29,7 @@ class TokenIssuer:
         self.issued = 0
 
     def issue(self, user_id: str, project_id: str | None) -> str:
-        """A token for this user; its `exp` is in unix seconds."""
+        """Issue a token for this user; its `exp` is in unix seconds."""
         now = self._clock()
         claims: dict[str, Any] = {"user_id": user_id, "iat": int(now), "exp": now + self.lifetime_s, "n": self.issued}
         if project_id is not None:
@@ -39,7 +39,7 @@ class TokenIssuer:
         return f"{signed}.{self._signature(signed)}"
 
     def check(self, token: str | None) -> str:
-        """The user of a valid token; raises TokenRefused."""
+        """Return the user of a valid token. Raises TokenRefused."""
         if not token:
             raise TokenRefused("missing_token")
         signed, _, signature = token.rpartition(".")
@@ -51,11 +51,11 @@ class TokenIssuer:
         return str(claims["user_id"])
 
     def expire_all(self) -> None:
-        """Every token issued so far counts as expired."""
+        """Let every token issued so far count as expired."""
         self._oldest_valid = self.issued
 
     def forget_all(self) -> None:
-        """As a platform that was started again with another key: every token issued so far is an unknown one."""
+        """Forget every token issued so far, as a platform that was started again with another key."""
         self._key = secrets.token_bytes(32)
 
     def _signature(self, signed: str) -> str:

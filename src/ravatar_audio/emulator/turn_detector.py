@@ -36,7 +36,7 @@ class DetectedTurn:
         return self.length_samples / RATE_HZ
 
     def sentence(self) -> str:
-        """What the avatar answers."""
+        """Return what the avatar answers."""
         gaps = f"{self.lost_samples} samples were missing" if self.lost_samples else "no gaps"
         more = "; go on, I am listening" if self.is_cut else ""
         return (
@@ -69,7 +69,7 @@ class TurnDetector:
         return self._zeros
 
     def hear(self, pcm: bytes, lost_samples: int = 0) -> list[DetectedTurn]:
-        """One frame of int16 little-endian samples; the turns that ended in it."""
+        """Hear one frame of int16 little-endian samples; return the turns that ended in it."""
         samples = np.frombuffer(pcm, "<i2")
         hops = samples.reshape(-1, HOP_SAMPLES).astype(np.float32)
         powers = (np.einsum("ij,ij->i", hops, hops) / HOP_SAMPLES).tolist()
@@ -90,7 +90,7 @@ class TurnDetector:
         return self._start is not None
 
     def note_pause(self) -> DetectedTurn | None:
-        """Nothing has come for HANGOVER_S: that is quiet too, and ends a turn."""
+        """Note that nothing has come for HANGOVER_S: that is quiet too, and ends a turn."""
         return self._finish(is_cut=False) if self.is_in_turn else None
 
     def _zeros_at_end(self, samples: npt.NDArray[np.int16]) -> int:
@@ -100,7 +100,7 @@ class TurnDetector:
         return len(samples) - 1 - int(sounding[-1]) if len(sounding) else self._zeros + len(samples)
 
     def levels_dbfs(self, since_hops: int = 0) -> list[float]:
-        """RMS of the hops from this number on, as far as they are kept."""
+        """Return the RMS of the hops from this number on, as far as they are kept."""
         fresh = max(0, self._position // HOP_SAMPLES - since_hops)
         return [dbfs(math.sqrt(power)) for power in islice(self.powers, max(0, len(self.powers) - fresh), None)]
 

@@ -72,7 +72,7 @@ class WavWriter:
         self.marks.append(Mark(self.samples, why, connection, lost_samples))
 
     def close(self) -> None:
-        """May be called again."""
+        """Close it; may be called again."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -92,7 +92,7 @@ def _write_at(file: int, position_bytes: int, data: bytes) -> None:
 
 
 def new_path(folder: Path, stem: str, number: int, suffix: str) -> Path:
-    """The first free name in a folder, from a number on: stem-1.suffix, stem-2.suffix, ..."""
+    """Return the first free name in a folder, from a number on: stem-1.suffix, stem-2.suffix, ..."""
     while (path := folder / f"{stem}-{number}{suffix}").exists():
         number += 1
     return path

@@ -92,7 +92,7 @@ _KINDS: Final[tuple[tuple[type[RavatarError], Trouble], ...]] = (
 
 
 def trouble_of(error: Exception) -> Trouble:
-    """What an error means on the screen; what is nothing else is the platform's."""
+    """Return what an error means on the screen; what is nothing else is the platform's."""
     return next((trouble for kind, trouble in _KINDS if isinstance(error, kind)), Trouble.PLATFORM)
 
 
@@ -100,8 +100,9 @@ _BY_HAND: Final = (Trouble.PAYMENT, Trouble.ACCOUNT)
 
 
 def retry_in_s(failures: int, error: RavatarError | None = None) -> float:
-    """How long to wait after so many failures in a row (from 1): 2, 4, 8, 16 s, then 30 s; where payment or the account
-    is what is wrong, on to 5 minutes. A server may ask for more by Retry-After, up to 5 minutes."""
+    """Return how long to wait after so many failures in a row (from 1): 2, 4, 8, 16 s, then 30 s; where payment or the
+    account is what is wrong, on to 5 minutes. A server may ask for more by Retry-After, up to 5 minutes.
+    """
     by_hand = error is not None and trouble_of(error) in _BY_HAND
     longest_s = _LONGEST_BY_HAND_S if by_hand else _LONGEST_RETRY_S
     asked_s = error.details.get("retry_after_s") if error is not None else None
@@ -134,7 +135,7 @@ class Snapshot:
     captions: tuple[Caption, ...]
 
     def as_plain(self) -> Mapping[str, Any]:
-        """As JSON takes it."""
+        """Return it as JSON takes it."""
         return {
             "phase": self.phase.value,
             "trouble": self.trouble.value if self.trouble else None,
@@ -170,11 +171,11 @@ class KioskMachine:
         self._is_muted = False
 
     def begin(self, now_s: float) -> None:
-        """A start is tried."""
+        """Note that a start is tried."""
         self._enter(Phase.STARTING, now_s)
 
     def fail(self, error: RavatarError, now_s: float) -> float:
-        """A start, or the session, has failed; returns after how many seconds to try again."""
+        """Note that a start, or the session, has failed; return after how many seconds to try again."""
         self.failures += 1
         wait_s = retry_in_s(self.failures, error)
         self._failure = (trouble_of(error), _Problem(error.code, now_s + wait_s))
@@ -185,16 +186,16 @@ class KioskMachine:
         return wait_s
 
     def note_mode(self, mode: str, *, is_muted: bool) -> None:
-        """How turns are taken, and whether the microphone is muted."""
+        """Note how turns are taken, and whether the microphone is muted."""
         self._mode, self._is_muted = mode, is_muted
 
     def note_frame(self, peak_dbfs: float, now_s: float) -> None:
-        """Sound has come from the microphone, whether or not it goes to the platform."""
+        """Note that sound has come from the microphone, whether or not it goes to the platform."""
         self._frame_s = now_s
         self._level_dbfs = round(max(-120.0, peak_dbfs), 1)
 
     def note_live(self, event: LiveEvent, now_s: float) -> None:
-        """Something has happened to the session."""
+        """Note that something has happened to the session."""
         match event:
             case LinkUp():
                 self.failures = 0
@@ -220,7 +221,7 @@ class KioskMachine:
                     self._enter(Phase.SPEAKING, now_s)
 
     def note_turn(self, event: TurnEvent, now_s: float) -> None:
-        """Something has happened to a turn."""
+        """Note that something has happened to a turn."""
         if self.phase in (Phase.STARTING, Phase.WAITING):
             return
         match event.kind:
@@ -232,7 +233,7 @@ class KioskMachine:
                 self._enter(Phase.READY, now_s)
 
     def note_capture(self, event: CaptureEvent) -> None:
-        """Something has happened to the microphone."""
+        """Note that something has happened to the microphone."""
         if event.kind in _MICROPHONE_LOST:
             self._problems[Trouble.MICROPHONE] = _Problem(event.kind)
             self._level_dbfs = None
@@ -240,14 +241,14 @@ class KioskMachine:
             self._problems.pop(Trouble.MICROPHONE, None)
 
     def look(self, now_s: float) -> None:
-        """What time alone changes."""
+        """Change what time alone changes."""
         is_spoken = self.phase is Phase.SPEAKING and now_s >= self._speaks_until_s
         is_unanswered = self.phase is Phase.THINKING and now_s >= self._since_s + THINKING_LIMIT_S
         if is_spoken or is_unanswered:
             self._enter(Phase.READY, now_s)
 
     def is_alive(self, now_s: float) -> bool:
-        """Frames move, or there is a known reason why not: what feeds the service manager's watchdog."""
+        """Return whether frames move, or there is a known reason why not: what feeds the service manager's watchdog."""
         if self.phase is Phase.STARTING:
             return now_s < self._since_s + STARTING_LIMIT_S
         if self.phase is Phase.WAITING or Trouble.MICROPHONE in self._problems:
@@ -260,7 +261,7 @@ class KioskMachine:
         return self.phase is not Phase.STARTING or self._failure is not None
 
     def snapshot(self, now_s: float) -> Snapshot:
-        """What the screen shows now."""
+        """Return what the screen shows now."""
         self.look(now_s)
         found: tuple[Trouble, _Problem] | None = self._failure
         if self.phase not in (Phase.WAITING, Phase.STARTING):

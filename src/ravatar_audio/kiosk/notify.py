@@ -21,7 +21,7 @@ class Notifier:
         """The manager ends a service that has said nothing for so long; None: it does not watch."""
 
     def send(self, **states: str | int) -> None:
-        """For example send(READY=1, STATUS="listens"). Each value is one line."""
+        """Send values, for example send(READY=1, STATUS="listens"). Each value is one line."""
         if not self._address:
             return
         text = "\n".join(f"{name}={one_line(str(value))}" for name, value in states.items())

@@ -11,7 +11,7 @@ LANGUAGES = ("de", "en", "es", "fr", "uk")
 
 
 def load_texts(language: str | None, file: str | None = None) -> Mapping[str, str]:
-    """The words for a language code ("de", "de-AT"), English where there are none; those of `file` go before them.
+    """Load the words for a language code ("de", "de-AT"), English where there are none; those of `file` go before them.
 
     Raises SettingsError for a file that cannot be read, is not an object of texts, or has a name that is none of ours.
     """

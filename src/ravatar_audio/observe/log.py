@@ -20,7 +20,7 @@ _PATTERNS = [
 
 
 def hide_patterns(text: str) -> str:
-    """The text with whatever looks like a secret hidden."""
+    """Return the text with whatever looks like a secret hidden."""
     for pattern in _PATTERNS:
         text = pattern.sub(HIDDEN, text)
     return text
@@ -30,7 +30,7 @@ class HidingFilter(logging.Filter):
     """For the loggers of libraries that log addresses, which may have a token in their query, and headers."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Every record passes, with its secrets hidden."""
+        """Let every record pass, with its secrets hidden."""
         record.msg, record.args = one_line(hide_patterns(record.getMessage())), ()
         return True
 
@@ -39,7 +39,7 @@ class _LineFilter(logging.Filter):
     """Makes each record one line: a device's name, or what a server says, must not begin one of its own."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Every record passes; the text is only made where it goes anywhere, as that is asked first."""
+        """Let every record pass; the text is only made where it goes anywhere, as that is asked first."""
         record.msg, record.args = one_line(record.getMessage()), ()
         return True
 
@@ -48,7 +48,9 @@ _LINE_FILTER = _LineFilter()
 
 
 def line_logger(name: str) -> logging.Logger:
-    """The logger of this name, for a module of this package: whoever listens to it gets one line for each record."""
+    """Return the logger of this name, for a module of this package: whoever listens to it gets one line for each
+    record.
+    """
     logger = logging.getLogger(name)
     logger.addFilter(_LINE_FILTER)  # added once, however often
     return logger
@@ -72,7 +74,7 @@ class Log:
                 del self._secrets[next(iter(self._secrets))]
 
     def redact(self, text: str) -> str:
-        """The text with secrets hidden."""
+        """Return the text with secrets hidden."""
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         return hide_patterns(text)
@@ -83,11 +85,11 @@ class Log:
         return LOGGER.isEnabledFor(logging.DEBUG)
 
     def debug(self, text: str, *values: object) -> None:
-        """A request, a message, an event, with its timing."""
+        """Log a request, a message, an event, with its timing."""
         self._write(logging.DEBUG, text, values)
 
     def warning(self, text: str, *values: object) -> None:
-        """Something that a user should look at; written on the edge, not each time."""
+        """Log something that a user should look at; written on the edge, not each time."""
         self._write(logging.WARNING, text, values)
 
     def _write(self, level: int, text: str, values: tuple[object, ...]) -> None:

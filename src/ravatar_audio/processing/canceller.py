@@ -33,7 +33,7 @@ class Canceller(Protocol):
         """By how much the output is behind the microphone (16 kHz)."""
 
     def process(self, microphone: "ReadableBuffer", reference: "ReadableBuffer") -> bytes:
-        """As much sound as comes in: int16, little-endian, 16 kHz, a multiple of 256 samples.
+        """Return as much sound as comes in: int16, little-endian, 16 kHz, a multiple of 256 samples.
 
         `reference` is what was played when the microphone's sound was heard, or up to some tenths of a second before.
         Raises ValueError for other lengths, or when the two differ.
@@ -44,7 +44,7 @@ class Canceller(Protocol):
         """How much of the reference `move` wants to know."""
 
     def move(self, samples: int, history: "ReadableBuffer") -> None:
-        """From now on the echo comes `samples` later against the reference than before (negative: sooner).
+        """Note that from now on the echo comes `samples` later against the reference than before (negative: sooner).
 
         `history` is what the reference's last `history_samples` would have been, moved, in the format of `process`; so
         no echo comes through. Raises ValueError for another length.
@@ -54,7 +54,7 @@ class Canceller(Protocol):
         """Forget the echo's path."""
 
     def statistics(self) -> EchoStatistics:
-        """Counters as of now."""
+        """Return the counters as of now."""
 
 
 class LinearCanceller:
@@ -80,7 +80,7 @@ class LinearCanceller:
             raise RuntimeError(f"the core refused {size} bytes for a canceller")
 
     def process(self, microphone: "ReadableBuffer", reference: "ReadableBuffer") -> bytes:
-        """As Canceller.process says; some 15 us for 10 ms of sound, during which other threads run."""
+        """Do as Canceller.process says; some 15 us for 10 ms of sound, during which other threads run."""
         heard, played = ffi.from_buffer(microphone), ffi.from_buffer(reference)
         if len(heard) != len(played):
             raise ValueError(f"the reference has {len(played)} bytes, the microphone {len(heard)}; it takes as many")
@@ -90,7 +90,7 @@ class LinearCanceller:
         return bytes(out)
 
     def move(self, samples: int, history: "ReadableBuffer") -> None:
-        """As Canceller.move says: what has been learnt of the echo's path moves with it."""
+        """Do as Canceller.move says: what has been learnt of the echo's path moves with it."""
         played = ffi.from_buffer(history)
         if len(played) != 2 * self.history_samples:
             raise ValueError(f"the history has {len(played)} bytes; it takes {2 * self.history_samples}")
@@ -101,7 +101,7 @@ class LinearCanceller:
         lib.rva_echo_restart(self._echo)
 
     def statistics(self) -> EchoStatistics:
-        """Counters as of now."""
+        """Return the counters as of now."""
         raw = ffi.new("rva_echo_statistics *")
         lib.rva_echo_statistics_of(self._echo, raw)
         return EchoStatistics(

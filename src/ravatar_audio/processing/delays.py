@@ -33,7 +33,7 @@ _OFF_SAMPLES: Final = 8.0
 
 
 def delay_of(microphone: Sound, reference: Sound, window: int = WINDOW_SAMPLES) -> float | None:
-    """By how many samples the echo is behind; both are the last SPAN_SAMPLES. None: that cannot be told.
+    """Return by how many samples the echo is behind; both are the last SPAN_SAMPLES. None: that is not known.
 
     `window` is how much of the microphone is looked at, up to AHEAD_SAMPLES before its end.
 
@@ -95,7 +95,7 @@ class ClockLine:
         return (self._rows[-1][0] - self._rows[0][0]) / RATE_HZ if self._rows else 0.0
 
     def add(self, microphone: float, reference: float) -> Reading:
-        """One pair, and what became of it."""
+        """Add one pair, and return what became of it."""
         pair = (microphone, reference - microphone)
         if not self._rows or abs(pair[1] - self.off_at(microphone)) <= _OFF_SAMPLES + self._margin(microphone):
             self._strays.clear()
@@ -116,7 +116,7 @@ class ClockLine:
         return since * min(1e-3, self.error_ppm * 3e-6)
 
     def off_at(self, microphone: float) -> float:
-        """Reference's sample less microphone's, at a sample of the microphone."""
+        """Return the reference's sample less microphone's, at a sample of the microphone."""
         recent = self._rows[-15:]
         offs = [off + self._slope * (microphone - at) for at, off in recent]
         return float(np.median(offs))

@@ -90,7 +90,7 @@ class PlacedReference:
         self._corrected_s = 0.0
 
     def push(self, pcm: bytes, position_samples: int | None = None) -> None:
-        """The reference's next samples (int16, little-endian, 16 kHz).
+        """Push the reference's next samples (int16, little-endian, 16 kHz).
 
         `position_samples` is the first one's, counted from the reference's begin; None: it follows the last one. What
         is left out is silence, what has been there before is ignored.
@@ -114,24 +114,24 @@ class PlacedReference:
         return self._front + len(self._raw)
 
     def needs_samples(self, length: int) -> int:
-        """Up to where it has to be for the microphone's next `length` samples."""
+        """Return up to where it has to be for the microphone's next `length` samples."""
         return math.ceil(self._at + self._ratio * length) + (0 if self._is_exact(self._at) else _TAPS // 2)
 
     def place(self, begin_samples: int) -> None:
-        """Another of the reference's samples belongs to the microphone's next one; what was learnt is forgotten."""
+        """Let another of the reference's samples belong to the microphone's next one; what was learnt is forgotten."""
         self._at = float(begin_samples)
         self.canceller.restart()
         self.skip(0)
 
     def skip(self, samples: int) -> None:
-        """The microphone lost so many: its next one is that much later."""
+        """Note that the microphone lost so many: its next one is that much later."""
         self._at += self._ratio * samples
         self._position += samples
         self._begun = self._position
         self._tell_history(0)
 
     def process(self, microphone: bytes) -> bytes:
-        """The microphone's next samples without their echo.
+        """Return the microphone's next samples without their echo.
 
         Of a length that is no multiple of 256, as at an end, the last few may not come out.
         """
@@ -157,7 +157,7 @@ class PlacedReference:
         return out
 
     def statistics(self) -> PlacingStatistics:
-        """As of now."""
+        """Return the counters as of now."""
         return PlacingStatistics(
             delay_s=None if self._delay is None else self._delay / RATE_HZ,
             reference_ppm=(self._ratio - 1) * 1e6,

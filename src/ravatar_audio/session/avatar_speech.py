@@ -37,7 +37,7 @@ _OTHERS: Final = {"user", "client", "recognition", "not"}
 
 
 def tells_speaking(message: EventMessage) -> bool | None:
-    """True when the event says that the avatar begins to speak, False when it ends, None when it says neither."""
+    """Return True when the event says that the avatar begins to speak, False when it ends, None for neither."""
     for flag in _FLAGS:
         if isinstance(value := message.fields.get(flag), bool):
             return value
@@ -56,5 +56,5 @@ def tells_speaking(message: EventMessage) -> bool | None:
 
 
 def spoken_s(reply: Reply) -> float:
-    """About how long the avatar takes to say this, 0 to 60 s."""
+    """Return about how long the avatar takes to say this, 0 to 60 s."""
     return min(LONGEST_S, len(reply.text or "") / CHARACTERS_PER_S)

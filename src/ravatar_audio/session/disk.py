@@ -53,7 +53,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_at(path: Path, file: int) -> bool:
-    """Whether the open file is still the one at `path`: it may have been moved or removed before it was locked."""
+    """Return whether the open file is still the one at `path`: it may have been moved or removed meanwhile."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except FileNotFoundError:

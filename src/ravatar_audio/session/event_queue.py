@@ -44,7 +44,7 @@ class EventQueue:
             self.dropped += 1
 
     def take(self) -> LiveEvent:
-        """The oldest."""
+        """Take the oldest."""
         event, characters = self._waiting.popleft()
         self._characters -= characters
         return event

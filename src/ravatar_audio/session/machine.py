@@ -16,7 +16,7 @@ BOARD_SERIAL = Path("/proc/device-tree/serial-number")
 
 
 def machine_mark() -> str | None:
-    """A hash of this machine's id, for us alone; None where it has none, or one that changes with each start."""
+    """Make a hash of this machine's id, for us alone; None where it has none, or one that changes with each start."""
     serial = _line(BOARD_SERIAL)
     for path in MACHINE_IDS:
         made = _line(path)
@@ -34,7 +34,7 @@ def _line(path: Path) -> str:
 
 
 def stable_user_id(settings: Settings) -> str:
-    """The user id of the settings, or the one kept in the state folder, which is made at the first call.
+    """Return the user id of the settings, or the one kept in the state folder, which is made at the first call.
 
     One that was made on another machine, of whose disk this one's is a copy, is not used: two machines with one user id
     would end each other's sessions. Raises SettingsError when it can neither be read nor kept.

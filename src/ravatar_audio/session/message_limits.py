@@ -14,7 +14,10 @@ _WAV_OR_WEBM = re.compile(rb"RIFF.{4}WAVE|\x1a\x45\xdf\xa3", re.DOTALL)
 
 
 def check_text(text: object) -> None:
-    """Raises SettingsError for what is no text, or an empty one, one that is too long, or no valid Unicode."""
+    """Check a text.
+
+    Raises SettingsError for what is no text, or an empty one, one that is too long, or no valid Unicode.
+    """
     if not isinstance(text, str):
         why = f"is of type {type(text).__name__}, not str"
     elif not text.strip():
@@ -29,7 +32,7 @@ def check_text(text: object) -> None:
 
 
 def check_voice(data: bytes) -> None:
-    """Raises SettingsError for a recording that is too long, or that is neither a WAV nor a WebM file."""
+    """Check a recording. Raises SettingsError for one that is too long, or that is neither a WAV nor a WebM file."""
     if len(data) > VOICE_BYTES_MAX:
         raise SettingsError(
             f"the recording has {len(data)} bytes; it must be {VOICE_BYTES_MAX} at most",

@@ -47,7 +47,7 @@ class Doubt(IntEnum):
 
 
 def is_refusal(message: ServerMessage) -> bool:
-    """Whether a message is an error without a reply, whatever its kind and its words. Stream errors are none."""
+    """Return whether a message is an error without a reply, whatever its kind and its words. Stream errors are none."""
     if isinstance(message, StreamFault):
         return False
     if isinstance(message, Reply) and (message.text or message.audio or message.file_url):
@@ -98,7 +98,7 @@ class Refusals:
         """What was renewed without a proof since."""
 
     def begin_connection(self) -> None:
-        """What was sent by the one before is not answered any more."""
+        """Note that what was sent by the one before is not answered any more."""
         self._sent.clear()
         self._unrefused = self._on_connection = self._since_first = self._owed = 0
 
@@ -118,7 +118,7 @@ class Refusals:
         return 0 if self._on_connection else self._gap_samples
 
     def note_sent(self, samples: int | None, gap_samples: int = 0) -> bool:
-        """A message was written: a frame of so many samples that declares a gap, or (None) another.
+        """Note that a message was written: a frame of so many samples that declares a gap, or (None) another.
 
         True when that ends the refusals.
         """
@@ -135,7 +135,7 @@ class Refusals:
         return self._unrefused >= PROOF_MESSAGES and self.note_accepted()
 
     def note_refused(self) -> bool:
-        """A refusal came; True when it is the first."""
+        """Note that a refusal came; return True when it is the first."""
         is_first = not self.is_refused
         if is_first:
             self.messages = 0
@@ -150,12 +150,14 @@ class Refusals:
         return is_first
 
     def note_end(self) -> None:
-        """The connection is left because of refusals: what it carried behind the first one was refused as well."""
+        """Note that the connection is left because of refusals: what it carried behind the first one was refused as
+        well.
+        """
         for _ in range(min(len(self._sent), self._since_first - self._on_connection)):
             self._take_newest()
 
     def note_accepted(self) -> bool:
-        """A reply, or the proof by silence. True when that ends the refusals."""
+        """Note a reply, or the proof by silence. Return True when that ends the refusals."""
         was_refused = self.is_refused
         self.is_refused = False
         self._unrefused = self._on_connection = self._since_first = 0
@@ -163,11 +165,11 @@ class Refusals:
         return was_refused
 
     def note_doubt(self, doubt: Doubt) -> None:
-        """Something speaks for it that the platform has forgotten at least this."""
+        """Note that something speaks for it that the platform has forgotten at least this."""
         self.doubt = max(self.doubt, doubt)
 
     def note_renewed(self) -> None:
-        """What was in doubt is new."""
+        """Note that what was in doubt is new."""
         self.renewed = max(self.renewed, self.doubt)
         self.doubt = Doubt.NOTHING
 

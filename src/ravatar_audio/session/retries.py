@@ -48,7 +48,7 @@ class Retries:
     def pause_s(
         self, down: LinkDown, now_s: float, *, lasted_s: float | None, is_begun: bool, is_again: bool = False
     ) -> float:
-        """How long to wait, in seconds; raises the error of `down` when it is final.
+        """Return how long to wait, in seconds; raises the error of `down` when it is final.
 
         `lasted_s`: how long the link was up; None when it did not come up. `is_begun`: one has been up before.
         `is_again`: what is sent is refused although all was renewed.

@@ -6,7 +6,7 @@ from ravatar_audio.turns import TurnMode
 
 
 def choose_avatar(connection: Connection, wanted: str | None) -> Avatar:
-    """The avatar with this id or name, or the first. Raises SettingsError when there is none."""
+    """Choose the avatar with this id or name, or the first. Raises SettingsError when there is none."""
     names = ", ".join(f"{avatar.id} ({avatar.name})" for avatar in connection.avatars) or "none"
     found = next((avatar for avatar in connection.avatars if wanted in (None, avatar.id, avatar.name)), None)
     if found is None:
@@ -15,7 +15,7 @@ def choose_avatar(connection: Connection, wanted: str | None) -> Avatar:
 
 
 def choose_live_avatar(connection: Connection, wanted: str | None) -> Avatar:
-    """The avatar with this id or name, or the first with Live Mode. Raises SettingsError when there is none."""
+    """Choose the avatar with this id or name, or the first with Live Mode. Raises SettingsError when there is none."""
     live = [avatar for avatar in connection.avatars if avatar.has_live_mode]
     names = ", ".join(f"{avatar.id} ({avatar.name})" for avatar in live) or "none"
     if wanted is None:
@@ -31,7 +31,10 @@ def choose_live_avatar(connection: Connection, wanted: str | None) -> Avatar:
 
 
 def choose_language(connection: Connection, wanted: str | None) -> Language:
-    """The language with this code, or the first. Raises SettingsError for one that the platform does not offer."""
+    """Choose the language with this code, or the first.
+
+    Raises SettingsError for one that the platform does not offer.
+    """
     if wanted is None:
         if not connection.languages:
             raise SettingsError("the platform names no language; set language")
@@ -44,7 +47,9 @@ def choose_language(connection: Connection, wanted: str | None) -> Language:
 
 
 def choose_mode(connection: Connection, wanted: str) -> TurnMode:
-    """How turns are taken: as wanted; with "auto" by a button, or by an open microphone where `vadEnabled` is true."""
+    """Choose how turns are taken: as wanted; with "auto" by a button, or by an open microphone where `vadEnabled` is
+    true.
+    """
     if wanted == "auto":
         return TurnMode.OPEN if connection.vad_enabled else TurnMode.PTT
     return TurnMode(wanted)

@@ -70,7 +70,7 @@ class Slot:
                     await trio.to_thread.run_sync(saved.note, self.start.license_id)
 
     def forget(self) -> None:
-        """It has ended, or has never begun."""
+        """Forget it: it has ended, or has never begun."""
         if self._saved is not None:
             self._saved.forget()
         self._saved = self.start = None

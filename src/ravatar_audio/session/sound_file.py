@@ -15,7 +15,8 @@ _STEP_S = 1.0
 
 
 def read_recording(path: str | os.PathLike[str], *, limit_s: float = 120.0) -> Recording:
-    """A sound file as a recording: its channels averaged, resampled by the core; 16 bit, 16 kHz mono stays as it is.
+    """Read a sound file as a recording: its channels averaged, resampled by the core; 16 bit, 16 kHz mono stays as it
+    is.
 
     WAV needs nothing; MP3, FLAC, Ogg, M4A, WebM, video files and others need the extra "files". It takes its time: call
     it in a thread. Raises SettingsError for a file that cannot be read, has no sound, or is longer than `limit_s`
@@ -43,7 +44,7 @@ def read_recording(path: str | os.PathLike[str], *, limit_s: float = 120.0) -> R
 
 
 async def record_all(source: Source, *, limit_s: float = 120.0) -> Recording:
-    """All that a source gives until its end, as a recording; raises SettingsError when it is longer than `limit_s`."""
+    """Record all that a source gives until its end; raises SettingsError when it is longer than `limit_s`."""
     recording = Recording(limit_s)
     async with source:
         async for frame in source:

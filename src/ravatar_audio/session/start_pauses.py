@@ -45,14 +45,16 @@ class StartPauses:
             await trio.sleep(pause_s)
 
     def note_begun(self) -> None:
-        """The session has begun: the next refusal is the first again."""
+        """Note that the session has begun: the next refusal is the first again."""
         if not self._has_begun:
             self._has_begun = True
             with contextlib.suppress(OSError, RavatarError):
                 (self._settings.state_path / "refused").unlink(missing_ok=True)
 
     def note_failure(self, error: RavatarError) -> None:
-        """The program ends with this; what the platform has not said is no reason to wait, nor what ended a session."""
+        """Note that the program ends with this; what the platform has not said is no reason to wait, nor what ended a
+        session.
+        """
         if not self._is_on or not isinstance(error, PlatformError | GatewayTimeoutError):
             return
         if self._has_begun and isinstance(error, SessionExpiredError | StreamError):

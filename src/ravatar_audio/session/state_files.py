@@ -33,14 +33,14 @@ class SavedLicense:
 
     @classmethod
     def begin(cls, settings: Settings) -> Self:
-        """A session is about to be asked for."""
+        """Note that a session is about to be asked for."""
         folder = _folder(settings)
         kept = cls(settings, None if folder is None else folder / f"{secrets.token_hex(16)}.json")
         kept._write()
         return kept
 
     def note(self, license_id: str) -> None:
-        """The platform has given this LicenseId."""
+        """Note that the platform has given this LicenseId."""
         self.license_id = license_id
         self._write()
 
@@ -55,7 +55,8 @@ class SavedLicense:
 
     @classmethod
     def orphans(cls, settings: Settings) -> Iterator[Self]:
-        """Those of this platform that an earlier program has left behind, each locked until it is left or forgotten.
+        """Yield those of this platform that an earlier program has left behind, each locked until it is left or
+        forgotten.
 
         Removes what cannot be read, what comes from another machine (of whose disk this one's is a copy), and what is
         older than a day.
@@ -101,7 +102,7 @@ class SavedLicense:
         return bool(fields["api_url"] == self._settings.api_url)
 
     def forget(self) -> None:
-        """The session has ended: remove the file."""
+        """Remove the file: the session has ended."""
         if self._file is not None and self._path is not None:
             with contextlib.suppress(OSError):
                 self._path.unlink()

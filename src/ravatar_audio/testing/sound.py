@@ -33,7 +33,7 @@ class Sound:
         self._view = memoryview(samples[: self._length * self.stride_bytes] * times)
 
     def read(self, position: int, samples: int) -> memoryview:
-        """`samples` per channel from a position on, interleaved."""
+        """Return `samples` per channel from a position on, interleaved."""
         at = position % self._length * self.stride_bytes
         return self._view[at : at + samples * self.stride_bytes]
 
@@ -56,7 +56,10 @@ OneSound = str | Path | NDArray[np.int16] | NDArray[np.float32]
 
 
 def make_sound(what: OneSound | Sequence[OneSound], rate_hz: int, channels: int, format: str) -> Sound:
-    """See FakeDevice. A file has its own rate, channels and format, an array its channels and format."""
+    """Make a device's sound; see FakeDevice.
+
+    A file has its own rate, channels and format, an array its channels and format.
+    """
     if isinstance(what, (list, tuple)):
         return _side_by_side([make_sound(one, rate_hz, 1, format) for one in what], rate_hz, format)
     assert isinstance(what, (str, Path, np.ndarray))

@@ -149,7 +149,7 @@ class Gate:
 
     @_one_at_a_time
     def statistics(self) -> GateStatistics:
-        """Counters as of now."""
+        """Return the counters as of now."""
         return GateStatistics(
             received_samples=self._received,
             given_samples=self._given,
@@ -163,7 +163,7 @@ class Gate:
 
     @_one_at_a_time
     def feed(self, frame: Frame) -> list[Outcome]:
-        """The capture's next frame, of any length. Raises ValueError for one that was before the last."""
+        """Take the capture's next frame, of any length. Raises ValueError for one that was before the last."""
         frame = self._placed(frame)
         is_first = self._anchor is None
         before = self._buffer.end if self._has_begun else frame.position_samples - frame.ring_lost_samples
@@ -186,19 +186,19 @@ class Gate:
         return list(self._run())
 
     def press(self, at_s: float) -> list[Outcome]:
-        """Push-to-talk's button went down."""
+        """Press push-to-talk's button."""
         return self._control(Change.PRESS, at_s)
 
     def release(self, at_s: float) -> list[Outcome]:
-        """Push-to-talk's button went up."""
+        """Release push-to-talk's button."""
         return self._control(Change.RELEASE, at_s)
 
     def mute(self, at_s: float) -> list[Outcome]:
-        """Nothing is heard from now on; an open turn ends here, without a tail."""
+        """Hear nothing from now on; an open turn ends here, without a tail."""
         return self._control(Change.MUTE, at_s)
 
     def unmute(self, at_s: float) -> list[Outcome]:
-        """Heard again; no pre-roll reaches back beyond this moment."""
+        """Hear again; no pre-roll reaches back beyond this moment."""
         return self._control(Change.UNMUTE, at_s)
 
     def set_mode(self, mode: TurnMode | str, at_s: float) -> list[Outcome]:
@@ -210,26 +210,29 @@ class Gate:
         return self._control(Change.CANCEL, at_s)
 
     def call_off(self, at_s: float) -> list[Outcome]:
-        """The old name of cancel()."""
+        """Do as cancel(), whose old name this is."""
         warn_renamed("method", "call_off", "cancel", stacklevel=2)
         return self.cancel(at_s)
 
     def avatar_speaks(self, at_s: float) -> list[Outcome]:
-        """Half-duplex: open microphone and voice activity are deaf from now on; the button is not."""
+        """Be deaf from now on, with half-duplex: open microphone and voice activity are; the button is not."""
         return self._control(Change.AVATAR_SPEAKS, at_s)
 
     def avatar_ends(self, at_s: float) -> list[Outcome]:
-        """The avatar has ended; the microphone is heard when its echo has died away."""
+        """Hear the microphone again, with half-duplex, when its echo has died away."""
         return self._control(Change.AVATAR_ENDS, at_s)
 
     @_one_at_a_time
     def interrupt(self) -> list[Outcome]:
-        """The capture broke off: an open turn ends with what there is. The next frame may be another capture's."""
+        """Note that the capture broke off: an open turn ends with what there is.
+
+        The next frame may be another capture's.
+        """
         return self._stop(Reason.INTERRUPTED)
 
     @_one_at_a_time
     def finish(self) -> list[Outcome]:
-        """The capture is at its end: an open turn ends with what there is, and nothing stays pending."""
+        """Note that the capture is at its end: an open turn ends with what there is, and nothing stays pending."""
         return self._stop(Reason.FINISHED)
 
     # How it works.
@@ -357,7 +360,10 @@ class Gate:
         return outcomes
 
     def checked_mode(self, mode: TurnMode | str) -> TurnMode:
-        """A mode by its name; raises SettingsError for one that is unknown, or voice activity without a detector."""
+        """Return a mode by its name.
+
+        Raises SettingsError for one that is unknown, or voice activity without a detector.
+        """
         try:
             mode = TurnMode(mode)
         except ValueError:
@@ -370,7 +376,10 @@ class Gate:
 
 
 def checked_time_s(at_s: float) -> float:
-    """A control's time; raises SettingsError for what is none, where the control is called and not where it acts."""
+    """Check a control's time.
+
+    Raises SettingsError for what is none, where the control is called and not where it acts.
+    """
     if not isinstance(at_s, int | float) or not math.isfinite(at_s):
         raise SettingsError(f"at_s is {at_s!r}; it must be a time in seconds, as of time.monotonic()")
     return at_s

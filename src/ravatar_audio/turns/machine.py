@@ -44,7 +44,7 @@ class TurnMachine:
         self._key_at = 0
 
     def copy(self) -> "TurnMachine":
-        """Another machine in the same state, to look ahead with."""
+        """Make another machine in the same state, to look ahead with."""
         return copy.copy(self)
 
     @property
@@ -97,7 +97,7 @@ class TurnMachine:
         return events
 
     def down(self, at: int) -> list[TurnEvent]:
-        """The key is down from `at` on; in the past if it is reported late."""
+        """Note that the key is down from `at` on; in the past if it is reported late."""
         events = self.advance(at)
         self.is_key_down = True
         if self._state is _State.HOLDING:
@@ -108,7 +108,7 @@ class TurnMachine:
         return events + self.advance(self.now)
 
     def up(self, at: int) -> list[TurnEvent]:
-        """The key is up from `at` on; in the past if it is reported late."""
+        """Note that the key is up from `at` on; in the past if it is reported late."""
         events = self.advance(at)
         self.is_key_down = False
         if self._state is _State.PENDING:

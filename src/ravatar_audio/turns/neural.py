@@ -45,6 +45,6 @@ class NeuralDetector:
         return decisions
 
     def skip(self) -> None:
-        """Sound is missing here: the next sample begins a new step, and what was heard before is forgotten."""
+        """Note that sound is missing here: the next sample begins a new step, what was heard before is forgotten."""
         self._rest = b""
         self._network.reset()

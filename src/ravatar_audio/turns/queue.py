@@ -61,16 +61,16 @@ class ChangeQueue:
         return self._items.pop(0)
 
     def last_mode(self, otherwise: TurnMode) -> TurnMode:
-        """The mode when all of these have taken effect."""
+        """Return the mode when all of these have taken effect."""
         return next((item.mode for item in reversed(self._items) if item.mode is not None), otherwise)
 
     def last_mute(self, otherwise: bool) -> bool:
-        """Muted or not when all of these have taken effect."""
+        """Return whether it is muted when all of these have taken effect."""
         changes = {Change.MUTE: True, Change.UNMUTE: False}
         return next((changes[item.change] for item in reversed(self._items) if item.change in changes), otherwise)
 
     def add(self, change: Change, position: int | None, at_s: float, mode: TurnMode | None = None) -> None:
-        """A control, at a time; `position` None: there has been no frame yet by which to know where that is."""
+        """Add a control, at a time; `position` None: there has been no frame yet by which to know where that is."""
         earlier = [item.position for item in self._items if item.at_s is not None and item.position is not None]
         if position is not None and earlier:
             position = max(position, earlier[-1])
@@ -79,7 +79,7 @@ class ChangeQueue:
             self._reduce()
 
     def insert(self, change: Change, position: int) -> None:
-        """A change that comes from the sound."""
+        """Insert a change that comes from the sound."""
         self._insert(QueuedChange(change, position))
 
     def place(self, position_of: Callable[[float], int], earliest: int) -> None:

@@ -58,13 +58,13 @@ class Recording:
         self.cut_samples += samples - taken
 
     def encoded(self, format: str = "wav") -> bytes:
-        """The file in a format, "wav" or "webm"; raises as `webm` does, and SettingsError for another format."""
+        """Encode the file in a format, "wav" or "webm"; raises as `webm` does, and SettingsError for another format."""
         if format not in FORMATS:
             raise SettingsError(f"format {format!r} is unknown; it is one of {', '.join(FORMATS)}")
         return self.wav() if format == "wav" else self.webm()
 
     def wav(self) -> bytes:
-        """A WAV file, signed 16 bit: what was captured, bit for bit."""
+        """Make a WAV file, signed 16 bit: what was captured, bit for bit."""
         size = len(self._pcm)
         form = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
         return (
@@ -72,7 +72,7 @@ class Recording:
         )
 
     def webm(self, bit_rate_bps: int = 24_000) -> bytes:
-        """A WebM file with Opus, about a tenth of the WAV; `bit_rate_bps` is 6,000 to 128,000.
+        """Make a WebM file with Opus, about a tenth of the WAV; `bit_rate_bps` is 6,000 to 128,000.
 
         Raises SettingsError for other rates, for a recording without sound, and without the package av:
         pip install 'ravatar-audio[webm]'.

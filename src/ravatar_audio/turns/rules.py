@@ -62,7 +62,7 @@ class TurnRules:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """The times that the settings say."""
+        """Return the times that the settings say."""
         return cls(**{item.name: getattr(settings, item.name) for item in fields(cls)})
 
     def __post_init__(self, cap_ms: Any) -> None:
@@ -84,7 +84,7 @@ class TurnRules:
                 )
 
     def timing(self, mode: TurnMode) -> Timing:
-        """The key's timing in a mode."""
+        """Return the key's timing in a mode."""
         pre_roll = _samples(self.pre_roll_ms)
         match mode:
             case TurnMode.OPEN:

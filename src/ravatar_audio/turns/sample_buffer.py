@@ -36,7 +36,7 @@ class SampleBuffer:
         self.samples += frame.length_samples
 
     def run_end(self) -> int:
-        """Where the stretch without a gap that begins at `front` ends."""
+        """Return where the stretch without a gap that begins at `front` ends."""
         end = self.front
         for frame in self._frames:
             if frame.position_samples > end:

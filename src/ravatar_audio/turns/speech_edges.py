@@ -18,7 +18,7 @@ class Detector(Protocol):
         """Hear more sound (int16, little-endian, mono, 16 kHz, any length); decide for the steps that it completes."""
 
     def skip(self) -> None:
-        """Sound is missing here: forget a step that is half full, the next sample begins a new one."""
+        """Forget a step that is half full, as sound is missing here: the next sample begins a new one."""
 
 
 class SpeechEdges:
@@ -33,7 +33,9 @@ class SpeechEdges:
         """Speech or not is known for everything before this position."""
 
     def hear(self, position: int, pcm: bytes) -> list[tuple[int, bool]]:
-        """The changes that this sound brought: the first sample of a step, and whether it is speech from there on."""
+        """Return the changes that this sound brought: the first sample of a step, and whether it is speech from there
+        on.
+        """
         if self._begin != position:
             self._detector.skip()
             self.decided = position
@@ -47,6 +49,6 @@ class SpeechEdges:
         return edges
 
     def next_decision(self, position: int) -> int:
-        """The first position, at `position` or later, at which a step ends: when what is there can be known."""
+        """Return the first position, at `position` or later, at which a step ends: when what is there can be known."""
         steps = -(-max(0, position - self.decided) // self._step_samples)
         return self.decided + steps * self._step_samples

@@ -48,7 +48,7 @@ class TalkKey:
     ungates_at: int | None = None
 
     def copy(self) -> "TalkKey":
-        """The same state, to look ahead with."""
+        """Copy the state, to look ahead with."""
         other = copy.copy(self)
         other.machine = self.machine.copy()
         return other

@@ -33,14 +33,14 @@ class ArrayLayout:
         return self.processed[:1]
 
     def role(self, channel: int) -> str:
-        """What a channel carries: "processed", "raw" or "playback"."""
+        """Return what a channel carries: "processed", "raw" or "playback"."""
         roles = {"processed": self.processed, "raw": self.raw, "playback": self.playback}
         return next((name for name, channels in roles.items() if channel in channels), "")
 
 
 @functools.cache
 def known_arrays() -> tuple[ArrayLayout, ...]:
-    """All that are known."""
+    """Return all arrays that are known."""
     text = resources.files("ravatar_audio.capture.devices").joinpath("arrays.toml").read_text(encoding="utf-8")
     return tuple(_layout(row) for row in tomllib.loads(text)["array"])
 
@@ -51,6 +51,6 @@ def _layout(row: dict[str, Any]) -> ArrayLayout:
 
 
 def known_layout(usb_id: str, channels: int) -> ArrayLayout | None:
-    """What the channels of a device carry; None when it is not known, or not with so many."""
+    """Return what the channels of a device carry; None when it is not known, or not with so many."""
     fitting = (array for array in known_arrays() if (array.usb_id, array.channels) == (usb_id.casefold(), channels))
     return next(fitting, None) if usb_id else None

@@ -33,7 +33,7 @@ class CaptureDevice:
 
 
 def list_capture_devices(root: Path = Path("/")) -> list[CaptureDevice]:
-    """What can capture, in the kernel's order; empty where there is no ALSA. `root` is for tests."""
+    """List what can capture, in the kernel's order; empty where there is no ALSA. `root` is for tests."""
     found = []
     for info in sorted(root.glob("proc/asound/card*/pcm*c/info"), key=lambda path: _numbers(str(path))):
         card = info.parent.parent
@@ -59,7 +59,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def read_text(path: Path) -> str:
-    """A small file of /proc or /sys, stripped; empty where it cannot be read."""
+    """Read a small file of /proc or /sys, stripped; empty where it cannot be read."""
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8", errors="replace").strip()
     return ""

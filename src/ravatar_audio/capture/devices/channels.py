@@ -75,7 +75,7 @@ class ChannelsLook:
 
 
 def decode(sound: bytes, channels: int, format: str) -> Samples:
-    """Device samples, interleaved, as (samples, channels) of -1 to 1."""
+    """Return device samples, interleaved, as (samples, channels) of -1 to 1."""
     if format == "int24":
         raw = np.frombuffer(sound, np.uint8).reshape(-1, 3)
         wide = np.zeros((len(raw), 4), np.uint8)
@@ -95,7 +95,8 @@ def decode(sound: bytes, channels: int, format: str) -> Samples:
 def look_at_channels(
     samples: Samples, rate_hz: int, heard: Sequence[int], known: ArrayLayout | None = None
 ) -> ChannelsLook:
-    """Some seconds of a device's sound, (samples, channels) of -1 to 1, while somebody speaks or something plays.
+    """Examine some seconds of a device's sound, (samples, channels) of -1 to 1, while somebody speaks or something
+    plays.
 
     `heard` are the channels that are averaged now. What cannot be told by the sound is told by the table of `known`
     arrays.
@@ -204,7 +205,7 @@ def _reasons(looks: Sequence[ChannelLook], heard: Sequence[int], advised: Sequen
 
 
 def numbers_text(channels: Sequence[int]) -> str:
-    """ "channel 0", "channels 0, 1"."""
+    """Return "channel 0", "channels 0, 1"."""
     return f"channel{'s' if len(channels) > 1 else ''} {', '.join(map(str, channels))}"
 
 

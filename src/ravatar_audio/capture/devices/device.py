@@ -100,7 +100,9 @@ class Device:
         return tuple(text for text in (source, usb, card, self.name, self.pcm, last) if text) or ("",)
 
     def selector_among(self, devices: "Sequence[Device]") -> str:
-        """As `selector`, but what chooses no other of these: two of a kind without serial numbers differ by card."""
+        """Return a `selector` as the device has it, but one that chooses no other of these: two of a kind without
+        serial numbers differ by card.
+        """
         return next((text for text in self._selectors if _fitting(devices, text) == [self]), self.selector)
 
     def __str__(self) -> str:
@@ -109,17 +111,17 @@ class Device:
 
 
 def channels_text(count: int) -> str:
-    """ "1 channel", "2 channels"."""
+    """Return "1 channel", "2 channels"."""
     return f"{count} channel" + ("s" if count != 1 else "")
 
 
 def layout_text(rate_hz: int, channels: int, format: str) -> str:
-    """How samples are laid out, for people: "48000 Hz, 1 channel, int16"."""
+    """Return how samples are laid out, for people: "48000 Hz, 1 channel, int16"."""
     return f"{rate_hz} Hz, {channels_text(channels)}, {format}"
 
 
 def choose_device(devices: Sequence[Device], selector: str | int | None = None) -> Device:
-    """The device that `selector` names.
+    """Choose the device that `selector` names.
 
     "usb:VID:PID" or "usb:VID:PID:SERIAL", "card:ID" (ALSA's card id), "pulse:NAME" (a sound server's source),
     "alsa:PCM" (any name that ALSA knows, listed or not), a name in any case, a part of one, or, as a last resort,
@@ -150,7 +152,7 @@ def choose_device(devices: Sequence[Device], selector: str | int | None = None) 
 
 
 def fitting_devices(devices: Sequence[Device], selector: str | int | None) -> list[Device]:
-    """Those that a selector may mean: one, or else it is of no use."""
+    """Return those that a selector may mean: one, or else it is of no use."""
     found = _fitting(devices, "default" if selector in (None, "") else str(selector))
     if any(device.source for device in found):
         first = min(map(_rank, found))

@@ -26,13 +26,15 @@ class Holder:
 
 
 def list_holders(device: CaptureDevice, root: Path = Path("/")) -> list[Holder]:
-    """The programs that hold this device, by pid."""
+    """List the programs that hold this device, by pid."""
     pids = {process_of(owner, root) for owner in _owners(device, root)} | _openers(device.node, root)
     return [Holder(pid, read_text(root / f"proc/{pid}/comm")) for pid in sorted(pids)]
 
 
 def holders_of(pcm: str, root: Path = Path("/")) -> list[Holder]:
-    """The programs that hold the hardware that ALSA calls `pcm`; of all hardware for a name that is not hardware's."""
+    """List the programs that hold the hardware that ALSA calls `pcm`; of all hardware for a name that is not
+    hardware's.
+    """
     devices: Sequence[CaptureDevice] = list_capture_devices(root)
     devices = [device for device in devices if device.pcm == pcm] or devices
     found = {holder for device in devices for holder in list_holders(device, root)}
@@ -55,6 +57,6 @@ def _openers(node: str, root: Path) -> set[int]:
 
 
 def process_of(thread_id: int, root: Path) -> int:
-    """The process that a thread belongs to; the thread's own number when that cannot be seen."""
+    """Return the process that a thread belongs to; the thread's own number when that cannot be seen."""
     found = re.search(r"^Tgid:\s*(\d+)", read_text(root / f"proc/{thread_id}/status"), re.MULTILINE)
     return int(found[1]) if found else thread_id

@@ -34,7 +34,7 @@ class Access:
 
 
 def look_at_access(root: Path = Path("/"), may_open: Callable[[Path], bool] = lambda node: _may_open(node)) -> Access:
-    """`root` and `may_open` are for tests, which run as root."""
+    """Find out who may open the devices' files. `root` and `may_open` are for tests, which run as root."""
     nodes = sorted((root / "dev/snd").glob("pcmC*c"))
     there = {node.name for node in nodes}
     forbidden = [node for node in nodes if not may_open(node)]
@@ -63,7 +63,7 @@ def _group_name(gid: int) -> str:
 
 
 def user_name(user_id: int) -> str:
-    """The number itself where it has no name."""
+    """Return the user's name; the number itself where it has none."""
     import pwd  # not on Windows
 
     try:

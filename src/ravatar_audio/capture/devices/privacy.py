@@ -32,7 +32,7 @@ def privacy_error(
     read_switch: Callable[[str, str], str | None] = lambda hive, path: _read_switch(hive, path),
     read_status: Callable[[], int | None] = lambda: _read_status(),
 ) -> PermissionDeniedError | None:
-    """The error for a microphone that the privacy settings refuse; None when they do not, or do not say.
+    """Return the error for a microphone that the privacy settings refuse; None when they do not, or do not say.
 
     `system` is as sys.platform has it; all arguments are for tests.
     """

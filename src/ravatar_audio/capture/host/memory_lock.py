@@ -11,7 +11,7 @@ _CAP_IPC_LOCK = 1 << 14  # linux/capability.h
 
 
 def why_memory_cannot_be_locked(status: Path = Path("/proc/self/status")) -> str | None:
-    """What stands in the way of lock_memory(), or None when nothing does."""
+    """Return what stands in the way of lock_memory(), or None when nothing does."""
     if sys.platform != "linux":
         return f"memory cannot be locked on {sys.platform}"
     import resource

@@ -60,7 +60,7 @@ class OwnThread:
         self._asked: deque[Callable[[], object]] = deque()
 
     def enter(self) -> None:
-        """From now on everything happens in the caller's trio run."""
+        """Make everything happen, from now on, in the caller's trio run."""
         self._token, self._thread = trio.lowlevel.current_trio_token(), threading.get_ident()
 
     def run(self, change: Callable[[], object]) -> None:

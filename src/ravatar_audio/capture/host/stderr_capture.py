@@ -66,7 +66,7 @@ def _nameless_file() -> int:
 
 @contextlib.contextmanager
 def catching_chatter() -> Iterator[None]:
-    """From here on chatter_to_log() does something: for a program whose process this is, the command line."""
+    """Let chatter_to_log() do something, from here on: for a program whose process this is, the command line."""
     global _is_caught
     before, _is_caught = _is_caught, True
     try:
@@ -93,7 +93,7 @@ def chatter_to_log() -> Iterator[None]:
 
 
 def give_stderr_back() -> None:
-    """The call that is being made does not return: what it prints is caught no longer. Any thread; harmless else."""
+    """Catch no longer what the call prints that is being made, as it does not return. Any thread; harmless else."""
     if (caught := _caught) is not None:
         _end(caught)
 

@@ -38,7 +38,7 @@ def library() -> Any:
 
 
 def has_pulse() -> bool:
-    """libpulse is there."""
+    """Return whether libpulse is there."""
     return library() is not None
 
 
@@ -47,7 +47,7 @@ def text_of(raw: Any) -> str:
 
 
 def error_for(code: int, what: str) -> MediaError:
-    """The media error for a result of the core's."""
+    """Return the media error for a result of the core's."""
     number = lib.RVA_ERROR_PULSE - code
     kind, name = _KINDS.get(number, (RecorderError, ""))
     text = text_of(lib.rva_pulse_error_text(library(), code))
@@ -84,17 +84,17 @@ class SourceWatch:
         lib.rva_pulse_start(self._stream)
 
     async def wait(self) -> None:
-        """Until has_come() has something to look at. Raises trio.ClosedResourceError when this is closed."""
+        """Wait until has_come() has something to look at. Raises trio.ClosedResourceError when this is closed."""
         if self._stream is not None:
             await self._wake.wait()
 
     def has_come(self) -> bool:
-        """Whether anything has come since this was asked last. Never blocks."""
+        """Return whether anything has come since this was asked last. Never blocks."""
         self._wake.clear()
         return self._stream is not None and any(kind == lib.RVA_PULSE_ARRIVED for kind, *_ in take_events(self._stream))
 
     def close(self) -> None:
-        """May be called again. In trio only: who waits goes on."""
+        """Close it, again too. In trio only: who waits goes on."""
         stream, self._stream = self._stream, None
         if stream is not None:
             self._wake.let_go()

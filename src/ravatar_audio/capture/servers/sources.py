@@ -66,7 +66,7 @@ class ServerAnswer:
 
 
 def ask_server(limit_s: float = ANSWER_LIMIT_S) -> ServerAnswer:
-    """The user's sound server and its sources. Blocks, for `limit_s` at most; starts no server."""
+    """Ask the user's sound server for its name and its sources. Blocks, for `limit_s` at most; starts no server."""
     if library() is None:
         return ServerAnswer("", failure=NO_LIBRARY)
     name, raw = ffi.new("char[]", lib.RVA_PULSE_TEXT), ffi.new("rva_pulse_source[]", MOST_SOURCES)
@@ -103,7 +103,7 @@ def _usb_id(vendor: str, product: str) -> str:
 
 
 def as_devices(answer: ServerAnswer) -> list[Device]:
-    """The server's sources as devices, microphones first. Pure."""
+    """Return the server's sources as devices, microphones first. Pure."""
     found = [
         Device(
             index=None,

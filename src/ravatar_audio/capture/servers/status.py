@@ -118,7 +118,7 @@ def _runs(processes: Sequence[Process]) -> str:
 
 
 def connect(path: Path) -> int:
-    """The errno of connecting to a local socket; 0 when somebody answers."""
+    """Return the errno of connecting to a local socket; 0 when somebody answers."""
     with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
         client.settimeout(1.0)
         try:
@@ -136,7 +136,10 @@ def look_at_servers(
     user_id: int | None = None,
     connect: Callable[[Path], int] = connect,
 ) -> Servers:
-    """The running programs, and the sockets that this user's programs would connect to. The arguments are for tests."""
+    """List the running programs, and the sockets that this user's programs would connect to.
+
+    The arguments are for tests.
+    """
     environ = os.environ if environ is None else environ
     user_id = os.getuid() if user_id is None else user_id
     processes = []
@@ -164,7 +167,7 @@ def _runtime_dir(environ: Mapping[str, str], user_id: int) -> Path:
 
 
 def socket_paths(environ: Mapping[str, str], user_id: int) -> dict[str, Path]:
-    """Where the servers' clients look: $PULSE_SERVER, $PULSE_RUNTIME_PATH, $PIPEWIRE_REMOTE, $XDG_RUNTIME_DIR."""
+    """Return where servers' clients look: $PULSE_SERVER, $PULSE_RUNTIME_PATH, $PIPEWIRE_REMOTE, $XDG_RUNTIME_DIR."""
     runtime = _runtime_dir(environ, user_id)
     found = {}
     named = environ.get("PULSE_SERVER", "").split()[:1]
@@ -183,7 +186,7 @@ _PLUGINS = (b"/libasound_module_pcm_pulse.so", b"/libasound_module_pcm_pipewire.
 
 
 def is_client(maps: Path = Path("/proc/self/maps")) -> bool:
-    """This process has one of ALSA's plugins for sound servers in use."""
+    """Return whether this process has one of ALSA's plugins for sound servers in use."""
     with contextlib.suppress(OSError):
         loaded = maps.read_bytes()
         return any(plugin in loaded for plugin in _PLUGINS)

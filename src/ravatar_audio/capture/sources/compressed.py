@@ -75,7 +75,7 @@ class CompressedReader:
             raise
 
     def read(self, samples: int) -> bytes:
-        """As Reader says."""
+        """Read as Reader says."""
         size = samples * self.channels * SAMPLE_BYTES[self.format]
         parts, have = [self._rest], len(self._rest)
         while have < size and (block := next(self._blocks, b"")):
@@ -86,7 +86,7 @@ class CompressedReader:
         return data[:size]
 
     def close(self) -> None:
-        """May be called again."""
+        """Close it; may be called again."""
         self._container.close()
         self._file.close()
 

@@ -26,5 +26,5 @@ A_LAW: Final = tuple(map(_a_law, range(256)))
 
 
 def decoded(data: bytes, table: tuple[int, ...]) -> bytes:
-    """Samples as int16 in the machine's byte order."""
+    """Return the samples as int16 in the machine's byte order."""
     return array.array("h", map(table.__getitem__, data)).tobytes()

@@ -13,7 +13,7 @@ from ravatar_audio.settings import Settings
 def open_source(
     settings: Settings, spec: str = "mic", *, pace: str | None = None, duration_s: float | None = None
 ) -> Source:
-    """The source that `spec` names; nothing is opened before `async with`.
+    """Make the source that `spec` names; nothing is opened before `async with`.
 
     "mic" is the settings' microphone; "-" is PCM on standard input, in the settings' rate, channels and format (16,000
     Hz, 1, "int16" where they say none), as is a path that is no regular file: a FIFO, a device, a socket;

@@ -26,7 +26,7 @@ _LATE_S = 1.0
 
 
 def is_paced(pace: str) -> bool:
-    """Whether a pace is "real", else it is "full"; raises SettingsError for another word."""
+    """Return whether a pace is "real", else it is "full"; raises SettingsError for another word."""
     pace = _OLD_NAMES.get(pace, pace)
     if pace not in PACES:
         raise SettingsError(f"pace {pace!r} is unknown; it is one of {', '.join(PACES)}")

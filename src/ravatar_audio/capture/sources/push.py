@@ -109,7 +109,7 @@ class PushSource(Source):
                 chain.push(piece, end_s)
 
     async def push(self, sound: "Sound", captured_s: float | None = None) -> None:
-        """As `push_nowait`, but with `when_full="wait"` wait for room. Cancelled, it may have taken a first part.
+        """Push as `push_nowait`, but with `when_full="wait"` wait for room. Cancelled, it may have taken a first part.
 
         From another thread: `trio.from_thread.run(source.push, sound)`.
         """
@@ -141,7 +141,7 @@ class PushSource(Source):
                 self._wake.set()
 
     async def stop(self) -> None:
-        """As finish()."""
+        """Do as finish()."""
         self.finish()
         self._room.unpark_all()
         await trio.lowlevel.checkpoint()

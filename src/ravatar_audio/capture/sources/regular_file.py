@@ -36,7 +36,7 @@ class RegularFile:
         """What `read` has raised; a decoder in between may have made something else of it."""
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes; b"" at the end."""
+        """Read up to `size` bytes; b"" at the end."""
         data = self._file.read(size)
         now = os.fstat(self._file.fileno())
         if (now.st_size, now.st_mtime_ns) != (self.size_bytes, self._written_ns):
@@ -49,18 +49,18 @@ class RegularFile:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of files."""
+        """Do as files do."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """As of files."""
+        """Do as files do."""
         return self._file.tell()
 
     def close(self) -> None:
-        """May be called again."""
+        """Close it; may be called again."""
         self._file.close()
 
 
 def cannot_be_read(name: str, why: str, advice: str | None = None) -> SettingsError:
-    """The one refusal of a sound file."""
+    """Return the one refusal of a sound file."""
     return SettingsError(f"the sound file {name!r} cannot be read: {why}", advice=advice)

@@ -31,7 +31,7 @@ _FORMANT_GAINS = np.array([1.0, 0.5, 0.25])
 
 
 def generate(kind: str, rate_hz: int, seed: int = 1) -> Iterator[Samples]:
-    """Endless mono sound at `rate_hz`, in pieces of any length; the pieces joined depend on the arguments only.
+    """Yield endless mono sound at `rate_hz`, in pieces of any length; the pieces joined depend on the arguments only.
 
     Raises SettingsError for a kind that is not one of KINDS.
     """

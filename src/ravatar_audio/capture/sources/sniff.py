@@ -50,7 +50,8 @@ class _MpegHeader(NamedTuple):
 
 
 def begins_as(data: bytes, *, is_all: bool = False) -> str | None:
-    """The name of the format: WAV, RAW, "FLAC", ...; None when more of the stream is needed (`is_all`: there is none).
+    """Return the name of the format: WAV, RAW, "FLAC", ...; None when more of the stream is needed (`is_all`: there is
+    none).
 
     A stream that ends before the test does is RAW, unless it is too short for anything else.
     """
@@ -74,7 +75,9 @@ def begins_as(data: bytes, *, is_all: bool = False) -> str | None:
 
 
 def mpeg_audio_within(data: bytes) -> bool:
-    """MPEG audio begins somewhere in `data`, as in a recording of a broadcast, which begins within a frame."""
+    """Return whether MPEG audio begins somewhere in `data`, as in a recording of a broadcast, which begins within a
+    frame.
+    """
     at = data.find(b"\xff")
     while at >= 0 and not _mpeg(data, at, is_all=True):
         at = data.find(b"\xff", at + 1)

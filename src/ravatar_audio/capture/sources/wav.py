@@ -32,7 +32,7 @@ _FORMAT_BYTES = 40
 
 
 def native_samples(data: bytes, sample_bytes: int) -> bytes:
-    """Whole little-endian samples in this machine's byte order, in which the core takes them."""
+    """Return whole little-endian samples in this machine's byte order, in which the core takes them."""
     if sys.byteorder == "little" or sample_bytes == 1:
         return data
     swapped = bytearray(len(data))
@@ -108,7 +108,7 @@ class UnsupportedWavError(SettingsError):
 
 
 def parse_wav_header(data: bytes, total_bytes: int | None = None, *, is_all: bool = False) -> WavHeader | None:
-    """The header at the beginning of `data`, or None when its end is not in `data` yet.
+    """Read the header at the beginning of `data`, or None when its end is not in `data` yet.
 
     `total_bytes`: length of the whole file, where it is known; `is_all`: no more than `data` will come. Raises
     SettingsError for what is no WAV, UnsupportedWavError for encodings that ENCODINGS does not have.
@@ -219,7 +219,7 @@ class SampleCutter:
         return self.left_bytes == 0
 
     def cut(self, data: bytes) -> bytes:
-        """The whole samples that `data` completes."""
+        """Return the whole samples that `data` completes."""
         if self.left_bytes is not None:  # what follows the sound in a WAV is no sound
             data = data[: self.left_bytes]
             self.left_bytes -= len(data)
@@ -229,6 +229,6 @@ class SampleCutter:
         return ENCODINGS[self._header.encoding].convert(block) if self._header else block
 
     def complaint(self, layout: str) -> str:
-        """What is wrong with the end of the sound; "" when nothing is. `layout` is what it was taken for."""
+        """Return what is wrong with the end of the sound; "" when nothing is. `layout` is what it was taken for."""
         said = f", within a sample: {len(self._rest)} bytes over; is it really {layout}?" if self._rest else ""
         return said + (f", {self.left_bytes} bytes short of what its header says" if self.left_bytes else "")
