@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ravatar_audio import errors
-from ravatar_audio.api import http, link_end
+from ravatar_audio.api import answers, http, link_end
 from ravatar_audio.api.link_end import Cause, LinkDown
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.errors import RavatarError
@@ -156,7 +156,7 @@ def test_each_row_of_the_http_answers(row: list[str]) -> None:
     named = {status for other in table_of(http.__doc__)[1:] if "other" not in other[0] for status in numbers(other[0])}
     for status in set(numbers(cell)) - (named if cell.startswith("other") else set()):
         if status >= 300:
-            assert http._error_type(status).__name__ in outcome, status
+            assert answers.error_type(status).__name__ in outcome, status
 
 
 if __name__ == "__main__":

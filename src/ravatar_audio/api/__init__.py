@@ -8,6 +8,7 @@ audio     the live voice message           backoff   when to try again (pure)
 heartbeat whether the peer still lives     name_servers  which of them is slow
 exchange  HTTP requests and answers        proxy     which HTTP proxy, and what is said to it (pure)
 content   an answer's content, unpacked    tls       the TLS context, and why TLS failed
+answers   an answer's object, or its error (pure)
 """
 
 from ravatar_audio.api.http import Platform

@@ -18,7 +18,6 @@
 `Retry-After` is honoured wherever there is a next try.
 """
 
-import json
 import math
 import os
 import ssl
@@ -31,9 +30,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import trio
 
-from ravatar_audio.api.backoff import Backoff, parse_retry_after
+from ravatar_audio.api.answers import read_object, retry_after_s
+from ravatar_audio.api.backoff import Backoff
 from ravatar_audio.api.connecting import NameLookups
-from ravatar_audio.api.link_end import redirect_target
 from ravatar_audio.api.proxy import Proxy, choose_proxy
 from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
 from ravatar_audio.api.shared import Shared
@@ -41,14 +40,10 @@ from ravatar_audio.api.tls import make_ssl_context
 from ravatar_audio.api.tokens import Tokens
 from ravatar_audio.errors import (
     AuthenticationError,
-    BadRequestError,
     BusyError,
     GatewayTimeoutError,
-    PaymentRequiredError,
-    ProtocolError,
     ProxyError,
     RavatarError,
-    ServerError,
     SettingsError,
     UnreachableError,
 )
@@ -57,15 +52,13 @@ from ravatar_audio.observe.log import Log
 from ravatar_audio.settings import PROJECT_ID, USER_ID, Settings
 
 if TYPE_CHECKING:
-    from ravatar_audio.api.exchange import Answer, Exchange
+    from ravatar_audio.api.exchange import Exchange
 
 TRIES = 4
 """Of a call that fails for a passing reason: the first, and as many again as the platform's own demo makes."""
 
 SAY_AGAIN_S = 20.0
 """So long after a warning of a failed try the same reason is worth another."""
-
-_PASSING = frozenset({408, 429, 502, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,12 +298,12 @@ class Platform:
                 continue
             except BusyError as error:
                 failure: RavatarError = error
-                delay_s = backoff.next_delay_s(_retry_after_s(error))
+                delay_s = backoff.next_delay_s(retry_after_s(error))
                 if trio.current_time() + delay_s >= slot_deadline_s:
                     raise
             except (UnreachableError, GatewayTimeoutError, ProxyError) as error:
                 failure = error
-                delay_s = backoff.next_delay_s(_retry_after_s(error))
+                delay_s = backoff.next_delay_s(retry_after_s(error))
                 is_waiting = trio.current_time() + delay_s < slot_deadline_s < math.inf
                 is_enough = tries >= TRIES or delay_s > self.settings.request_timeout_ms / 1000
                 if not error.retryable or (is_enough and not is_waiting):
@@ -334,43 +327,13 @@ class Platform:
         try:
             answer = await self._exchange.fetch(method, url, call=call, body=body, query=query, token=token)
             status = answer.status
-            return self._read(call, answer)
+            return read_object(call, answer.status, answer.content, answer.headers, self.log.redact)
         except RavatarError as error:
             error_code = error.code
             raise
         finally:
             if self._on_call is not None:
                 self._on_call(HttpCall(method, path, status, error_code, time.monotonic() - began_s))
-
-    def _read(self, call: str, answer: "Answer") -> Mapping[str, Any]:
-        """The answer's JSON object, or the error that the status stands for."""
-        status, headers = answer.status, answer.headers
-        try:
-            data = json.loads(answer.content)
-        except (ValueError, RecursionError):
-            data = None
-        # Some answers carry their status in the body alone.
-        if 200 <= status < 300 and isinstance(data, dict) and isinstance(inner := data.get("status"), int):
-            status = inner
-        if 200 <= status < 300:
-            if not isinstance(data, dict):
-                raise ProtocolError(f"{call} answered something that is no JSON object", status=status)
-            return data
-        said = data.get("error") or data.get("message") if isinstance(data, dict) else None
-        said = self.log.redact(said)[:300] if isinstance(said, str) else None
-        text = f"{call} answered {status}" + (f": {said}" if said is not None else "")
-        if 300 <= status < 400 and (target := redirect_target(headers.get("Location", ""))):
-            raise ProtocolError(
-                f"{text}, a redirect to {target}",
-                advice="Set api_url (and ws_url) to where the platform is; redirects are not followed with a token.",
-                status=status,
-            )
-        details: dict[str, Any] = {"status": status, "error": said}
-        retry_after = headers.get("Retry-After")
-        if retry_after is not None:
-            details["retry_after_s"] = parse_retry_after(retry_after, headers.get("Date", ""))
-        is_gateway = status == 503 and not isinstance(data, dict)  # the platform says in JSON that it is busy
-        raise (GatewayTimeoutError if is_gateway else _error_type(status))(text, **details)
 
 
 class _RetryLog:
@@ -392,23 +355,3 @@ class _RetryLog:
         if is_news:
             self._reason, self._said_s = failure.message, now_s
         (self._log.warning if is_news else self._log.debug)("%s; next try in %.1f s", failure.message, delay_s)
-
-
-def _error_type(status: int) -> type[RavatarError]:
-    exact: dict[int, type[RavatarError]] = {
-        400: BadRequestError,
-        401: AuthenticationError,
-        402: PaymentRequiredError,
-        403: AuthenticationError,
-        503: BusyError,
-    }
-    if status in exact:
-        return exact[status]
-    if status in _PASSING:
-        return GatewayTimeoutError
-    return ServerError if status >= 500 else ProtocolError
-
-
-def _retry_after_s(error: RavatarError) -> float:
-    value = error.details.get("retry_after_s")
-    return value if isinstance(value, float) else 0.0

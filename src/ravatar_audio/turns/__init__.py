@@ -26,7 +26,7 @@ times come from the caller. Give it frames of any length, in order, and what hap
     talk_key.py       what presses the key: button, voice, mute, mode, the avatar
     speech_edges.py   where speech begins and ends; Detector, the interface of voice activity detection
     sample_buffer.py  sound kept, read to the sample
-    gate.py           Gate: all of it together
+    gate.py           Gate: all of it together; statistics.py has its counters
     neural.py         NeuralDetector, with the extra "vad"; the energy detector is the core's (ravatar_audio.energy)
     recording.py      Recording: a turn as a WAV or WebM file
 """
@@ -35,10 +35,11 @@ from typing import TYPE_CHECKING
 
 from ravatar_audio.deprecation import renamed_names
 from ravatar_audio.turns.events import Reason, TurnEvent, TurnEventKind, TurnMode
-from ravatar_audio.turns.gate import Gate, GateStatistics, Outcome
+from ravatar_audio.turns.gate import Gate, Outcome
 from ravatar_audio.turns.recording import Recording
 from ravatar_audio.turns.rules import TurnRules
 from ravatar_audio.turns.speech_edges import Detector
+from ravatar_audio.turns.statistics import GateStatistics
 
 __all__ = [
     "Detector",

@@ -3,7 +3,7 @@
 import math
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
@@ -16,6 +16,7 @@ from ravatar_audio.turns.queue import ChangeQueue
 from ravatar_audio.turns.rules import TurnRules
 from ravatar_audio.turns.sample_buffer import SampleBuffer, prepare
 from ravatar_audio.turns.speech_edges import Detector, SpeechEdges
+from ravatar_audio.turns.statistics import GateStatistics
 from ravatar_audio.turns.talk_key import Change, TalkKey
 
 Outcome = TurnEvent | Frame
@@ -29,23 +30,6 @@ _LOOK_SAMPLES = 1_024
 """How often a detector is listened to while no turn is open: 64 ms, two steps of the neural one."""
 
 _ENDS = (TurnEventKind.ENDED, TurnEventKind.CAPPED, TurnEventKind.CANCELLED)
-
-
-@dataclass(frozen=True, slots=True)
-class GateStatistics:
-    """Where the samples of the frames that were fed are. received = given + gated + pending, always."""
-
-    received_samples: int
-    given_samples: int
-    """Given out in turns."""
-    gated_samples: int
-    """In no turn."""
-    pending_samples: int
-    """Kept: they may still become a turn's."""
-    lost_samples: int
-    """Never received: lost by the ring or the device, as the frames reported."""
-    turns: int
-    """Begun."""
 
 
 _Method = TypeVar("_Method", bound=Callable[..., Any])
