@@ -111,6 +111,23 @@ def imported_packages(path: Path) -> set[str]:
     return found | {(node.module or "").split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
 
 
+PURE = [
+    *(PACKAGE / f"{name}.py" for name in ("deprecation", "errors", "frames", "printable", "settings")),
+    *(PACKAGE / "api" / f"{name}.py" for name in ("answers", "backoff", "link_end", "messages", "proxy", "results")),
+    *(PACKAGE / "session" / f"{name}.py" for name in ("avatar_speech", "message_limits", "refusals", "selection")),
+    *(PACKAGE / "turns").glob("*.py"),
+]
+
+
+@pytest.mark.parametrize("path", PURE, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_is_pure_knows_neither_trio_nor_the_core(path: Path) -> None:
+    known = imported_packages(path) & {"trio", "socket", "threading"} - (
+        {"threading"} if path.stem == "gate" else set()
+    )
+    assert not known, "a gate alone has a lock, for a button's thread"
+    assert not imported_rooms(path) & {"_core", "native", "converter"}
+
+
 @pytest.mark.parametrize("package", ["trio_websocket", "httpx2", "pyaudio"])
 def test_one_module_knows_each_outer_library(package: str) -> None:
     users = [str(path.relative_to(PACKAGE)) for path in MODULES if package in imported_packages(path)]

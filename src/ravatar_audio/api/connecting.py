@@ -22,13 +22,14 @@ from ravatar_audio.api.wire import WireStream
 from ravatar_audio.errors import NetworkError, ProtocolError, ProxyError, UnreachableError
 
 LOOKUP_S = 20.0
-"""Of a name that has never been found: glibc asks each of up to three servers for 5 s, and then all of them again."""
+"""Longest look-up of a name that has never been found: glibc asks each of up to three servers for 5 s, and then all of
+them again."""
 
 PATIENCE_S = 1.0
-"""Of a name that has been found before, and whose addresses worked the last time."""
+"""Longest look-up of a name that has been found before, and whose addresses worked the last time."""
 
 _ATTEMPT_DELAY_S = 0.25
-"""Until the next address is tried beside the one that has not answered: RFC 8305, 5 and 8."""
+"""Wait before the next address is tried beside the one that has not answered: RFC 8305, 5 and 8."""
 
 
 @dataclass(slots=True)

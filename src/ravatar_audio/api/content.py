@@ -5,10 +5,10 @@ import zlib
 from ravatar_audio.errors import ProtocolError
 
 _CODINGS_MAX = 2
-"""One by the server, one by a proxy on the way."""
+"""Most codings of an answer: one by the server, one by a proxy on the way."""
 
 _ANY_ZLIB = 32 + zlib.MAX_WBITS
-"""gzip or zlib, as the data say."""
+"""zlib's window for gzip or zlib, as the data say."""
 
 
 def decode_content(data: bytes, codings: str, limit_bytes: int, call: str) -> bytes:

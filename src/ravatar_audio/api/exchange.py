@@ -24,7 +24,7 @@ from ravatar_audio.errors import GatewayTimeoutError, ProtocolError, Unreachable
 from ravatar_audio.observe.log import HidingFilter, Log
 
 LARGEST_ANSWER_BYTES = 16 * 1024 * 1024
-"""Packed and unpacked."""
+"""Largest answer that is taken, packed and unpacked."""
 
 _KEEP_ALIVE_S = 5.0
 _CONNECTIONS_MAX = 100

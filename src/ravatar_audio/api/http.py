@@ -55,10 +55,10 @@ if TYPE_CHECKING:
     from ravatar_audio.api.exchange import Exchange
 
 TRIES = 4
-"""Of a call that fails for a passing reason: the first, and as many again as the platform's own demo makes."""
+"""Most tries of a call that fails for a passing reason: the first, and as many again as the platform's demo makes."""
 
 SAY_AGAIN_S = 20.0
-"""So long after a warning of a failed try the same reason is worth another."""
+"""Time after a warning of a failed try until the same reason is worth another."""
 
 
 @dataclass(frozen=True, slots=True)

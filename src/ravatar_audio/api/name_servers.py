@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 SLOW_S = 1.0
-"""A look-up that takes longer is worth a look at who is slow; a healthy one takes less than a tenth of that."""
+"""Longest look-up that is not worth a look at who is slow; a healthy one takes less than a tenth of that."""
 
 RESOLV_CONF = Path("/etc/resolv.conf")
 _PORT = 53

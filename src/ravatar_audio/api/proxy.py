@@ -18,10 +18,10 @@ NO_PROXY = "none"
 """What the setting says where no proxy shall be used, whatever the environment names."""
 
 PROXY_VARIABLES = ("https_proxy", "http_proxy", "all_proxy")
-"""Of the environment; in capitals as well."""
+"""Variables of the environment; in capitals as well."""
 
 LARGEST_HEAD_BYTES = 64 * 1024
-"""Of a proxy's answer."""
+"""Largest head of a proxy's answer."""
 
 
 @dataclass(frozen=True, slots=True)

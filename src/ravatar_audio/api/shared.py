@@ -12,7 +12,7 @@ from ravatar_audio.groups import background_nursery
 from ravatar_audio.settings import Settings
 
 KEEP_NAMES_S = 30.0
-"""So long an address that was found is used without asking again: what public name servers let short-lived names be."""
+"""How long an address that was found is used without asking again: as public name servers let short-lived names be."""
 
 SWEEP_EVERY_S = 60.0
 """How often sessions that other programs have left behind are looked for: a folder is walked so often, not each start.

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 LIFETIME_MAX_S = 86_400.0
-"""A JWT of the platform is good for a day, also where it does not say so itself."""
+"""Longest use of a token: a JWT of the platform is good for a day, also where it does not say so itself."""
 
 
 def token_lifetime_s(token: str, *, now_s: float | None = None) -> float:

@@ -16,7 +16,7 @@ from ravatar_audio.emulator import Emulator, EmulatorSettings, EmulatorStatistic
 from ravatar_audio.settings import Settings
 
 _ROUNDTRIP_S = 0.3
-"""For the last frame to arrive and be counted before the platform is asked what it heard."""
+"""Longest wait for the last frame to arrive and be counted before the platform is asked what it heard."""
 
 
 @click.command(name="demo", cls=SectionedCommand)

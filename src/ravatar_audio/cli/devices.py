@@ -20,7 +20,7 @@ from ravatar_audio.errors import DeviceNotFoundError, MediaError, RavatarError, 
 from ravatar_audio.printable import one_line
 
 LATE_S = 0.2
-"""For a device's first block, which may take so long."""
+"""Longest wait for a device's first block."""
 MONITOR = ", hears what the loudspeaker plays"
 
 

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Final
 
 ASK: Final = b"\x1b[?u"
-"""Answered by terminals that have the protocol, ignored by the others."""
+"""Question that terminals with the protocol answer, and others ignore."""
 BEGIN: Final = b"\x1b[>11u"
 """Escape codes that are not ambiguous (1), with press, repeat and release (2), for all keys, letters too (8)."""
 END: Final = b"\x1b[<u"
@@ -20,7 +20,7 @@ FIRST_REPEAT_S: Final = 0.75
 """Longest usual wait for a held key's first repeat: 0.66 s under X, 0.25 to 0.6 s elsewhere."""
 _GAPS_S: Final = (0.12, 0.4)
 _UNKNOWN_INTERVAL_S: Final = 0.1
-"""The Linux console's; others are quicker."""
+"""Interval of repeats where it is not known: the Linux console's; others are quicker."""
 
 _SEQUENCE = re.compile(r"\x1b\[([0-9:;<=>?]*)[ -/]*([@-~])|\x1bO.", re.DOTALL)
 _UNFINISHED = re.compile(r"\x1b\[[0-9:;<=>?]*[ -/]*\Z|\x1bO\Z")

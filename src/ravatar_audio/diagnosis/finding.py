@@ -7,7 +7,8 @@ from typing import Literal
 from ravatar_audio.errors import MediaError, RavatarError
 
 Status = Literal["ok", "warning", "error", "skipped"]
-"""In order; to be looked at; in the way; not examined, as something it needs was not in order."""
+"""Verdict of an examination: in order; to be looked at; in the way; not examined, as something it needs was not in
+order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,18 +20,18 @@ from ravatar_audio.frames import RATE_HZ, Frame, dbfs
 from ravatar_audio.settings import Settings
 
 QUIET_PEAK_DBFS = -70.0
-"""A live microphone in a quiet room reaches more than this by its own noise."""
+"""Least peak of a live microphone: in a quiet room it reaches more by its own noise."""
 OFFSET_MAX_DBFS = -40.0
-"""1 % of full scale: beyond it an offset takes headroom and disturbs detectors of level."""
+"""Largest offset, 1 % of full scale: beyond it an offset takes headroom and disturbs detectors of level."""
 DRIFT_MAX_PPM = 500.0
-"""A quartz is good to 100 ppm; beyond this the device is wrong about its rate."""
+"""Largest drift: a quartz is good to 100 ppm; beyond this the device is wrong about its rate."""
 
 GAIN = {
     "linux": "alsamixer, F4",
     "darwin": "System Settings, Sound, Input: Input volume",
     "win32": "Settings, System, Sound, Input: Input volume",
 }
-"""Where it is set, by sys.platform."""
+"""Where the gain is set, by sys.platform."""
 MUTED = {
     "linux": "in the mixer (alsamixer, F4), or in the sound server (pactl set-source-mute @DEFAULT_SOURCE@ 0)",
     "darwin": "its Input volume is 0 (System Settings, Sound, Input), or this program may not use it (System Settings, "
@@ -45,9 +45,9 @@ SUSPENDED = {
 }
 
 LOOK_S = 4.0
-"""So much sound of all channels is looked at."""
+"""Longest sound of all channels that is looked at."""
 STAMP_ERROR_S = 0.005
-"""So far may time stamps wander that are not the device's own: behind a sound server they are estimates."""
+"""How far time stamps may wander that are not the device's own: behind a sound server they are estimates."""
 
 
 @dataclass(frozen=True, slots=True)

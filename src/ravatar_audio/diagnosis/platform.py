@@ -23,7 +23,7 @@ from ravatar_audio.session.selection import choose_language, choose_live_avatar
 from ravatar_audio.settings import Settings
 
 CLOCK_TOLERANCE_S = 60.0
-"""Beyond it tokens count as expired, or not yet valid, although they are fine."""
+"""Largest difference of the clocks: beyond it tokens count as expired, or not yet valid, although they are fine."""
 
 
 class PlatformChecks:

@@ -28,9 +28,9 @@ from ravatar_audio.printable import one_line
 from ravatar_audio.settings import Settings
 
 ASK_TIMEOUT_S = 5.0
-"""For what may have to ask the sound library."""
+"""Longest wait for what may have to ask the sound library."""
 HANGING_TIMEOUT_S = 1.0
-"""Where its server is known not to answer."""
+"""Longest wait where its server is known not to answer."""
 
 
 async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIterator[Finding]:

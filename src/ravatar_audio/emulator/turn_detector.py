@@ -14,7 +14,7 @@ from ravatar_audio.frames import HOP_SAMPLES, RATE_HZ, dbfs
 SPEECH_DBFS: Final = 20 * math.log10(0.02)
 """RMS of a hop that counts as speech: 0.02 of full scale, as in the platform's demo."""
 KEPT_HOPS: Final = 512
-"""Hops whose level is kept, for those who watch: 8 s."""
+"""Number of hops whose level is kept, for those who watch: 8 s."""
 HANGOVER_S: Final = 0.9
 """Quiet that ends a turn, as in the platform's demo."""
 

@@ -11,25 +11,26 @@ from ravatar_audio.frames import RATE_HZ
 Sound = np.ndarray[Any, np.dtype[np.float32]]
 
 WINDOW_SAMPLES: Final = 2 * RATE_HZ
-"""Of the microphone, for one delay, at most; while clocks may be far apart half of it, as the peak is smeared then."""
+"""Most of the microphone's samples for one delay; while clocks may be far apart half of it, as the peak is smeared
+then."""
 MOST_SAMPLES: Final = RATE_HZ // 2
-"""The longest delay that is looked for."""
+"""Longest delay that is looked for."""
 AHEAD_SAMPLES: Final = RATE_HZ // 20
-"""The echo may also be ahead of the reference by so much, as far as that was placed wrongly."""
+"""How far ahead of the reference the echo may be, as far as that was placed wrongly."""
 SPAN_SAMPLES: Final = WINDOW_SAMPLES + MOST_SAMPLES
-"""Of microphone and of reference, up to the same sample, for one delay."""
+"""Samples of microphone and of reference, up to the same one, for one delay."""
 
 _WHITE: Final = 0.75
 _BAND_HZ: Final = (200.0, 6_800.0)
 _SURE: Final = 12.0
-"""Of a peak against the median: below it there is no echo, or something louder is heard."""
+"""Least ratio of a peak to the median: below it there is no echo, or something louder is heard."""
 _QUIET: Final = 30.0
-"""RMS below which there is nothing to be compared: -61 dBFS."""
+"""Least RMS, below which there is nothing to be compared: -61 dBFS."""
 _KEPT: Final = 120
 _AGREEING: Final = 3
-"""So many delays off the line that agree are a new path."""
+"""Number of delays off the line that, when they agree, are a new path."""
 _OFF_SAMPLES: Final = 8.0
-"""A delay so far from the line is another path's, or a mistake."""
+"""Distance from the line from which a delay is another path's, or a mistake."""
 
 
 def delay_of(microphone: Sound, reference: Sound, window: int = WINDOW_SAMPLES) -> float | None:

@@ -28,11 +28,11 @@ LEAD_SAMPLES: Final = RATE_HZ // 100
 REACH_SAMPLES: Final = (RATE_HZ // 250, RATE_HZ // 8)
 """Where the echo may be behind the reference without a move: 4 to 125 ms."""
 LOOK_SAMPLES: Final = RATE_HZ // 2
-"""From one reading of the delay to the next."""
+"""Distance from one reading of the delay to the next."""
 SMEARED_PPM: Final = 30.0
-"""Clocks whose difference is known no better than this smear a long window's peak."""
+"""Uncertainty of the clocks' difference from which a long window's peak is smeared."""
 UNLEARNT_PPM: Final = 20.0
-"""What a filter has learnt of a path that moved so fast is worth less than nothing, once the path stands still."""
+"""Speed of a path from which what a filter has learnt of it is worth less than nothing, once it stands still."""
 KEPT_SAMPLES: Final = 6 * RATE_HZ
 MOST_PPM: Final = 1_000.0
 

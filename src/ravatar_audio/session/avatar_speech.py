@@ -11,9 +11,10 @@ from typing import Final
 from ravatar_audio.api.messages import EventMessage, Reply
 
 CHARACTERS_PER_S: Final = 15.0
-"""Speech of 150 words a minute, at six characters a word with the space behind it."""
+"""Speed of speech: 150 words a minute, at six characters a word with the space behind it."""
 LONGEST_S: Final = 60.0
-"""After this the avatar counts as silent, whatever has not been said: the microphone must not stay deaf for good."""
+"""Longest speech: after it the avatar counts as silent, whatever has not been said: the microphone must not stay deaf
+for good."""
 
 _LONGEST_NAME: Final = 64
 _FLAGS: Final = ("speaking", "isSpeaking", "is_speaking", "talking", "isTalking")

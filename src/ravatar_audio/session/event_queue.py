@@ -8,7 +8,7 @@ from ravatar_audio.session.events import LiveEvent
 
 QUEUED_EVENTS = 1_000
 QUEUED_CHARACTERS = 32 * 1024 * 1024
-"""Of the messages as they came; a reply may hold megabytes of sound."""
+"""Most characters of the messages that wait, as they came; a reply may hold megabytes of sound."""
 
 
 class EventIterator:

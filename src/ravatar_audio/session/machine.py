@@ -10,9 +10,9 @@ from ravatar_audio.session.disk import draft_beside, replace, sync_folder
 from ravatar_audio.settings import USER_ID, Settings
 
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
-"""Where Linux keeps it (machine-id(5)); it must not be shown, so only a hash of it is kept."""
+"""Where Linux keeps the machine's id (machine-id(5)); it must not be shown, so only a hash of it is kept."""
 BOARD_SERIAL = Path("/proc/device-tree/serial-number")
-"""Of a Raspberry Pi, whose cards are often copied, machine-id and all."""
+"""Serial number of a Raspberry Pi, whose cards are often copied, machine-id and all."""
 
 
 def machine_mark() -> str | None:

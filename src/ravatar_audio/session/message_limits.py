@@ -5,10 +5,10 @@ import re
 from ravatar_audio.errors import SettingsError
 
 TEXT_CHARACTERS_MAX = 64 * 1024
-"""Of one written message: more than an hour of speech."""
+"""Most characters of one written message: more than an hour of speech."""
 
 VOICE_BYTES_MAX = 8 * 1024 * 1024
-"""Of one recorded message: 4.4 minutes as WAV. Base64 makes 11 MiB of it, and servers usually take 16."""
+"""Most bytes of one recorded message: 4.4 minutes as WAV. Base64 makes 11 MiB of it, and servers usually take 16."""
 
 _WAV_OR_WEBM = re.compile(rb"RIFF.{4}WAVE|\x1a\x45\xdf\xa3", re.DOTALL)
 

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from ravatar_audio.api.messages import Reply, ServerMessage, StreamFault
 
 PROOF_MESSAGES: Final = 40
-"""So many messages in a row that nothing was said against count as accepted; of live sound these are 10 s."""
+"""Messages in a row that nothing was said against, which count as accepted; of live sound these are 10 s."""
 
 _REMEMBERED_MESSAGES: Final = 512
 _ERROR_FIELDS: Final = (

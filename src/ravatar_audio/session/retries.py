@@ -13,16 +13,16 @@ from ravatar_audio.api.backoff import Backoff
 from ravatar_audio.api.link_end import LinkDown, Verdict
 
 FIRST_TRIES: Final = 4
-"""Of opening the WebSocket when the session begins; afterwards `reconnect_limit_s` counts."""
+"""Tries of opening the WebSocket when the session begins; afterwards `reconnect_limit_s` counts."""
 
 FINAL_REFUSALS: Final = 8
 FINAL_AFTER_S: Final = 900.0
-"""So many refusals in the platform's own words, with nothing else between, and over so long, are final."""
+"""Number of refusals in the platform's own words, with nothing else between, and their duration, that are final."""
 
 ASKED_WAIT_MAX_S: Final = 60.0
-"""Of what a server may ask for by Retry-After: a wrong date must not silence a session for weeks."""
+"""Longest wait that a server may ask for by Retry-After: a wrong date must not silence a session for weeks."""
 REFUSED_WAIT_MAX_S: Final = 300.0
-"""The longest pause between refusals, asked for or not."""
+"""Longest pause between refusals, asked for or not."""
 
 
 LEAST_REFUSED_LIMIT_S: Final = 2.0

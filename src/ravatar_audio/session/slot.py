@@ -11,11 +11,12 @@ from ravatar_audio.session.state_files import SavedLicense
 from ravatar_audio.settings import Settings
 
 END_LIMIT_S: Final = 6.0
-"""For giving a slot back, tries included: some round trips of 600 ms. What is left then, the next start gives back."""
+"""Longest time for giving a slot back, tries included: some round trips of 600 ms. What is left then, the next start
+gives back."""
 
 GRACE_S: Final = 10.0
-"""How long a request for a slot that is under way may go on when it is cancelled, so that the slot can be given back: a
-start takes 5 s, and a round trip 600 ms."""
+"""Longest time for which a request for a slot that is under way may go on when it is cancelled, so that the slot can
+be given back: a start takes 5 s, and a round trip 600 ms."""
 
 
 class Slot:

@@ -9,7 +9,7 @@ from ravatar_audio.errors import SettingsError
 from ravatar_audio.turns import Recording
 
 PROFILE = "high"
-"""Of the resampler: a recording is not in a hurry."""
+"""Profile of the resampler: a recording is not in a hurry."""
 
 _STEP_S = 1.0
 

@@ -15,9 +15,9 @@ from ravatar_audio.session.disk import replace
 from ravatar_audio.settings import Settings
 
 LONGEST_S: Final = 300.0
-"""Between two starts; a service that is refused for a whole day asks some 300 to 600 times."""
+"""Longest pause between two starts; a service that is refused for a whole day asks some 300 to 600 times."""
 FORGOTTEN_AFTER_S: Final = 3_600.0
-"""After so long without a start the next one begins at once."""
+"""Time without a start after which the next one begins at once."""
 
 
 class StartPauses:

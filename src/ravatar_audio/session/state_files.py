@@ -16,7 +16,7 @@ from ravatar_audio.session.machine import machine_mark
 from ravatar_audio.settings import Settings
 
 FORGOTTEN_AFTER_S: Final = 86_400.0
-"""What could not be ended for a day has ended by itself: the platform's tokens live no longer."""
+"""Age from which a session that could not be ended has ended by itself: the platform's tokens live no longer."""
 
 
 class SavedLicense:

@@ -16,7 +16,7 @@ from ravatar_audio.native import SAMPLE_BYTES, format_code
 
 _LOOP_S = 20
 _BLOCK_MAX_S = 0.2
-"""Reads are never longer; blocks are half of it at most."""
+"""Longest read; blocks are half of it at most."""
 
 
 class Sound:

@@ -8,10 +8,11 @@ from ravatar_audio.turns.events import TurnMode
 from ravatar_audio.turns.talk_key import Change
 
 QUEUED_MAX = 64
-"""Controls that wait for sound. A person makes a few a second; where no frame comes they would gather for ever."""
+"""Most controls that wait for sound. A person makes a few a second; where no frame comes they would gather for ever."""
 
 _JUMP_SAMPLES = RATE_HZ // 20
-"""Capture times jitter by a device block; when they jump by more, sound is missing that nobody counted."""
+"""Least jump of capture times, which jitter by a device block: when they jump by more, sound is missing that nobody
+counted."""
 
 _SETS = {
     Change.PRESS: "button",

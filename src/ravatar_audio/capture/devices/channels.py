@@ -13,15 +13,15 @@ from ravatar_audio.native import SAMPLE_BYTES
 Samples = NDArray[np.float64]
 
 DEAD_DBFS = -90.0
-"""A channel whose RMS, without its offset, stays below this has no microphone: at 16 bits that is half a step."""
+"""RMS without the offset below which a channel has no microphone: at 16 bits that is half a step."""
 ALIKE = 0.9
-"""Channels correlated like this, or its negative, carry the same sound; microphones apart do so at low pitches."""
+"""Correlation, or its negative, from which channels carry the same sound; microphones apart do so at low pitches."""
 LOUDER_DB = 12.0
-"""A channel that is so much louder than the one in the middle, in an array, is no microphone of it."""
+"""Level above the one in the middle, in an array, from which a channel is no microphone of it."""
 NOISIER_DB = 10.0
-"""A microphone whose noise is so much above the other's spoils the average."""
+"""Noise above the other microphone's from which one spoils the average."""
 LEAD_S = 0.1
-"""The loudspeaker's sound comes to a microphone within this time: the way, and what the card and the server gather."""
+"""Longest time until a loudspeaker's sound comes to a microphone: the way, and what the card and the server gather."""
 ECHO = 0.3
 """Part of a channel that must be another one's sound, later, for that to be the loudspeaker's."""
 FLOOR_DBFS = -100.0

@@ -17,7 +17,7 @@ _SWITCHES = {
     ("HKEY_CURRENT_USER", _CONSENT): "'Let apps access your microphone' is off",
     ("HKEY_CURRENT_USER", rf"{_CONSENT}\NonPackaged"): "'Let desktop apps access your microphone' is off",
 }
-"""Of Windows 10 (1903) and 11: each key's value "Value" is Allow or Deny."""
+"""Switches of Windows 10 (1903) and 11: each key's value "Value" is Allow or Deny."""
 
 _REFUSALS = {
     1: "this machine's management (a profile, Screen Time) forbids the microphone",

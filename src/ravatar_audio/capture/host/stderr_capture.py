@@ -15,9 +15,9 @@ from ravatar_audio.observe.log import line_logger
 log = line_logger(__name__)
 
 WAIT_S = 1.0
-"""For another call of this process whose chatter is being caught; then a call is made without."""
+"""Longest wait for another call of this process whose chatter is being caught; then a call is made without."""
 LONGEST_S = 2.0
-"""A call that takes longer hangs: what the program itself writes is not to vanish with its chatter."""
+"""Longest call that does not hang: what the program itself writes is not to vanish with its chatter."""
 _MOST_BYTES = 65_536
 
 _is_caught = False

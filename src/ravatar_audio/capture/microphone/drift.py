@@ -5,9 +5,9 @@ import math
 from ravatar_audio.frames import RATE_HZ, Frame
 
 MEMORY_S = 600.0
-"""The past is forgotten with this time constant, as a crystal's rate moves with its temperature."""
+"""Time constant with which the past is forgotten, as a crystal's rate moves with its temperature."""
 LEAST_S = 2.0
-"""So long a stretch without a gap gives an estimate; a time stamp that is 0.1 ms off makes 50 ppm of it."""
+"""Shortest stretch without a gap that gives an estimate; a time stamp that is 0.1 ms off makes 50 ppm of it."""
 
 
 class Drift:

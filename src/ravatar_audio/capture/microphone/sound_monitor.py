@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 
 DIGITAL_SILENCE_S = 2.0
-"""So long a run of exact zeros is a muted or dead microphone; a quiet room is never that quiet."""
+"""Shortest run of exact zeros of a muted or dead microphone; a quiet room is never that quiet."""
 CLIPPING_SHARE = 0.005
-"""Of the samples at full scale in a frame, from which on it counts as clipped."""
+"""Share of a frame's samples at full scale from which on it counts as clipped."""
 CALM_S = 10.0
-"""So long must nothing happen before overruns or clipping are reported again."""
+"""Time for which nothing must happen before overruns or clipping are reported again."""
 
 
 @dataclass(frozen=True, slots=True)

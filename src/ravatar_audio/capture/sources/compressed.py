@@ -35,7 +35,7 @@ _SKIP_MANUAL = 1 << 29
 """AV_CODEC_FLAG2_SKIP_MANUAL (libavcodec/avcodec.h)."""
 
 _DAMAGED_MAX = 1_000
-"""Packets that may be left out; a file of more is no sound."""
+"""Most packets that may be left out; a file of more is no sound."""
 
 _ADVICE = "Convert it to a WAV file of 16 bits: ffmpeg -i FILE -c:a pcm_s16le said.wav"
 

@@ -20,9 +20,10 @@ from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
 PACES = ("real", "full")
 _OLD_NAMES = {"real_time": "real"}
 _BLOCK_S = 0.010
-"""So short that a block ends at most one frame: with an empty ring, nothing can be dropped."""
+"""Length of a block, so short that it ends at most one frame: with an empty ring, nothing can be dropped."""
 _LATE_S = 1.0
-"""What a source that can wait catches up with; when it was kept waiting for longer, its clock stood meanwhile."""
+"""Longest delay that a source which can wait catches up with; when it was kept waiting for longer, its clock stood
+meanwhile."""
 
 
 def is_paced(pace: str) -> bool:

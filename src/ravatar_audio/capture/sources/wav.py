@@ -21,14 +21,14 @@ HEADER_BYTES_MAX: Final = 262_144
 RATE_MIN_HZ: Final = 8_000
 RATE_MAX_HZ: Final = 192_000
 CHANNELS_MAX: Final = 32
-"""What the core converts."""
+"""Most channels, as the core converts."""
 
 _EXTENSIBLE = 0xFFFE
 _OTHER_ENCODINGS = {2: "Microsoft ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10", 0x55: "MP3", 0xFF: "AAC"}
 _STREAMED_FROM = 0x7FFF_EFFF
 """Sizes from here on are what programs write that do not know how much will come: sox, arecord, ffmpeg, ..."""
 _FORMAT_BYTES = 40
-"""Of a format chunk, that say something."""
+"""Bytes of a format chunk that say something."""
 
 
 def native_samples(data: bytes, sample_bytes: int) -> bytes:
@@ -75,7 +75,7 @@ ENCODINGS: Final = {
     "A-law": Encoding(1, "int16", lambda data: g711.decoded(data, g711.A_LAW)),
     "mu-law": Encoding(1, "int16", lambda data: g711.decoded(data, g711.MU_LAW)),
 }
-"""By name. What is narrower than its bytes (12 bits in 2 bytes, 20 in 3) is at their upper end, as WAV says."""
+"""Encodings by name. What is narrower than its bytes (12 bits in 2 bytes, 20 in 3) is at their upper end, as in WAV."""
 
 _WHOLE = {1: "uint8", 2: "int16", 3: "int24", 4: "int32"}
 

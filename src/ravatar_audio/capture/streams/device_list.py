@@ -25,7 +25,7 @@ from ravatar_audio.observe.log import line_logger
 log = line_logger(__name__)
 
 LIST_TIMEOUT_S = 8.0
-"""PortAudio takes a second for each device that is busy."""
+"""Longest wait for the list: PortAudio takes a second for each device that is busy."""
 
 _HARDWARE_NAME = re.compile(r"\((hw:\d+,\d+)\)$")
 
