@@ -34,6 +34,7 @@ LARGEST_MESSAGE_CHARS = 16 * 1024 * 1024
 """Of a message from the server; a larger one ends the link."""
 
 _QUEUED_MESSAGES = 64
+_PARSER_CODES = frozenset({1002, 1007})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,6 +205,9 @@ class Link:
             return LinkDown(Cause.VIOLATION)
         if reason.code == 1009 and (reason.reason or "").startswith("Exceeded maximum message size"):
             return LinkDown(Cause.VIOLATION, f"a message of more than {LARGEST_MESSAGE_CHARS >> 20} MiB")
+        # Its parser's verdicts it reports as if the peer had sent them in a Close; but a real one it answers.
+        if reason.code in _PARSER_CODES and not self.wire.is_close_sent:
+            return LinkDown(Cause.VIOLATION, reason.reason or "")
         return LinkDown(Cause.CLOSED, reason.reason or "", close_code=reason.code, is_own_word=True)
 
     async def _leave(self) -> None:

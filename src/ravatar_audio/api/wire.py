@@ -38,6 +38,9 @@ _RECORD_BYTES = 16 * 1024
 _PONG = b"\x8a\x00"
 """Without payload, as our pings are. On an idle line it comes alone; one that comes with other data is not noticed."""
 
+_CLOSE = b"\x88"
+"""How a Close frame begins (RFC 6455, 5.5.1)."""
+
 _TCP_INFO_BYTES = 160
 _BYTES_ACKED_OFFSET, _MIN_RTT_OFFSET = 120, 148
 """In Linux's struct tcp_info (linux/tcp.h), since 4.1 and 4.6; min_rtt is the least of the last 5 minutes, in us."""
@@ -82,6 +85,8 @@ class WireStream(trio.abc.Stream):
         """When a `look` last found progress, or nothing under way."""
         self.last_progress_s = self.last_received_s
         """When a `look` last found more acknowledged than the one before."""
+        self.is_close_sent = False
+        """A WebSocket's Close frame was handed in: ours, or the answer to the peer's."""
         self.is_waiting = False
         """Something was under way at the last `look`, or has been sent since."""
         self._acknowledged_exactly = 0
@@ -120,6 +125,7 @@ class WireStream(trio.abc.Stream):
 
         Raises trio.BrokenResourceError when it is, trio.ClosedResourceError after close.
         """
+        self.is_close_sent = self.is_close_sent or data[:1] == _CLOSE
         while (rest := self.start_send(data)) is None:
             await self._free.park()
         if rest:
