@@ -137,7 +137,8 @@ def test_a_pipe_reaches_the_platform(environment: dict[str, str], tmp_path: Path
 def test_a_pipe_that_ends_or_is_wrong_says_so_with_its_code(environment: dict[str, str], tmp_path: Path) -> None:
     sound = bytes(2 * 1_600)
     cases: list[tuple[bytes, list[str], int, str]] = [
-        (b"", [], 3, "ended before any sound came"),
+        (b"", [], 2, "has no sound in it"),
+        (b"", ["--endless"], 3, "ended before any sound came"),
         (sound + b"x", [], 0, "1 bytes over; is it really 16000 Hz, 1 channel, int16?"),
         (sound, ["--rate", "8000", "--channels", "2", "--format", "int16", "--endless"], 3, "after 0.100 s"),
         (b"fLaC" + sound, [], 2, "begins as FLAC, which is not PCM"),

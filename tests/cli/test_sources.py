@@ -91,10 +91,13 @@ def test_a_fifo_that_nobody_writes_to_does_not_hang_beyond_an_interrupt(
     ],
     ids=" ".join,
 )
-def test_a_wav_without_sound_is_told_alike_by_every_command(
-    environment: dict[str, str], tmp_path: Path, command: list[str]
+@pytest.mark.parametrize("is_wav", [True, False], ids=["a header alone", "nothing"])
+def test_a_file_without_sound_is_told_alike_by_every_command(
+    environment: dict[str, str], tmp_path: Path, command: list[str], is_wav: bool
 ) -> None:
     path = write_wav(tmp_path / "empty.wav", np.zeros(0, np.int16))
+    if not is_wav:
+        path.write_bytes(b"")
     with path.open("rb") as stdin, emulator(environment, tmp_path / "heard") as (url, _):
         result = subprocess.run(
             [*COMMAND, *command, *(["--api-url", url] if command[0] != "record" else [])],

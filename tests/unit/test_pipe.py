@@ -142,12 +142,16 @@ async def test_the_end_of_a_pipe_is_the_end_of_the_sound_unless_it_should_have_n
                     await anext(source)
 
 
-async def test_a_pipe_that_ends_before_any_sound_is_an_error() -> None:
-    async with a_pipe() as (source, write_fd):
-        os.close(write_fd)
-        async with source:
-            with pytest.raises(RecorderError, match="before any sound"):
-                await anext(source)
+@pytest.mark.parametrize("content", [b"", wav(b"")], ids=["nothing", "a header alone"])
+async def test_a_pipe_that_ends_before_any_sound_is_an_error(content: bytes) -> None:
+    """As an empty file is, unless a microphone should be behind it."""
+    for is_endless, kind, said in ((False, SettingsError, "has no sound"), (True, RecorderError, "before any sound")):
+        async with a_pipe(is_endless=is_endless) as (source, write_fd):
+            os.write(write_fd, content)
+            os.close(write_fd)
+            async with source:
+                with pytest.raises(kind, match=said):
+                    await anext(source)
 
 
 async def test_bytes_that_are_no_whole_sample_are_told_at_the_end(caplog: pytest.LogCaptureFixture) -> None:

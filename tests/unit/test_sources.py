@@ -103,7 +103,7 @@ async def test_a_stereo_file_at_another_rate_has_its_length_and_its_channel(tmp_
     ("content", "words"),
     [
         (None, "No such file"),
-        (b"", "empty"),
+        (b"", "has no sound in it"),
         (b"RIFF", "header"),
         (b"OggS" + bytes(60), "no WAV file, and what reads others is not installed"),
         (header(0x31, 8) + b"data\x04\x00\x00\x00abcd", r"encoding 49 \(GSM 6.10\)"),

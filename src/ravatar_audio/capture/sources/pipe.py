@@ -43,7 +43,8 @@ class PipeSource(Source):
     (None: never) MediaAbortedError is raised, by iterating after the last frame, or by opening. The end of the pipe
     ends the iteration, with the event "ended". `is_endless` says that there is a microphone behind the pipe, which
     waits for nobody and has no end: a session that is late drops its oldest sound (`is_real_time`), and the end raises
-    MediaAbortedError after the last frame. A pipe that ends before any sound raises RecorderError in any case.
+    MediaAbortedError after the last frame. One that ends before any sound raises SettingsError, as
+    an empty file does; where it is endless, RecorderError, as a microphone that gives nothing does.
     "digital_silence", "sound" and "clipping" are as a microphone's. Opening raises SettingsError for a stream that is
     no PCM, RecorderError for what cannot be read.
     """
@@ -118,7 +119,6 @@ class PipeSource(Source):
             capacity_frames=max(2, ring_capacity(self._ring_s)),
         )
         self._cutter = SampleCutter(wav, self._chain.stride_bytes)
-        self._is_wav = wav is not None
 
     def _layout(self) -> str:
         return layout_text(self.rate_hz, self.channels, self.format)
@@ -253,9 +253,9 @@ class PipeSource(Source):
             log.warning("%s", said)
 
     def _without_sound(self) -> SettingsError | RecorderError:
-        if self._is_wav or self._path is not None:
-            return SettingsError(f"{self.name} has no sound in it", advice=_WRITER_ADVICE)
-        return RecorderError(f"{self.name} has ended before any sound came", advice=_WRITER_ADVICE)
+        if self._is_endless:
+            return RecorderError(f"{self.name} has ended before any sound came", advice=_WRITER_ADVICE)
+        return SettingsError(f"{self.name} has no sound in it", advice=_WRITER_ADVICE)
 
     async def stop(self) -> None:
         if self._chain is not None and not self._is_at_end:

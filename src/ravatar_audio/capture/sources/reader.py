@@ -56,7 +56,7 @@ def open_sound_file(path: str | os.PathLike[str]) -> Reader:
 def _reader(file: RegularFile) -> Reader:
     head = file.read(_HEAD_BYTES)
     if not head:
-        raise SettingsError("it is empty")
+        raise no_sound(file.name)
     kind = begins_as(head, is_all=True)
     if kind == WAV:
         is_all = False
