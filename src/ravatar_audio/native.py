@@ -150,7 +150,8 @@ class Chain:
         self._handle: Any = None
         self._address = 0  # the same pointer, for csrc/python/rva_python.h
         self._first_seq = after.finished_frames if after else 0
-        self._first_position = after.converted_samples if after else 0
+        self.first_position = after.converted_samples if after else 0
+        """Of the sample that is converted first, at 16 kHz."""
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
         most = min(channels, lib.RVA_CHANNELS_MAX) if isinstance(channels, int) else 0
         self.channels_heard = channels_averaged(channels_asked(channels_heard), most)
@@ -268,7 +269,7 @@ class Chain:
         A position that is not ahead any more ends it at the next block. One request at a time, the newest, counts,
         `request_flush` included. Any thread may ask.
         """
-        own = _NO_POSITION if position_samples is None else max(0, position_samples - self._first_position)
+        own = _NO_POSITION if position_samples is None else max(0, position_samples - self.first_position)
         lib.rva_chain_flush_at(self.handle, own)
 
     def finish(self) -> None:
@@ -277,7 +278,7 @@ class Chain:
 
     def take(self) -> Frame | None:
         """The oldest frame, copied out of the ring, or None when there is none."""
-        frame: Frame | None = _core.take(self._address, Frame, self._first_seq, self._first_position)
+        frame: Frame | None = _core.take(self._address, Frame, self._first_seq, self.first_position)
         return frame
 
     def take_all(self) -> Iterator[Frame]:

@@ -1,14 +1,19 @@
 """What the platform does for a while, once a session has begun, does not end it: calls beside the link included."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 import trio
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.emulator import Emulator, Fault
-from ravatar_audio.errors import BusyError, PaymentRequiredError, RavatarError, ServerError
+from ravatar_audio.errors import BusyError, MediaAbortedError, PaymentRequiredError, RavatarError, ServerError
+from ravatar_audio.frames import Frame
 from ravatar_audio.session import LinkLost, LinkUp, LiveSession, SessionRenewed
+from ravatar_audio.session.live import LAST_FRAMES_S
 from ravatar_audio.session.retries import ASKED_WAIT_MAX_S
 
+from ..frames import make_frame
 from .conftest import Frames, MakeSettings, until
 
 
@@ -30,6 +35,45 @@ async def taken(live: LiveSession, kind: type, count: int) -> object:
         if not count:
             return event
     raise AssertionError("the session has ended")
+
+
+@pytest.mark.parametrize("outage_s", [1.0, 30.0], ids=["back in time", "not back"])
+async def test_the_last_sound_of_a_source_that_fails_while_the_link_is_down_waits_for_the_next_one(
+    settings_for: MakeSettings, outage_s: float
+) -> None:
+    asked, is_down = trio.Event(), trio.Event()
+
+    async def unplugged() -> AsyncIterator[Frame]:
+        yield make_frame(0)
+        asked.set()
+        await is_down.wait()
+        for seq in range(1, 5):
+            yield make_frame(seq)
+        raise MediaAbortedError("the microphone went away")
+
+    with trio.fail_after(30):
+        async with Emulator() as emulator:
+            with pytest.raises(MediaAbortedError):  # noqa: PT012 - the block is what is tested
+                async with (live := LiveSession(settings_for(emulator), unplugged(), reconnect_limit_s=None)):
+                    await asked.wait()
+                    await until(lambda: emulator.statistics().frames, "sound")
+                    emulator.faults.add(Fault(at="accept", do="delay", delay_s=outage_s, times=0))
+                    await emulator.strike(Fault(at="message", do="reset"))
+                    await losses_until(live, LinkLost)
+                    is_down.set()
+                    failed_s = trio.current_time()
+                    async for _ in live.events():
+                        pass
+            took_s = trio.current_time() - failed_s
+            await until(lambda: not emulator._app.open, "all is read")
+            heard, sent = emulator.statistics().live[0], live.statistics()
+    assert sent.taken_frames == 5
+    if outage_s < LAST_FRAMES_S:
+        assert (heard.frames, sent.pending_frames) == (5, 0)
+        assert took_s < LAST_FRAMES_S
+    else:
+        assert (heard.frames, sent.pending_frames) == (1, 4), "counted as not sent"
+        assert took_s == pytest.approx(LAST_FRAMES_S, abs=1.0)
 
 
 PASSING = ["status=500", "status=503", "status=404", "garbage"]

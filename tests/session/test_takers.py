@@ -199,6 +199,7 @@ async def test_a_session_begins_with_its_own_visitors_sound(settings_for: MakeSe
                         assert begin_s >= asked_s - 2 * DISCARD_WITHIN_SAMPLES / RATE_HZ
                         stood_s = time.monotonic() - trio.current_time() - stood_s  # while others had the processor
                         assert begin_s < asked_s + 0.5 + stood_s, "and with all of it"
+                        assert first.length_samples == FRAME_SAMPLES, "its first words are cut by silence"
                         assert live.statistics().dropped_samples["outbox"] == 0
                         ends = [frame.position_samples + frame.length_samples for frame in sent]
                         assert [frame.position_samples for frame in sent[1:]] == ends[:-1]

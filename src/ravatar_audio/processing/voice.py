@@ -222,6 +222,10 @@ class VoiceSource(Source):
             position_samples = self._position_samples + -(-ahead // HOP_SAMPLES) * HOP_SAMPLES
         self.source.flush_at(position_samples)
 
+    def _end_frame_here(self) -> int | None:
+        self.request_flush()
+        return None
+
     def tap(self, seconds: float) -> None:
         """As Source says: of the microphone itself."""
         self.source.tap(seconds)

@@ -34,7 +34,7 @@ from ravatar_audio.settings import Settings
 from ravatar_audio.turns import TurnEvent, TurnMode
 
 LAST_FRAMES_S = 3.0
-"""For sending what waits when the source has failed.
+"""For sending what waits when the source has failed, also while the link is down: then by the next one.
 
 At a round trip of 600 ms a lost packet goes again after up to three of them (RFC 6298, 2.2), and its acknowledgement
 takes one more: until then, 2.4 s, sound may have to wait. So long a line that stands is taken for a live one as well.
@@ -261,9 +261,9 @@ class LiveSession(Conversation):
                         "%s", f"{why}: the oldest sound is being dropped" if dropped else "no more drops"
                     )
         except Exception as error:
-            if self._link is not None:  # what came before the error is sent first
+            if self._is_begun:  # what came before the error is sent first, by the next link where there is none
                 with contextlib.suppress(Exception), trio.move_on_after(LAST_FRAMES_S):
-                    await self._outbox.wait_empty()
+                    await self._outbox.wait_acknowledged()
             self._fail(error)
         else:
             self._is_source_over = True

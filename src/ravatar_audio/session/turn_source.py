@@ -75,6 +75,7 @@ class TurnSource:
         self._stack = ExitStack()
         self._frames: AsyncIterator[Frame] = source
         self._discard_s = -math.inf
+        self._discard_to: int | None = None
         self.discarded_samples = 0
         """Given out by the gate and forgotten: see `discard`."""
 
@@ -214,9 +215,11 @@ class TurnSource:
         self._discard_s = self.source._now_s()
         for frame in self.source._waiting_frames():
             self._hear(frame)
+        self._discard_to = self.gate.cut(self._discard_s)
         kept = [outcome for outcome in self._ready if isinstance(outcome, TurnEvent)]
         self.discarded_samples += sum(item.length_samples for item in self._ready if isinstance(item, Frame))
         self._ready = deque(kept)
+        self.source.flush_at(self.gate.flush_at)
 
     def _undiscarded(self, outcome: Outcome) -> Outcome | None:
         if self._discard_s == -math.inf:
@@ -227,7 +230,7 @@ class TurnSource:
                     -math.inf
                 )  # begun since, by a button or a voice: the rules say how far it reaches back
             return outcome
-        left = frame_since(outcome, self._discard_s)
+        left = frame_since(outcome, self._discard_s, self._discard_to)
         self.discarded_samples += outcome.length_samples - (left.length_samples if left else 0)
         if left is not None:
             self._discard_s = -math.inf

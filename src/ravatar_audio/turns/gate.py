@@ -78,6 +78,8 @@ class Gate:
         """What is added to the positions of this capture; a later capture goes on in our numbering."""
         self._anchor: tuple[int, float] | None = None
         self._has_begun = False
+        self._cut = 0
+        """No frame of a turn reaches over this position; see cut()."""
         self._seq = self._turn_samples = 0
         self._received = self._given = self._gated = self._lost = self._turns = 0
 
@@ -122,7 +124,7 @@ class Gate:
         decided_at = None if decision is None else self._decided_at(decision)
         wanted = [] if decided_at is None else [decided_at]
         if self._machine.turn is not None:
-            boundary = self._buffer.front + FRAME_SAMPLES
+            boundary = self._next_boundary()
             is_soon_decided = decided_at is not None and boundary < decided_at <= boundary + _SOON_SAMPLES
             if boundary != end + FRAME_SAMPLES and not is_soon_decided:
                 wanted.append(boundary)
@@ -205,6 +207,17 @@ class Gate:
     def avatar_ends(self, at_s: float) -> list[Outcome]:
         """Hear the microphone again, with half-duplex, when its echo has died away."""
         return self._control(Change.AVATAR_ENDS, at_s)
+
+    @_one_at_a_time
+    def cut(self, at_s: float) -> int | None:
+        """Let a frame of an open turn begin with the sound of this moment, and the one before it end there.
+
+        Returns that position, in the turn's numbering; None before the first frame.
+        """
+        if self._anchor is None:
+            return None
+        self._cut = self._position_of(checked_time_s(at_s))
+        return self._cut
 
     @_one_at_a_time
     def interrupt(self) -> list[Outcome]:
@@ -298,11 +311,12 @@ class Gate:
         """Give out the open turn's sound up to `to`: whole frames, and a short one before a gap and at the end."""
         buffer = self._buffer
         while buffer.front < min(to, buffer.end):
-            stop = min(buffer.front + FRAME_SAMPLES, to)
+            boundary = self._next_boundary()
+            stop = min(boundary, to)
             run_end = buffer.run_end()
             if run_end < min(stop, buffer.end):
                 stop = run_end
-            elif stop < buffer.front + FRAME_SAMPLES and not is_end:
+            elif stop < boundary and not is_end:
                 return
             frame = buffer.read(stop, self._seq)
             if self._turn_samples == 0 and frame.discontinuity:
@@ -313,6 +327,11 @@ class Gate:
             self._given += frame.length_samples
             self._machine.given = stop
             yield frame
+
+    def _next_boundary(self) -> int:
+        """Where the open turn's next frame ends, unless the turn does."""
+        front = self._buffer.front
+        return min(front + FRAME_SAMPLES, self._cut) if front < self._cut else front + FRAME_SAMPLES
 
     def _next_decision(self) -> int | None:
         """When a turn will begin or end by itself or by what is queued, as far as is known now."""

@@ -23,6 +23,9 @@ from ravatar_audio.worlds import check_world
 DISCARD_WITHIN_SAMPLES = RATE_HZ // 100
 """How exact capture times are: a frame that begins so little before a moment is taken to begin there."""
 
+_BLOCK_MAX_S = 0.1
+"""Longest that a device is believed to gather sound before it gives it: behind more time there is a stall."""
+
 
 @dataclass(frozen=True, slots=True)
 class CaptureStatistics:
@@ -109,6 +112,7 @@ class Source(ABC):
         self._was_opened = False
         self._delivered_frames = self._delivered_samples = self._position_samples = 0
         self._discarded_samples, self._discard_s = 0, -math.inf
+        self._discard_to: int | None = None
         self._one_taker, self._thread = OneTaker(), OwnThread()
         self._last_statistics = CaptureStatistics(*(0,) * 14)
 
@@ -173,11 +177,24 @@ class Source(ABC):
         self._discard_s = self._now_s()
         while (frame := self._take_waiting()) is not None:
             self._discarded_samples += frame.length_samples
+        self._discard_to = self._end_frame_here()
+
+    def _end_frame_here(self) -> int | None:
+        """Let the next frame begin with the sound of now, at the position returned; None: nothing has come yet.
+
+        A frame that is cut instead is filled up with silence, which would stand in the middle of the first words.
+        """
+        if self._chain is None or not (counts := self._chain.statistics()).blocks:
+            return None
+        since_s = min(max(0.0, self._now_s() - counts.last_block_ns / 1e9), _BLOCK_MAX_S) + self.group_delay_s
+        position = self._chain.first_position + counts.converted_samples + round(since_s * RATE_HZ)
+        self._flush_at(position)
+        return position
 
     def _undiscarded(self, frame: Frame) -> Frame | None:
         if self._discard_s == -math.inf:
             return frame
-        left = frame_since(frame, self._discard_s)
+        left = frame_since(frame, self._discard_s, self._discard_to)
         self._discarded_samples += frame.length_samples - (left.length_samples if left else 0)
         if left is not None:
             self._discard_s = -math.inf
@@ -319,11 +336,12 @@ class Source(ABC):
         )
 
 
-def frame_since(frame: Frame, begin_s: float) -> Frame | None:
+def frame_since(frame: Frame, begin_s: float, begin: int | None = None) -> Frame | None:
     """What was captured of a frame from a moment on; None: nothing. Of what the ring dropped before it, what came since
-    then is still lost."""
+    then is still lost. `begin`: the moment's position, as far as that was known by then, at which a frame ends."""
     old_samples = frame.length_samples - round((frame.captured_s - begin_s) * RATE_HZ)
-    if old_samples >= frame.length_samples:
+    is_before = begin is not None and frame.position_samples + frame.length_samples <= begin
+    if is_before or old_samples >= frame.length_samples:
         return None
     if old_samples > DISCARD_WITHIN_SAMPLES:
         return frame.after(old_samples)
