@@ -8,7 +8,7 @@ native, converter   the C core (csrc/) as a chain with a ring; the conversion al
 capture             microphones, and the sources that stand in for them
 processing          echo cancellation
 turns               push-to-talk and voice activity as pure state machines
-observe             histograms, the debug log
+observe             histograms, the debug log, observers: metrics
 api                 the platform's side: messages, HTTP, tokens, the WebSocket
 session             where capture and api meet: LiveSession, ChatSession
 diagnosis           every examination of the doctor: diagnose()

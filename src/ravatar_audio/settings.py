@@ -167,6 +167,16 @@ class Settings:
     )
     client_cert: str | None = _setting(None, "File of the certificate that the server wants of us (PEM).")
     client_key: str | None = _setting(None, "File of its key, without a password; default: in client_cert (PEM).")
+    metrics_prometheus: int | None = _setting(
+        None,
+        "Port of 127.0.0.1 at which a Prometheus page is served, as /metrics (extra 'metrics'); 0: any free one.",
+        low=0,
+        high=65_535,
+    )
+    metrics_otlp: str | None = _setting(
+        None, "Address to push metrics to, by OTLP over HTTP: http://HOST:4318/v1/metrics (extra 'metrics')."
+    )
+    metrics_interval_ms: int = _setting(15_000, "How often metrics are pushed.", low=1_000, high=3_600_000)
     state_dir: str | None = _setting(
         None, "Folder for what must outlive the program; default: the user's state folder."
     )
@@ -176,7 +186,7 @@ class Settings:
         self._take_old_names()
         for item in fields(self):
             object.__setattr__(self, item.name, _checked(item.name, getattr(self, item.name), item.type, item.metadata))
-        for name in ("api_url", "ws_url"):
+        for name in ("api_url", "ws_url", "metrics_otlp"):
             object.__setattr__(self, name, _normal_url(name, getattr(self, name)))
         _check_pattern("user_id", self.user_id, USER_ID, "1 to 128 letters, digits, '-' or '_'")
         _check_pattern("project_id", self.project_id, PROJECT_ID, "1 to 64 letters, digits or '-'")
@@ -340,13 +350,20 @@ def _as_bool(value: Any) -> bool:
     raise ValueError
 
 
+_EXAMPLES = {
+    "api_url": "https://chat.rvtr.ai",
+    "ws_url": "wss://chat.rvtr.ai/ws/chat",
+    "metrics_otlp": "http://localhost:4318/v1/metrics",
+}
+
+
 def _normal_url(name: str, url: str | None) -> str | None:
     """The address as every library reads it: scheme and host in lower case, and what may not stand in a path
     percent-encoded (RFC 3986). Raises SettingsError, which does not repeat the value: a token may be in it."""
     if url is None:
         return None
-    schemes = {"api_url": ("http", "https"), "ws_url": ("ws", "wss")}[name]
-    example = f"{schemes[-1]}://chat.rvtr.ai{'' if name == 'api_url' else '/ws/chat'}"
+    schemes = ("ws", "wss") if name == "ws_url" else ("http", "https")
+    example = _EXAMPLES[name]
     if not url.isprintable() or url != url.strip():
         raise SettingsError(
             f"{name} has a space at an end, or a line end, tab or other control character in it",

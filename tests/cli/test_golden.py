@@ -35,6 +35,7 @@ from ravatar_audio.cli.doctor import shown
 from ravatar_audio.diagnosis import listening, machine, sound
 from ravatar_audio.diagnosis.finding import failed
 from ravatar_audio.errors import DeviceInUseError, DeviceNotFoundError
+from ravatar_audio.observe import board
 from tests.cli.test_commands import LIMIT_S, emulator
 from tests.device.microphones import MakeMicrophones, Pcm
 from tests.unit.test_channels import look as channels_look
@@ -186,7 +187,7 @@ def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
     busy = DeviceInUseError("the device 'hw:CARD=Array,DEV=0' cannot be opened: Device or resource busy")
     refused = DeviceNotFoundError("the device 'default' cannot be opened: Connection refused", errno="ECONNREFUSED")
     array = replace(SOURCE, name="alsa_input.usb-Array")
-    power = machine.parse_throttled("throttled=0x50005")
+    power = board.parse_throttled("throttled=0x50005")
     assert power
     findings = [
         sound.check_access(locked, nothing),
@@ -219,7 +220,7 @@ def test_everything_that_the_doctor_can_find_wrong_about_a_microphone() -> None:
         listening.judge_drift(replace(GOOD, drift_ppm=-2_400.0)),
         machine.check_priority("Operation not permitted", 0),
         machine.check_memory("the limit of locked memory (RLIMIT_MEMLOCK) is 8388608 bytes", is_asked_for=True),
-        power.finding(),
+        machine.power_finding(power),
     ]
     assert_golden("doctor-problems", "\n".join(map(shown, findings)))
 

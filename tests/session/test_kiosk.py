@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -29,8 +29,11 @@ Reply = tuple[int, dict[str, str], str]
 
 
 @asynccontextmanager
-async def served(obeyed: list[str]) -> AsyncIterator[KioskServer]:
-    server = KioskServer(lambda: {"phase": "ready"}, lambda: TOKEN_URL, obeyed.append, load_texts("en"))
+async def served(
+    obeyed: list[str], metrics: Callable[[], Awaitable[bytes]] | None = None
+) -> AsyncIterator[KioskServer]:
+    words = load_texts("en")
+    server = KioskServer(lambda: {"phase": "ready"}, lambda: TOKEN_URL, obeyed.append, words, metrics=metrics)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)

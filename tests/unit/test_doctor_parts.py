@@ -19,6 +19,7 @@ from ravatar_audio.diagnosis.finding import Finding
 from ravatar_audio.errors import PermissionDeniedError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import Chain
+from ravatar_audio.observe import board
 from ravatar_audio.settings import Settings
 
 BITS_NOW = {0: "under-voltage", 1: "ARM frequency capped", 2: "throttled", 3: "soft temperature limit active"}
@@ -26,24 +27,22 @@ BITS_NOW = {0: "under-voltage", 1: "ARM frequency capped", 2: "throttled", 3: "s
 
 @pytest.mark.parametrize("bit", range(20))
 def test_each_bit_of_a_raspberry_pis_power_is_told(bit: int) -> None:
-    power = machine.parse_throttled(f"throttled={1 << bit:#x}")
+    power = board.parse_throttled(f"throttled={1 << bit:#x}")
     assert power is not None
     assert power.now == ((BITS_NOW[bit],) if bit < 4 else ())
     assert power.since_boot == ((BITS_NOW[bit - 16],) if bit >= 16 else ())
     expected = "warning" if bit in (0, 1, 2, 3, 16, 17, 18, 19) else "ok"
-    assert power.finding().status == expected
-    assert ("power supply" in power.finding().advice) == (bit in (0, 16))
+    assert machine.power_finding(power).status == expected
+    assert ("power supply" in machine.power_finding(power).advice) == (bit in (0, 16))
 
 
 def test_all_bits_at_once_and_none() -> None:
-    everything = machine.parse_throttled("throttled=0xf000f\n")
+    everything = board.parse_throttled("throttled=0xf000f\n")
     assert everything is not None
     assert everything.now == everything.since_boot == tuple(BITS_NOW.values())
-    assert machine.parse_throttled("50005") == machine.parse_throttled("throttled=0x50005"), (
-        "as the kernel's file has it"
-    )
+    assert board.parse_throttled("50005") == board.parse_throttled("throttled=0x50005"), "as the kernel's file has it"
     for nonsense in ("", "error=1", "VCHI initialization failed"):
-        assert machine.parse_throttled(nonsense) is None
+        assert board.parse_throttled(nonsense) is None
 
 
 def write(path: Path, text: str) -> None:
@@ -53,13 +52,13 @@ def write(path: Path, text: str) -> None:
 
 def test_a_firmware_whose_program_fails_or_hangs_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    assert machine.ask_firmware() == "", "there is none"
+    assert board.ask_firmware() == "", "there is none"
     script = tmp_path / "vcgencmd"
     for text, said in (("echo throttled=0x0", "throttled=0x0\n"), ("exit 1", ""), ("exec sleep 60", "")):
         write(script, f"#!/bin/sh\n{text}\n")
         script.chmod(0o755)
-        monkeypatch.setattr(machine, "ANSWER_LIMIT_S", 0.05 if "sleep" in text else 10.0)
-        assert machine.ask_firmware() == said
+        monkeypatch.setattr(board, "ANSWER_LIMIT_S", 0.05 if "sleep" in text else 10.0)
+        assert board.ask_firmware() == said
 
 
 def test_power_is_asked_of_whatever_tells_it_and_of_a_raspberry_pi_only(tmp_path: Path) -> None:

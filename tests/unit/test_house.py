@@ -128,7 +128,7 @@ def test_what_is_pure_knows_neither_trio_nor_the_core(path: Path) -> None:
     assert not imported_rooms(path) & {"_core", "native", "converter"}
 
 
-@pytest.mark.parametrize("package", ["trio_websocket", "httpx2", "pyaudio"])
+@pytest.mark.parametrize("package", ["trio_websocket", "httpx2", "pyaudio", "opentelemetry", "prometheus_client"])
 def test_one_module_knows_each_outer_library(package: str) -> None:
     users = [str(path.relative_to(PACKAGE)) for path in MODULES if package in imported_packages(path)]
     assert len(users) <= 1, users

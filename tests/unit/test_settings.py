@@ -26,6 +26,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
     special = {
         "api_url": "http://localhost:1",
         "ws_url": "ws://localhost:1",
+        "metrics_otlp": "http://localhost:1",
+        "metrics_prometheus": "9464",
         "backend": "alsa",
         "format": "int24",
         "channels_heard": "0",

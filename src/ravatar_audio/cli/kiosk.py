@@ -6,14 +6,14 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import trio
 
 from ravatar_audio.capture import Source, open_source
 from ravatar_audio.cli.demo import local
-from ravatar_audio.cli.live import PLATFORM, REST, SOUND, TURNS
+from ravatar_audio.cli.live import PLATFORM, REST, SOUND, TURNS, WATCH
 from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import SectionedCommand, log_to_stderr, run, settings_options
 from ravatar_audio.emulator import Emulator, EmulatorSettings
@@ -22,7 +22,11 @@ from ravatar_audio.kiosk.notify import Notifier
 from ravatar_audio.kiosk.server import KioskServer
 from ravatar_audio.kiosk.service import KioskService
 from ravatar_audio.kiosk.texts import load_texts
+from ravatar_audio.kiosk.watching import Watching, watching
 from ravatar_audio.settings import Settings
+
+if TYPE_CHECKING:
+    from ravatar_audio.observe.metrics.service import MetricsService
 
 
 @click.command(name="kiosk", cls=SectionedCommand)
@@ -31,7 +35,7 @@ from ravatar_audio.settings import Settings
 @click.option("--address-file", type=click.Path(dir_okay=False), help="File for the page's address, which is a secret.")
 @click.option("--page-language", help="Of the page: de, en, es, fr, uk; default: as the setting language, or en.")
 @click.option("--texts", type=click.Path(), help="JSON file with words of your own for the page.")
-@settings_options(platform=PLATFORM, microphone=SOUND, turns=TURNS, other=REST)
+@settings_options(platform=PLATFORM, microphone=SOUND, turns=TURNS, watching=WATCH, other=REST)
 def command(
     demo: bool,
     port: int,
@@ -59,24 +63,29 @@ def command(
     log_to_stderr(logging.DEBUG if first and first.debug else logging.INFO)
     words = load_texts(page_language or (first.language if first else None), texts)
 
-    async def serve(service: KioskService) -> None:
+    async def serve(service: KioskService, metrics: "MetricsService | None") -> None:
         def state() -> Mapping[str, Any]:
             return service.machine.snapshot(time.monotonic()).as_plain()
 
-        server = KioskServer(state, lambda: service.streaming_url, service.obey, words, port=port)
+        text = None if metrics is None else metrics.text
+        server = KioskServer(state, lambda: service.streaming_url, service.obey, words, port=port, metrics=text)
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
             with _address_told(server.address, address_file):
                 await service.run()
 
     async def work() -> None:
-        if not demo:
-            await serve(KioskService(load, open_source, Notifier()))
-            return
+        async with watching(first or Settings()) as watch:
+            if demo:
+                await show_demo(watch)
+            else:
+                await serve(KioskService(load, open_source, Notifier(), watch.observers), watch.metrics)
+
+    async def show_demo(watch: Watching) -> None:
         with tempfile.TemporaryDirectory(prefix="ravatar-kiosk-") as scratch:
             async with Emulator(EmulatorSettings(wav_dir=f"{scratch}/heard")) as emulator:
                 shown = local(first or Settings(), api_url=emulator.api_url, state_dir=scratch)
-                await serve(KioskService(lambda: shown, _speech, Notifier()))
+                await serve(KioskService(lambda: shown, _speech, Notifier(), watch.observers), watch.metrics)
 
     run(work)
 

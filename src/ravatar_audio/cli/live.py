@@ -31,6 +31,7 @@ from ravatar_audio.session import (
     SendingAccepted,
     SendingRefused,
     SessionRenewed,
+    observing,
 )
 from ravatar_audio.session.start_pauses import StartPauses
 from ravatar_audio.turns import TurnEvent
@@ -41,6 +42,7 @@ SOUND = (
     *("channels_heard", "profile", "gain_db", "dc_block", "ring_ms", "lock_memory", "outbox_ms"),
 )
 SESSION = ("slot_wait_s", "renew", "linger_s")
+WATCH = ("metrics_prometheus", "metrics_otlp", "metrics_interval_ms")
 PIPE = ("pipe_timeout_ms", "endless")
 TURNS = (
     "mode",
@@ -82,7 +84,9 @@ REST = (
 )
 @click.option("--seconds", type=Seconds(0.1), help="Stop so long after the session is up; default: at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
-@settings_options(platform=PLATFORM, session=SESSION, microphone=SOUND, pipe=PIPE, turns=TURNS, other=REST)
+@settings_options(
+    platform=PLATFORM, session=SESSION, microphone=SOUND, pipe=PIPE, turns=TURNS, watching=WATCH, other=REST
+)
 def command(
     spec: str,
     pace: str,
@@ -137,17 +141,19 @@ def command(
 
     async def work() -> None:
         await pauses.wait()
-        await stream(
-            settings,
-            source,
-            on_end=show_end,
-            on_event=show,
-            on_turn=lambda event: emit(as_plain(event)),
-            on_capture=lambda event: emit(as_plain(event)),
-            seconds=seconds,
-            linger_s=settings.linger_s,
-            with_meter=sys.stderr.isatty(),
-        )
+        async with observing(settings) as observers:
+            await stream(
+                settings,
+                source,
+                on_end=show_end,
+                on_event=show,
+                on_turn=lambda event: emit(as_plain(event)),
+                on_capture=lambda event: emit(as_plain(event)),
+                seconds=seconds,
+                linger_s=settings.linger_s,
+                with_meter=sys.stderr.isatty(),
+                observers=observers,
+            )
         if lost_samples and not source.is_real_time:
             raise SoundLostError(f"{lost_samples} samples ({lost_samples / RATE_HZ:.2f} s) of {source.name} were lost")
 

@@ -1,7 +1,7 @@
 """What `live` and `demo` share: a source's turns streamed to a live session, with a meter, until the end."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -12,6 +12,7 @@ from ravatar_audio.cli.meter import Meter, gate_state
 from ravatar_audio.cli.output import echo
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 from ravatar_audio.observe.log import line_logger
+from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session import LiveEvent, LiveSession, LiveStatistics, TurnSource
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import GateStatistics, TurnEvent, TurnMode
@@ -75,6 +76,7 @@ async def stream(
     seconds: float | None = None,
     linger_s: float = 0.0,
     with_meter: bool = True,
+    observers: Sequence[Observer] = (),
 ) -> None:
     """Stream `source` until its end, or for `seconds`; then wait `linger_s` for answers. Raises the session's error.
 
@@ -97,7 +99,8 @@ async def stream(
     turns = TurnSource.from_settings(settings, source, on_event=note, on_frame=meter.show if meter else None)
     # What runs until it is stopped outlives every outage; what has an end must have one without a network, too.
     is_endless = seconds is None and source.is_real_time
-    live = LiveSession(settings, turns, reconnect_limit_s=None if is_endless else RECONNECT_LIMIT_S)
+    limit_s = None if is_endless else RECONNECT_LIMIT_S
+    live = LiveSession(settings, turns, reconnect_limit_s=limit_s, observers=observers)
     source_events = source.events()
     try:
         async with turns, live, trio.open_nursery() as nursery:

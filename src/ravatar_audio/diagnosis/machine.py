@@ -3,89 +3,37 @@
 `root` is for tests.
 """
 
-import contextlib
 import os
-import re
-import subprocess
 import sys
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
-from ravatar_audio.capture.devices.cards import read_text
 from ravatar_audio.capture.host.memory_lock import why_memory_cannot_be_locked
 from ravatar_audio.capture.streams.stream import PRIORITY
 from ravatar_audio.diagnosis.finding import Finding
-
-ANSWER_LIMIT_S = 2.0
-"""Longest wait for the firmware's program."""
-THROTTLED_BITS = {
-    0: "under-voltage",
-    1: "ARM frequency capped",
-    2: "throttled",
-    3: "soft temperature limit active",
-}
-"""Of `vcgencmd get_throttled`: now; the same 16 higher: since boot (raspberrypi.com, documentation of vcgencmd)."""
+from ravatar_audio.observe.board import Power, is_pi, read_power
 
 
-@dataclass(frozen=True, slots=True)
-class Power:
-    """What a Raspberry Pi says about its power and temperature."""
-
-    now: tuple[str, ...]
-    since_boot: tuple[str, ...]
-
-    def finding(self) -> Finding:
-        advice = (
-            "Use the power supply made for this model and a short, thick cable; give the microphone a powered hub."
-            if any("voltage" in word for word in self.now + self.since_boot)
-            else "Cool it: a heat sink, a fan, an open case."
-        )
-        if self.now:
-            return Finding("power", "warning", f"now: {', '.join(self.now)}", advice)
-        if self.since_boot:
-            return Finding("power", "warning", f"fine now, but since boot: {', '.join(self.since_boot)}", advice)
-        return Finding("power", "ok", "no under-voltage and no throttling since boot")
-
-
-def parse_throttled(text: str) -> Power | None:
-    """From "throttled=0x50005", as vcgencmd prints it, or the bare number of the kernel's file; None for neither."""
-    found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]+)", text.strip())
-    if not found:
-        return None
-    bits = int(found[1], 16)
-    now = tuple(word for bit, word in THROTTLED_BITS.items() if bits >> bit & 1)
-    return Power(now, tuple(word for bit, word in THROTTLED_BITS.items() if bits >> (bit + 16) & 1))
-
-
-def ask_firmware() -> str:
-    """What vcgencmd says of the power; empty where there is none."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        done = subprocess.run(
-            ["vcgencmd", "get_throttled"],  # noqa: S607 - wherever the system has it
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=ANSWER_LIMIT_S,
-            check=False,
-        )
-        return done.stdout
-    return ""
+def power_finding(power: Power) -> Finding:
+    """Pure."""
+    advice = (
+        "Use the power supply made for this model and a short, thick cable; give the microphone a powered hub."
+        if any("voltage" in word for word in power.now + power.since_boot)
+        else "Cool it: a heat sink, a fan, an open case."
+    )
+    if power.now:
+        return Finding("power", "warning", f"now: {', '.join(power.now)}", advice)
+    if power.since_boot:
+        return Finding("power", "warning", f"fine now, but since boot: {', '.join(power.since_boot)}", advice)
+    return Finding("power", "ok", "no under-voltage and no throttling since boot")
 
 
 def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding | None:
     """None on what is no Raspberry Pi. `vcgencmd` is the program's output, asked for when None."""
-    if "Raspberry Pi" not in read_text(root / "proc/device-tree/model"):
+    if not is_pi(root):
         return None
-    for path in root.glob("sys/devices/platform/soc*/*firmware/get_throttled"):
-        if power := parse_throttled(read_text(path)):
-            return power.finding()
-    if power := parse_throttled(ask_firmware() if vcgencmd is None else vcgencmd):
-        return power.finding()
-    for name in root.glob("sys/class/hwmon/hwmon*/name"):
-        if read_text(name) == "rpi_volt" and (alarm := read_text(name.parent / "in0_lcrit_alarm")):
-            return Power(("under-voltage",) if alarm == "1" else (), ()).finding()
+    if power := read_power(root, vcgencmd):
+        return power_finding(power)
     return Finding("power", "skipped", "neither vcgencmd nor the kernel reports under-voltage")
 
 

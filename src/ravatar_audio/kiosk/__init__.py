@@ -3,4 +3,5 @@
 machine   what the screen shows (pure)      texts    its words, by language
 server    the page, for this machine only   page.html
 service   one session after the other       notify   what the service manager hears
+watching  metrics and recorder, over all sessions
 """

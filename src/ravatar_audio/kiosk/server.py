@@ -5,7 +5,7 @@ import json
 import logging
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from importlib import resources
 from typing import Any, Final
@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ravatar_audio.errors import SettingsError
 
 COMMANDS: Final = ("press", "release", "mute", "unmute")
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+"""Of Prometheus' text."""
 EVERY_S: Final = 0.25
 """How often the page hears of the state: one that hears nothing for 1 s says so."""
 _PRIVATE: Final = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
@@ -30,7 +32,7 @@ _OPENED: Final = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
 
 class KioskServer:
     """Serves the page on 127.0.0.1. `state` is asked for what it shows, `streaming_url` for the avatar's address;
-    `obey` is called with each command of COMMANDS."""
+    `obey` is called with each command of COMMANDS. `metrics` makes the text of /metrics, which needs no secret."""
 
     def __init__(
         self,
@@ -40,16 +42,19 @@ class KioskServer:
         texts: Mapping[str, str],
         *,
         port: int = 0,
+        metrics: Callable[[], Awaitable[bytes]] | None = None,
     ) -> None:
         self._state = state
         self._streaming_url = streaming_url
         self._obey = obey
         self._texts = texts
         self._wanted_port = port
+        self._metrics = metrics
         self._secret = secrets.token_urlsafe(24)
         self.port = 0
         """Once it runs."""
         routes = [
+            Route("/metrics", self._metrics_page, methods=["GET"]),
             Route("/{secret}/", self._page, methods=["GET"]),
             Route("/{secret}/events", self._events, methods=["GET"]),
             Route("/{secret}/status", self._status, methods=["GET"]),
@@ -94,6 +99,8 @@ class KioskServer:
         is_opened = is_page and all(headers.get(name) == value for name, value in _OPENED.items())
         if headers.get("sec-fetch-site", "") not in _SAME_SITE and not is_opened:
             return False
+        if path == "/metrics":  # a collector's address is fixed; nothing in it is a secret
+            return True
         return hmac.compare_digest(path.split("/")[1].encode(), self._secret.encode())
 
     async def _page(self, request: Request) -> Response:
@@ -123,6 +130,12 @@ class KioskServer:
 
     async def _status(self, request: Request) -> Response:
         return JSONResponse(dict(self._state()), headers=_PRIVATE)
+
+    async def _metrics_page(self, request: Request) -> Response:
+        if self._metrics is None:
+            why = "The kiosk was started without the extra 'metrics': pip install 'ravatar-audio[metrics]'\n"
+            return Response(why, 404, _PRIVATE, "text/plain")
+        return Response(await self._metrics(), 200, _PRIVATE | {"Content-Type": METRICS_TYPE})
 
     async def _command(self, request: Request) -> Response:
         command = request.path_params["command"]

@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import trio
@@ -14,6 +14,7 @@ from ravatar_audio.groups import single_error
 from ravatar_audio.kiosk.machine import KioskMachine
 from ravatar_audio.kiosk.notify import Notifier
 from ravatar_audio.observe.log import line_logger
+from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session import LiveSession, StreamingUrlChanged, TurnSource
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import TurnEvent
@@ -26,14 +27,20 @@ _STATUS_S: Final = 5.0
 
 
 class KioskService:
-    """Runs sessions. `load` gives the settings, anew for each session; `open_microphone` the source for them."""
+    """Runs sessions. `load` gives the settings, anew for each session; `open_microphone` the source for them;
+    `observers` hear of all of them."""
 
     def __init__(
-        self, load: Callable[[], Settings], open_microphone: Callable[[Settings], Source], notifier: Notifier
+        self,
+        load: Callable[[], Settings],
+        open_microphone: Callable[[Settings], Source],
+        notifier: Notifier,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._load = load
         self._open_microphone = open_microphone
         self._notifier = notifier
+        self._observers = observers
         self.machine = KioskMachine(time.monotonic())
         self.streaming_url: str | None = None
         """Where the avatar is seen, while there is a session. It holds a secret."""
@@ -84,7 +91,9 @@ class KioskService:
 
         turns = TurnSource.from_settings(settings, source, on_event=note_turn, on_frame=note_frame)
         # A busy platform is shown, and asked again from here; a session that has expired is renewed.
-        live = LiveSession(settings, turns, slot_wait_s=0.0, renew=True, reconnect_limit_s=None)
+        live = LiveSession(
+            settings, turns, slot_wait_s=0.0, renew=True, reconnect_limit_s=None, observers=self._observers
+        )
         with single_error(), source.events() as source_events:
             async with turns, live, trio.open_nursery() as nursery:
                 self._turns = turns

@@ -9,6 +9,7 @@ message_limits   what may be sent (pure)    event_queue   what waits for whoever
 machine, state_files, disk   user id; slots that could not be given back
 turn_source      TurnSource: a source with a gate in front
 recordings       turns as recordings        sound_file    files as recordings
+observing        metrics and the like, attached to sessions
 avatar_speech    whether the avatar speaks (pure)
 """
 
@@ -24,6 +25,7 @@ from ravatar_audio.session.events import (
     StreamingUrlChanged,
 )
 from ravatar_audio.session.live import LiveSession
+from ravatar_audio.session.observing import observing
 from ravatar_audio.session.recordings import Recordings
 from ravatar_audio.session.statistics import LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource
@@ -42,4 +44,5 @@ __all__ = [
     "SessionRenewed",
     "StreamingUrlChanged",
     "TurnSource",
+    "observing",
 ]

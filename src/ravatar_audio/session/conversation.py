@@ -1,7 +1,7 @@
 """What both modes share beside the link: entering and leaving, what is sent by hand, events, and how it ends."""
 
 from abc import abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +13,7 @@ from ravatar_audio.api.link import LinkLimits
 from ravatar_audio.api.results import Avatar
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.groups import background_nursery
+from ravatar_audio.observe.log import hide_patterns
 from ravatar_audio.session.event_queue import EventIterator
 from ravatar_audio.session.events import LiveEvent
 from ravatar_audio.session.linking import LinkKeeper
@@ -52,13 +53,36 @@ class Conversation(LinkKeeper):
         if self._is_entered:
             raise RuntimeError(f"a {type(self).__name__} is entered once; make a new one")
         self._is_entered = True
-        await self._stack.enter_async_context(self._lifetime())
+        self._observer.begun(self)
+        try:
+            await self._stack.enter_async_context(self._lifetime())
+        except BaseException as error:
+            if isinstance(error, Exception) and self._failure is None:
+                self._observer.failed(error)
+            self._observer.ended(self)
+            raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
-        return await self._stack.__aexit__(kind, error, trace)
+        try:
+            return await self._stack.__aexit__(kind, error, trace)
+        finally:
+            self._observer.ended(self)
+
+    @property
+    def is_linked(self) -> bool:
+        """A WebSocket is open now."""
+        return self._link is not None
+
+    def observed(self) -> Mapping[str, object]:
+        """For observers: this mode's statistics, by where they come from."""
+        return {}
+
+    def redact(self, text: str) -> str:
+        """For observers: the text with tokens and the like hidden."""
+        return self.platform.log.redact(text) if hasattr(self, "platform") else hide_patterns(text)
 
     def events(self) -> EventIterator:
         """The server's messages and what happens to the link, until the session is over, or by `linger_s`.
@@ -182,6 +206,7 @@ class Conversation(LinkKeeper):
     def _fail(self, error: Exception) -> None:
         if self._failure is None:
             self._failure = error
+            self._observer.failed(error)
         self._note_over()
 
     def _note_over(self) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import trio
 
 from ravatar_audio.frames import RATE_HZ, Frame
+from ravatar_audio.observe.observer import Observer
 
 ASSUMED_ACKNOWLEDGED_S = 8.0
 """Where the system does not report it: a connection on which less went through for longer would have been given up."""
@@ -62,6 +63,7 @@ class InFlight:
         self._line_s = SLACK_S
         self.samples = 0
         self.acknowledged_frames = self.acknowledged_samples = 0
+        self.observer = Observer()
 
     @property
     def frames(self) -> int:
@@ -106,6 +108,7 @@ class InFlight:
             self.samples -= samples
             self.acknowledged_frames += 1
             self.acknowledged_samples += samples
+            self.observer.acknowledged(oldest.queued.frame)
 
     def take_all(self) -> tuple[list[QueuedFrame], bool]:
         """What the last connection has left behind, and whether that was reported by the system or is a guess."""

@@ -15,6 +15,7 @@ from ravatar_audio.api.messages import Envelope, Reply, ServerMessage, StreamFau
 from ravatar_audio.api.results import Avatar, Connection, Language
 from ravatar_audio.errors import NetworkError, PlatformError, RavatarError, SessionExpiredError
 from ravatar_audio.groups import single_error
+from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session.event_queue import EventQueue
 from ravatar_audio.session.events import (
     ConversationRenewed,
@@ -47,6 +48,7 @@ class LinkKeeper(ABC):
         self._limits = limits or LinkLimits.from_settings(settings)
         self._pong_habit = PongHabit()
         self._outbox = Outbox(settings.outbox_ms / 1000)
+        self._observer = Observer()
         self._events = EventQueue()
         self._refusals = Refusals(self.refusals_limit)
         self._changed = trio.lowlevel.ParkingLot()
@@ -267,6 +269,7 @@ class LinkKeeper(ABC):
         raise LinkDown(Cause.NOT_ACCEPTED, f"{refusals.messages} messages so far", is_own_word=True)
 
     def _emit(self, event: LiveEvent, characters: int = 0) -> None:
+        self._observer.happened(event)
         self._events.put(event, characters)
         self._changed.unpark_all()
 

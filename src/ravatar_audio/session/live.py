@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -22,9 +22,11 @@ from ravatar_audio.errors import SessionExpiredError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.histogram import Histogram
 from ravatar_audio.observe.log import log_debug
+from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import LiveEvent, SessionRenewed, StreamingUrlChanged
 from ravatar_audio.session.in_flight import QueuedFrame
+from ravatar_audio.session.observing import attach, observed, observing
 from ravatar_audio.session.refusals import Doubt
 from ravatar_audio.session.selection import choose_live_avatar
 from ravatar_audio.session.slot import Slot
@@ -64,7 +66,7 @@ class LiveSession(Conversation):
     `plain`: leave audio messages to the WebSocket library; the same arrives, at several times the cost.
     `linger_s`: so long after the source has ended and everything was sent, `events()` ends; None: not before the block.
     `on_sent` is called with each frame that was written, and must return at once. `platform`: share one between
-    sessions; default: one of its own.
+    sessions; default: one of its own. `observers`: metrics, a flight recorder (`observing`), or one of the program's.
 
     The session has the source for itself; whoever else takes from it meanwhile gets trio.BusyResourceError. It begins
     with what is captured after it is entered (`Source.discard`; turns have their pre-roll).
@@ -90,6 +92,7 @@ class LiveSession(Conversation):
         linger_s: float | None = None,
         on_sent: Callable[[Frame], None] | None = None,
         limits: LinkLimits | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         _check_turns(settings, source)
         super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
@@ -108,6 +111,7 @@ class LiveSession(Conversation):
         self._told_url: str | None = None
         self._age_newest = Histogram()
         self._source_lost_samples = 0
+        self._observer = attach(observers, self._outbox, source)
 
     @classmethod
     @asynccontextmanager
@@ -139,9 +143,10 @@ class LiveSession(Conversation):
             settings = replace(settings, mode="open")
         opened = open_source(settings, source) if isinstance(source, str) else source
         turns = TurnSource.from_settings(settings, opened, on_event=on_turn, on_frame=on_frame)
-        live = cls(settings, turns, linger_s=settings.linger_s, on_sent=on_sent)
-        async with turns, live:
-            yield live
+        async with observing(settings) as observers:
+            live = cls(settings, turns, linger_s=settings.linger_s, on_sent=on_sent, observers=observers)
+            async with turns, live:
+                yield live
 
     @property
     def turns(self) -> TurnSource:
@@ -227,6 +232,10 @@ class LiveSession(Conversation):
             sessions_unended=self._slot.unended,
         )
 
+    def observed(self) -> Mapping[str, object]:
+        """For observers: the session's, the gate's and the source's statistics."""
+        return observed(self.statistics(), self._source)
+
     def _emit(self, event: LiveEvent, characters: int = 0) -> None:
         super()._emit(event, characters)
         if isinstance(self._source, TurnSource):
@@ -252,6 +261,9 @@ class LiveSession(Conversation):
                     frame = await anext(frames)
                 except StopAsyncIteration:
                     break
+                if not isinstance(self._source, TurnSource):
+                    self._outbox.in_flight.settle()
+                    self._observer.captured(frame)
                 self._source_lost_samples += frame.ring_lost_samples + frame.device_lost_samples
                 dropped = self._outbox.put_nowait(frame) > 0
                 if dropped != is_dropping:

@@ -10,6 +10,7 @@ import trio
 
 from ravatar_audio.api.messages import Envelope
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
+from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session.in_flight import InFlight, QueuedFrame, Wire
 
 LOOK_S = 0.02
@@ -56,12 +57,17 @@ class Outbox:
         self._tear: Callable[[], None] | None = None
         self.is_lossless = is_lossless
         self.in_flight = InFlight()
+        self._observer = Observer()
         self.taken_frames = self.taken_samples = 0
         self.dropped_frames = 0
         self.dropped_samples = {"outbox": 0, "in_flight": 0}
         """By cause: waited too long; written to a connection that was lost before it was acknowledged, and too old."""
         self.repeated_frames = self.repeated_samples = 0
         """Written again."""
+
+    def observe(self, observer: Observer) -> None:
+        """Let it hear what is written, acknowledged and dropped."""
+        self._observer = self.in_flight.observer = observer
 
     @property
     def pending_frames(self) -> int:
@@ -251,6 +257,7 @@ class Outbox:
 
     def _note_written(self, queued: QueuedFrame) -> None:
         self.in_flight.add(queued)
+        self._observer.written(queued.frame, queued.lost_samples, queued.is_repeated)
         if queued.is_repeated:
             self.repeated_frames += 1
             self.repeated_samples += queued.frame.length_samples
@@ -271,7 +278,9 @@ class Outbox:
         """Returns what the frame behind it has to say is missing."""
         samples = queued.frame.length_samples
         self.dropped_frames += 1
-        self.dropped_samples["in_flight" if queued.is_repeated else "outbox"] += samples
+        cause = "in_flight" if queued.is_repeated else "outbox"
+        self.dropped_samples[cause] += samples
+        self._observer.dropped(queued.frame, cause)
         return queued.lost_samples + samples
 
     def _drop_to_limit(self) -> int:

@@ -19,6 +19,7 @@ from ravatar_audio.deprecation import warn_renamed
 from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import MediaError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ, Frame
+from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session.avatar_speech import LONGEST_S, spoken_s, tells_speaking
 from ravatar_audio.session.selection import choose_mode
 from ravatar_audio.settings import Settings
@@ -65,6 +66,7 @@ class TurnSource:
         self._last_frame: Frame | None = None
         self._follows_platform, self._is_half_duplex = follows_platform, half_duplex
         self._on_event, self._on_frame = on_event, on_frame
+        self._observer = Observer()
         self._ready: deque[Outcome] = deque()
         self._is_over = False
         self._failure: MediaError | None = None
@@ -189,12 +191,15 @@ class TurnSource:
                     else:
                         self._hear(frame)
                 outcome = self._undiscarded(self._ready.popleft())
-                if self._on_event is not None and isinstance(outcome, TurnEvent):
-                    self._on_event(outcome)
+                if isinstance(outcome, TurnEvent):
+                    self._observer.happened(outcome)
+                    if self._on_event is not None:
+                        self._on_event(outcome)
                 if outcome is not None:
                     return outcome
 
     def _hear(self, frame: Frame) -> None:
+        self._observer.captured(frame)
         if self._on_frame is not None:
             self._on_frame(frame)
         if frame.captured_s >= self._avatar_ends_s:
@@ -237,6 +242,11 @@ class TurnSource:
         return left
 
     # What a session reports.
+
+    def _observe(self, observer: Observer) -> None:
+        """Let it hear of frames and events, the source's too."""
+        self._observer = observer
+        self.source._observe(observer)
 
     def follow(self, connection: Connection) -> None:
         """Take the mode from what the platform says, unless somebody has chosen one."""

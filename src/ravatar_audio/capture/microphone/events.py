@@ -6,6 +6,7 @@ import trio
 
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.observe.log import line_logger
+from ravatar_audio.observe.observer import Observer
 
 log = line_logger(__name__)
 
@@ -19,11 +20,13 @@ class EventLog:
 
     def __init__(self) -> None:
         self._sender, self._receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
+        self.observer = Observer()
 
     def put(self, source: str, event: CaptureEvent) -> None:
         """An event; `source` is how the log names where it comes from."""
         level = logging.INFO if event.kind in _GOOD_NEWS else logging.WARNING
         log.log(level, "%s: %s: %s", source, event.kind, event.message)
+        self.observer.happened(event)
         try:
             self._sender.send_nowait(event)
         except trio.WouldBlock:

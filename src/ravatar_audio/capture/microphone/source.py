@@ -18,6 +18,7 @@ from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.native import Chain, ChainStatistics
+from ravatar_audio.observe.observer import Observer
 from ravatar_audio.worlds import check_world
 
 DISCARD_WITHIN_SAMPLES = RATE_HZ // 100
@@ -219,6 +220,10 @@ class Source(ABC):
         Events come about while frames are taken, by whichever task does that.
         """
         return self._events.receiver()
+
+    def _observe(self, observer: Observer) -> None:
+        """Let it hear each event, whoever reads them."""
+        self._events.observer = observer
 
     def _emit(self, kind: str, message: str, at_s: float | None = None) -> None:
         """Something happened, now or at `at_s`."""
