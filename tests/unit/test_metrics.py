@@ -21,8 +21,7 @@ from ravatar_audio.observe.metrics.table import LEFT_OUT, METRICS, SHOWN, VALUES
 from ravatar_audio.processing import VoiceStatistics
 from ravatar_audio.session import LinkLost, LinkUp, LiveStatistics
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import TurnEvent, TurnEventKind
-from ravatar_audio.turns.gate import GateStatistics
+from ravatar_audio.turns import GateStatistics, TurnEvent, TurnEventKind
 
 from ..conftest import needs, starts_a_process
 from ..frames import make_frame
