@@ -10,6 +10,7 @@ processing          echo cancellation
 turns               push-to-talk and voice activity as pure state machines
 observe             histograms, the debug log, observers: metrics
 api                 the platform's side: messages, HTTP, tokens, the WebSocket
+playback            a loudspeaker for replies: Player
 session             where capture and api meet: LiveSession, ChatSession
 diagnosis           every examination of the doctor: diagnose()
 emulator, testing   a local platform; helpers for tests
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from ravatar_audio.emulator import Emulator, EmulatorSettings
     from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
     from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
+    from ravatar_audio.playback import Played, Player, PlayerStatistics
     from ravatar_audio.processing import VoiceSource, VoiceStatistics
     from ravatar_audio.session import (
         ChatSession,
@@ -82,6 +84,7 @@ _HOMES = {
     "emulator": "Emulator EmulatorSettings",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
+    "playback": "Played Player PlayerStatistics",
     "processing": "VoiceSource VoiceStatistics",
     "session": (
         "ChatSession ConversationRenewed LinkLost LinkUp LiveSession LiveStatistics Recordings SendingAccepted "
@@ -121,6 +124,9 @@ __all__ = [
     "NetworkError",
     "PipeSource",
     "PlatformError",
+    "Played",
+    "Player",
+    "PlayerStatistics",
     "PushSource",
     "RavatarError",
     "Recording",

@@ -2,10 +2,13 @@
 
 import os
 import re
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 import trio.testing
@@ -13,8 +16,9 @@ import trio.testing
 import ravatar_audio
 import ravatar_audio.asyncio
 import ravatar_audio.blocking
-from ravatar_audio import PushSource, Settings, SyntheticSource
-from tests.cli.test_commands import emulator, environment
+from ravatar_audio import Player, PushSource, Settings, SyntheticSource
+from ravatar_audio.playback.speaker import Fill
+from tests.cli.test_commands import emulator, environment, write_wav
 from tests.session.examples import defined, examples, fragment, page
 
 __all__ = ["environment"]
@@ -23,6 +27,7 @@ ASYNCIO, THREADS, DOOR, PUSHED, DIAGNOSED = examples(page("docs/howto/embedding.
 (ECHO,) = examples(page("docs/howto/echo.md"))
 (EMULATOR,) = examples(page("docs/howto/emulator.md"))
 (DETECTORS,) = examples(page("docs/howto/voice-activity.md"))
+(PLAYED,) = examples(page("docs/howto/playing-replies.md"))
 PLATFORM, FAKE = examples(page("docs/tutorial/tests.md"))
 
 
@@ -31,7 +36,7 @@ def platform(environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.Mo
     """An emulator that answers soon, whose address the settings of this process find."""
     for name in [name for name in os.environ if name.startswith(("RAVATAR_", "VITE_"))]:
         monkeypatch.delenv(name)
-    with emulator(environment, tmp_path / "heard") as (url, _):
+    with emulator(environment, tmp_path / "heard", "--observed-names") as (url, _):  # which answer with sound
         monkeypatch.setenv("RAVATAR_API_URL", url)
         monkeypatch.setenv("RAVATAR_STATE_DIR", str(tmp_path / "state"))
         yield
@@ -110,6 +115,36 @@ async def test_the_emulators_example_shows_what_it_heard(capsys: pytest.CaptureF
 def test_the_example_of_detectors_gates() -> None:
     gate = execute(DETECTORS)["gate"]
     assert gate.mode == "vad"
+
+
+@pytest.mark.usefixtures("platform")
+async def test_a_spoken_message_is_answered_and_the_answer_played(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Instant:
+        """Hears whatever there is at once, in a thread of its own."""
+
+        rate_hz = 48_000
+        is_open = False
+
+        def open(self, fill: Fill) -> None:
+            self.is_open = True
+            threading.Thread(target=self.run, args=(fill,)).start()
+
+        def run(self, fill: Fill) -> None:
+            while self.is_open:
+                fill(4_800, time.monotonic())
+                time.sleep(0.001)
+
+        def close(self) -> None:
+            self.is_open = False
+
+    monkeypatch.chdir(tmp_path)
+    write_wav(tmp_path / "order.wav", np.full(16_000, 1_000, np.int16))
+    given = {"settings": Settings.load(), "Player": lambda: Player(speaker=Instant())}
+    with trio.fail_after(30):
+        played = await fragment(PLAYED, "played", **given)()
+    assert (played.duration_s, played.was_interrupted) == (pytest.approx(1.0, abs=0.1), False)
 
 
 async def test_the_tutorials_platform_hears_each_sample(

@@ -20,6 +20,7 @@ FLOORS = [
     {"processing"},
     {"turns"},
     {"api"},
+    {"playback"},
     {"session"},
     {"diagnosis"},
     {"emulator", "testing"},

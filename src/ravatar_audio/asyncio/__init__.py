@@ -25,6 +25,7 @@ from ravatar_audio.api.messages import (
     UnknownMessage,
 )
 from ravatar_audio.asyncio.diagnosis import diagnose
+from ravatar_audio.asyncio.playback import Player
 from ravatar_audio.asyncio.sessions import ChatSession, Emulator, LiveSession
 from ravatar_audio.asyncio.sources import (
     FileSource,
@@ -45,6 +46,7 @@ from ravatar_audio.diagnosis import Finding
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
+from ravatar_audio.playback import Played, PlayerStatistics
 from ravatar_audio.processing import VoiceStatistics
 from ravatar_audio.session import (
     ConversationRenewed,
@@ -89,6 +91,9 @@ __all__ = [
     "NetworkError",
     "PipeSource",
     "PlatformError",
+    "Played",
+    "Player",
+    "PlayerStatistics",
     "PushSource",
     "RavatarError",
     "Recording",

@@ -167,6 +167,10 @@ class ChatSession(_Conversation[chat.ChatSession]):
         """The gate in front of the source, with its controls. Raises SettingsError for a source without one."""
         return TurnSource._around(self._ask(lambda: self._inner.turns), self._resident)
 
+    def wait_finished(self) -> None:
+        """Wait until the source that `open` was given has ended and its last turn was sent. Raises its error."""
+        call(self._resident, self._inner.wait_finished)
+
     def history(self, *, per_page: int = 20) -> Iterator[ChatItem]:
         """What was said before, page after page, in the platform's order; only while the session lasts."""
         items = self._ask(lambda: self._inner.history(per_page=per_page))

@@ -16,6 +16,7 @@ from ravatar_audio.cli.output import echo
 from ravatar_audio.errors import RavatarError
 
 COMMANDS = {
+    "chat": "Write to the avatar, or talk, and see and hear what it answers.",
     "bench": "Measure this machine: latency, cost, losses, beside what one would write otherwise.",
     "demo": "Stream speech-like sound, or the microphone, to a local platform, and show that it arrives.",
     "devices": "List the microphones.",

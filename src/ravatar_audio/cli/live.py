@@ -1,5 +1,6 @@
 """`ravatar-audio live`: the microphone, a file or a pipe, streamed to the platform in Live Mode."""
 
+import contextlib
 import dataclasses
 import logging
 import sys
@@ -22,6 +23,7 @@ from ravatar_audio.cli.run import (
 from ravatar_audio.cli.streaming import Streamed, stream
 from ravatar_audio.errors import RavatarError, SoundLostError
 from ravatar_audio.frames import RATE_HZ
+from ravatar_audio.playback import Player
 from ravatar_audio.printable import one_line
 from ravatar_audio.session import (
     ConversationRenewed,
@@ -83,6 +85,7 @@ REST = (
     help="How fast a file or a pipe is sent; what can wait is made to wait.",
 )
 @click.option("--seconds", type=Seconds(0.1), help="Stop so long after the session is up; default: at the end.")
+@click.option("--play", "is_played", is_flag=True, help="Play the sound of the avatar's answers, until a turn begins.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
 @settings_options(
     platform=PLATFORM, session=SESSION, microphone=SOUND, pipe=PIPE, turns=TURNS, watching=WATCH, other=REST
@@ -91,6 +94,7 @@ def command(
     spec: str,
     pace: str,
     seconds: float | None,
+    is_played: bool,
     as_json: bool,
     settings_file: str | None,
     **given: Any,
@@ -141,7 +145,8 @@ def command(
 
     async def work() -> None:
         await pauses.wait()
-        async with observing(settings) as observers:
+        playing = Player() if is_played else contextlib.nullcontext()
+        async with observing(settings) as observers, playing as player:
             await stream(
                 settings,
                 source,
@@ -153,6 +158,7 @@ def command(
                 linger_s=settings.linger_s,
                 with_meter=sys.stderr.isatty(),
                 observers=observers,
+                player=player,
             )
         if lost_samples and not source.is_real_time:
             raise SoundLostError(f"{lost_samples} samples ({lost_samples / RATE_HZ:.2f} s) of {source.name} were lost")

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 
 import trio
 
+from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Source
 from ravatar_audio.cli.controls import KEYS, SIGNALS, control
 from ravatar_audio.cli.meter import Meter, gate_state
 from ravatar_audio.cli.output import echo
+from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ
 from ravatar_audio.observe.log import line_logger
 from ravatar_audio.observe.observer import Observer
+from ravatar_audio.playback import Player
 from ravatar_audio.session import LiveEvent, LiveSession, LiveStatistics, TurnSource
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import GateStatistics, TurnEvent, TurnMode
+from ravatar_audio.turns import GateStatistics, TurnEvent, TurnEventKind, TurnMode
 
 log = line_logger(__name__)
 
@@ -77,12 +80,13 @@ async def stream(
     linger_s: float = 0.0,
     with_meter: bool = True,
     observers: Sequence[Observer] = (),
+    player: Player | None = None,
 ) -> None:
     """Stream `source` until its end, or for `seconds`; then wait `linger_s` for answers. Raises the session's error.
 
     Turns are taken as the settings say. Keys and signals control them, but for an open microphone without a terminal.
     `on_capture` hears of all that happened to the source, also of what ended it; `on_end` what became of the sound,
-    also when that was an error or an interruption.
+    also when that was an error or an interruption. `player` plays the sound of replies, until a turn begins.
     """
 
     def rest() -> str:
@@ -93,6 +97,8 @@ async def stream(
 
     def note(event: TurnEvent) -> None:
         log.info("turn %s", turn_text(event))
+        if player is not None and event.kind is TurnEventKind.STARTED:
+            player.interrupt()
         on_turn(event)
 
     meter = Meter(rest) if with_meter else None
@@ -108,6 +114,8 @@ async def stream(
             async def report() -> None:
                 async for event in live.events():
                     on_event(event)
+                    if player is not None and isinstance(event, Reply) and event.audio:
+                        nursery.start_soon(play_answer, player, event)
 
             async def report_source() -> None:
                 async for event in source_events:
@@ -135,6 +143,14 @@ async def stream(
             while True:
                 on_capture(source_events.receive_nowait())
         on_end(Streamed(source.statistics(), turns.gate.statistics(), live.statistics(), turns.discarded_samples))
+
+
+async def play_answer(player: Player, reply: Reply) -> None:
+    """Play a reply's sound; one that cannot be played is logged, as the conversation goes on without it."""
+    try:
+        await player.play(reply)
+    except SettingsError as error:
+        log.warning("an answer could not be played: %s", error)
 
 
 def turn_text(event: TurnEvent) -> str:

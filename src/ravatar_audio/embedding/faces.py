@@ -14,6 +14,7 @@ from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.emulator.faults import FaultScript
 from ravatar_audio.emulator.statistics import EmulatorStatistics
+from ravatar_audio.playback import Player, PlayerStatistics
 from ravatar_audio.session import ChatSession, LiveSession, LiveStatistics, TurnSource
 from ravatar_audio.turns import Gate, TurnMode
 
@@ -249,3 +250,29 @@ class EmulatorFace(Face[Emulator]):
     def expire_sessions(self) -> None:
         """End all live sessions, as the server does."""
         self._ask(self._inner.expire_sessions)
+
+
+class PlayerFace(Face[Player]):
+    """Of a loudspeaker for answers."""
+
+    @property
+    def volume(self) -> float:
+        """Factor that samples are multiplied with, from 0 to 1; takes effect with the next sound."""
+        return self._inner.volume
+
+    @volume.setter
+    def volume(self, volume: float) -> None:
+        self._inner.volume = volume
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether something is being played now, or waits for its turn."""
+        return self._inner.is_playing
+
+    def interrupt(self) -> None:
+        """End what is played within 5 ms, and what waits for its turn. May be called from any thread; for barge-in."""
+        self._inner.interrupt()
+
+    def statistics(self) -> PlayerStatistics:
+        """A snapshot."""
+        return self._inner.statistics()

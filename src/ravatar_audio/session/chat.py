@@ -44,6 +44,8 @@ class ChatSession(Conversation):
         limits: LinkLimits | None = None,
     ) -> None:
         super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
+        self._turns: TurnSource | None = None
+        self._are_turns_sent = trio.Event()
 
     @classmethod
     @asynccontextmanager
@@ -76,20 +78,31 @@ class ChatSession(Conversation):
                 nursery.start_soon(chat._send_recordings, Recordings(turns))
                 yield chat
 
-    _turns: TurnSource | None = None
-
     @property
     def turns(self) -> TurnSource:
         """The gate of the source that `open` was given. Raises SettingsError where it was given none."""
         if self._turns is None:
-            raise SettingsError("this session has no source", advice="Give one: ChatSession.open(settings, 'mic').")
+            raise _no_source()
         return self._turns
+
+    async def wait_finished(self) -> None:
+        """Wait until the source that `open` was given has ended and its last turn was sent.
+
+        Raises SettingsError where it was given none, and the session's error.
+        """
+        if self._turns is None:
+            raise _no_source()
+        await self._are_turns_sent.wait()
+        self._check_usable()
 
     async def _send_recordings(self, recordings: Recordings) -> None:
         """Each in a task of its own: the next turn may begin while one is on its way."""
-        async with trio.open_nursery() as nursery:
-            async for recording in recordings:
-                nursery.start_soon(self.send_voice, recording)
+        try:
+            async with trio.open_nursery() as nursery:
+                async for recording in recordings:
+                    nursery.start_soon(self.send_voice, recording)
+        finally:
+            self._are_turns_sent.set()
 
     def _choose_avatar(self) -> Avatar:
         return choose_avatar(self.connection, self.settings.avatar_id)
@@ -109,3 +122,7 @@ class ChatSession(Conversation):
 
     async def _send_no_frame(self, parcel: object) -> None:
         raise AssertionError(f"{type(self).__name__} has no frames")
+
+
+def _no_source() -> SettingsError:
+    return SettingsError("this session has no source", advice="Give one: ChatSession.open(settings, 'mic').")

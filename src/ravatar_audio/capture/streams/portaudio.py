@@ -12,7 +12,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import ModuleType
 from typing import Any, NoReturn, Self
@@ -169,6 +169,39 @@ class PortAudio:
                 advice="Use the backend 'pyaudio', or a PyAudio that is linked to a shared PortAudio.",
             )
         return _NativeStream(self._native, chain, request, wake, resume_ns)
+
+    def open_output(
+        self, index: int | None, rate_hz: int, block_samples: int, fill: Callable[[int, float], bytes]
+    ) -> Any:
+        """A started stream of mono int16 to the output with this index; None: the system's default.
+
+        On PortAudio's thread `fill(samples, heard_s)` returns that many; the first is heard at `heard_s`, monotonic.
+        """
+
+        def on_block(_: None, samples: int, clock: dict[str, float], flags: int) -> tuple[bytes, int]:
+            until_heard_s = max(0.0, clock["output_buffer_dac_time"] - clock["current_time"])
+            return fill(samples, time.monotonic() + until_heard_s), self._module.paContinue
+
+        with _life_cycle(), chatter_to_log():
+            if index is not None and index not in range(self._instance.get_device_count()):
+                _raise_for(-9996, "the speaker cannot be opened", f"PortAudio has no device {index}")
+            try:
+                return self._instance.open(
+                    rate=rate_hz,
+                    channels=1,
+                    format=self._module.paInt16,
+                    output=True,
+                    output_device_index=index,
+                    frames_per_buffer=block_samples,
+                    stream_callback=on_block,
+                )
+            except OSError as error:
+                _raise_for_oserror(error, f"the speaker cannot be opened with {layout_text(rate_hz, 1, 'int16')}")
+
+    def close_output(self, stream: Any) -> None:
+        """Stop it at once and give it back."""
+        with _life_cycle():
+            stream.close()
 
 
 def _text(name: str | bytes) -> str:
