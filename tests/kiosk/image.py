@@ -253,7 +253,9 @@ def fill_root(root: Path, folder: Path, kernel: Path, debs: Path) -> None:
     run("cp", "-a", f"{kernel}/modules/usr/.", root / "usr")
     test = root / "opt/test"
     test.mkdir()
-    shutil.copy(HERE / "agent.py", test)
+    for name in ("agent.py", "judge.py"):
+        shutil.copy(HERE / name, test)
+    shutil.copy(package, test / "package.deb")
     run(
         "cc",
         "-std=c11",

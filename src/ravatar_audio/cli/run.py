@@ -17,6 +17,7 @@ import trio
 from ravatar_audio.capture.host.stderr_capture import catching_chatter
 from ravatar_audio.cli.output import echo
 from ravatar_audio.errors import RavatarError
+from ravatar_audio.observe.journal import JournalHandler, is_journal
 from ravatar_audio.printable import one_line
 from ravatar_audio.settings import Settings
 
@@ -182,11 +183,16 @@ class LineFormatter(logging.Formatter):
 
 def log_to_stderr(level: int) -> None:
     """Let the log go to standard error, from `level` on; with INFO or less each line has its time."""
-    long = "%(asctime)s.%(msecs)03d %(name)s %(message)s"
-    # In a terminal a meter may stand in the line.
-    text = ("\r\x1b[K" if sys.stderr.isatty() else "") + (long if level < logging.WARNING else "%(message)s")
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LineFormatter(text, datefmt="%H:%M:%S"))
+    handler: logging.Handler
+    if is_journal(sys.stderr):  # which has the time itself
+        handler = JournalHandler()
+        handler.setFormatter(LineFormatter("%(message)s"))
+    else:
+        long = "%(asctime)s.%(msecs)03d %(name)s %(message)s"
+        # In a terminal a meter may stand in the line.
+        text = ("\r\x1b[K" if sys.stderr.isatty() else "") + (long if level < logging.WARNING else "%(message)s")
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(LineFormatter(text, datefmt="%H:%M:%S"))
     # WARNING is for other packages; the HTTP library would log addresses, tokens and all.
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("ravatar_audio").setLevel(level)

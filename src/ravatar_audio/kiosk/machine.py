@@ -22,6 +22,7 @@ from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.errors import (
     AuthenticationError,
     BusyError,
+    CertificateError,
     MediaError,
     NetworkError,
     PaymentRequiredError,
@@ -77,6 +78,8 @@ class Trouble(StrEnum):
     ACCOUNT = "account"
     SESSION = "session"
     SETTINGS = "settings"
+    CLOCK = "clock"
+    """No certificate is valid yet by this machine's clock, which is behind the day on which the program was installed."""
     PLATFORM = "platform"
 
 
@@ -91,8 +94,14 @@ _KINDS: Final[tuple[tuple[type[RavatarError], Trouble], ...]] = (
 )
 
 
-def trouble_of(error: Exception) -> Trouble:
+_NOT_YET_VALID: Final = 9
+"""X509_V_ERR_CERT_NOT_YET_VALID."""
+
+
+def trouble_of(error: Exception, *, is_clock_behind: bool = False) -> Trouble:
     """Return what an error means on the screen; what is nothing else is the platform's."""
+    if is_clock_behind and isinstance(error, CertificateError) and error.details.get("verify_code") == _NOT_YET_VALID:
+        return Trouble.CLOCK
     return next((trouble for kind, trouble in _KINDS if isinstance(error, kind)), Trouble.PLATFORM)
 
 
@@ -174,11 +183,11 @@ class KioskMachine:
         """Note that a start is tried."""
         self._enter(Phase.STARTING, now_s)
 
-    def fail(self, error: RavatarError, now_s: float) -> float:
+    def fail(self, error: RavatarError, now_s: float, *, is_clock_behind: bool = False) -> float:
         """Note that a start, or the session, has failed; return after how many seconds to try again."""
         self.failures += 1
         wait_s = retry_in_s(self.failures, error)
-        self._failure = (trouble_of(error), _Problem(error.code, now_s + wait_s))
+        self._failure = (trouble_of(error, is_clock_behind=is_clock_behind), _Problem(error.code, now_s + wait_s))
         self._problems.clear()
         self._level_dbfs = None
         self._is_muted = False

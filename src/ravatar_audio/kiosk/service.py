@@ -11,8 +11,10 @@ from ravatar_audio.capture import Source
 from ravatar_audio.errors import RavatarError, RecorderError
 from ravatar_audio.frames import Frame, dbfs
 from ravatar_audio.groups import single_error
-from ravatar_audio.kiosk.machine import KioskMachine
+from ravatar_audio.kiosk import clock
+from ravatar_audio.kiosk.machine import KioskMachine, Trouble, trouble_of
 from ravatar_audio.kiosk.notify import Notifier
+from ravatar_audio.observe.journal import FIELDS
 from ravatar_audio.observe.log import line_logger
 from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session import LiveSession, StreamingUrlChanged, TurnSource
@@ -73,8 +75,17 @@ class KioskService:
             failure = RavatarError(f"{type(error).__name__}: {error}", advice="It is tried again.")
         finally:
             self._turns = self.streaming_url = None
-        wait_s = self.machine.fail(failure, time.monotonic())
-        log.warning("%s (%s); %s Next attempt in %.0f s", failure.message, failure.code, failure.advice, wait_s)
+        is_clock_behind = clock.is_behind(time.time())
+        wait_s = self.machine.fail(failure, time.monotonic(), is_clock_behind=is_clock_behind)
+        trouble = trouble_of(failure, is_clock_behind=is_clock_behind)
+        fields = {"RAVATAR_CODE": failure.code, "RAVATAR_TROUBLE": trouble, "RAVATAR_RETRY_IN_S": f"{wait_s:.0f}"}
+        text = "%s (%s); %s Next attempt in %.0f s"
+        log.warning(text, failure.message, failure.code, failure.advice, wait_s, extra={FIELDS: fields})
+        if trouble is Trouble.CLOCK:
+            log.warning("by its clock it is %s: waiting for the time", time.strftime("%F", time.gmtime()))
+            with trio.move_on_after(wait_s):
+                await clock.wait_set()
+            return
         await trio.sleep(wait_s)
 
     async def _run_session(self) -> None:
