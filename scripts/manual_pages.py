@@ -60,6 +60,23 @@ def options(context: click.Context) -> str:
     )
 
 
+def commands(group: click.Group, context: click.Context) -> str:
+    """The commands of a group: those of the program by name, as each has a page, others with their options."""
+    if group is cli:
+        return "".join(definition(name, text) for name, text in sorted(COMMANDS.items()))
+    parts = []
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, parent=context, info_name=name)
+        parts.append(definition(name, (command.help or "").replace("\n\n", " ")) + ".RS\n")
+        parts += [
+            definition(*record) for option in command.get_params(inner) if (record := option.get_help_record(inner))
+        ]
+        parts.append(".RE\n")
+    return "".join(parts)
+
+
 def page(command: click.Command, path: list[str], summary: str, also: list[str]) -> str:
     """One command's page."""
     words = " ".join(path)
@@ -72,7 +89,7 @@ def page(command: click.Command, path: list[str], summary: str, also: list[str])
         f".SH DESCRIPTION\n{paragraphs(command.help or summary)}\n",
     ]
     if isinstance(command, click.Group):
-        parts.append(".SH COMMANDS\n" + "".join(definition(name, text) for name, text in sorted(COMMANDS.items())))
+        parts.append(".SH COMMANDS\n" + commands(command, context))
     parts.append(options(context))
     if command.epilog:
         title, _, rest = command.epilog.partition("\n")[2].partition("\n")

@@ -13,9 +13,10 @@ import trio
 
 from ravatar_audio.capture import Source, open_source
 from ravatar_audio.cli.demo import local
+from ravatar_audio.cli.kiosk_status import status
 from ravatar_audio.cli.live import PLATFORM, REST, SOUND, TURNS, WATCH
 from ravatar_audio.cli.output import echo
-from ravatar_audio.cli.run import SectionedCommand, log_to_stderr, run, settings_options
+from ravatar_audio.cli.run import SectionedGroup, log_to_stderr, run, settings_options
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.kiosk.notify import Notifier
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from ravatar_audio.observe.metrics.service import MetricsService
 
 
-@click.command(name="kiosk", cls=SectionedCommand)
+@click.group(name="kiosk", cls=SectionedGroup, invoke_without_command=True)
 @click.option("--demo", is_flag=True, help="Generated sound, and a platform inside this command.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=0, show_default=True, help="Of the page; 0: any.")
 @click.option("--address-file", type=click.Path(dir_okay=False), help="File for the page's address, which is a secret.")
@@ -53,6 +54,9 @@ def command(
     What fails does not end the command: no network, no microphone, a wrong setting are shown, and tried again. SIGUSR1
     presses the button, SIGUSR2 lets it go; SIGHUP reads the settings again. Under systemd use Type=notify.
     """
+
+    if click.get_current_context().invoked_subcommand:
+        return
 
     def load() -> Settings:
         return Settings.load(settings_file, **given)
@@ -88,6 +92,9 @@ def command(
                 await serve(KioskService(lambda: shown, _speech, Notifier(), watch.observers), watch.metrics)
 
     run(work)
+
+
+command.add_command(status)
 
 
 def _speech(settings: Settings) -> Source:

@@ -138,6 +138,15 @@ class SectionedCommand(click.Command):
                 formatter.write_dl(records)
 
 
+class SectionedGroup(SectionedCommand, click.Group):
+    """A SectionedCommand that has commands of its own besides."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write its options, then its commands."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
 def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make options of a SectionedCommand for settings, by section, with the help and the default that Settings has.
 

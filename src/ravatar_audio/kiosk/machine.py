@@ -79,7 +79,7 @@ class Trouble(StrEnum):
     SESSION = "session"
     SETTINGS = "settings"
     CLOCK = "clock"
-    """No certificate is valid yet by this machine's clock, which is behind the day on which the program was installed."""
+    """No certificate is valid yet by this machine's clock, which is behind the day of the installation."""
     PLATFORM = "platform"
 
 
