@@ -18,7 +18,8 @@ HOP_SAMPLES = 256
 FRAME_BYTES = 2 * FRAME_SAMPLES
 
 _FULL_SCALE = 32_768
-_HOP = struct.Struct("=QIIII")
+HOP = struct.Struct("=QIIII")
+"""A hop as the core writes it: the fields of `Hop`."""
 
 
 def dbfs(amplitude: float) -> float:
@@ -107,7 +108,7 @@ class Frame(NamedTuple):
     @property
     def hops(self) -> tuple[Hop, ...]:
         """The frame's hops, up to 16."""
-        return tuple(hop for hop in map(Hop._make, _HOP.iter_unpack(self.hop_data)) if hop.length_samples)
+        return tuple(hop for hop in map(Hop._make, HOP.iter_unpack(self.hop_data)) if hop.length_samples)
 
     def after(self, samples: int) -> "Frame":
         """The frame without its first samples (1 to `length_samples` - 1), measured anew.
@@ -132,7 +133,7 @@ class Frame(NamedTuple):
             for value in step:
                 zeros = 0 if value else zeros + 1
             energy = sum(value * value for value in step)
-            data += _HOP.pack(energy, len(step), hop_peak, clipped[number], zeros if step else 0)
+            data += HOP.pack(energy, len(step), hop_peak, clipped[number], zeros if step else 0)
             peak = max(peak, hop_peak)
         return self._replace(
             pcm=pcm + bytes(FRAME_BYTES - len(pcm)),

@@ -27,6 +27,7 @@ FLOORS = [
     {"embedding"},
     {"asyncio", "blocking"},
     {"kiosk"},
+    {"load"},
     {"cli", "__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
@@ -116,6 +117,7 @@ PURE = [
     *(PACKAGE / f"{name}.py" for name in ("deprecation", "errors", "frames", "printable", "settings")),
     *(PACKAGE / "api" / f"{name}.py" for name in ("answers", "backoff", "link_end", "messages", "proxy", "results")),
     *(PACKAGE / "session" / f"{name}.py" for name in ("avatar_speech", "message_limits", "refusals", "selection")),
+    *(PACKAGE / "load" / f"{name}.py" for name in ("draws", "machine_clock", "requirements", "schedule", "tally")),
     *(PACKAGE / "turns").glob("*.py"),
 ]
 
@@ -129,7 +131,10 @@ def test_what_is_pure_knows_neither_trio_nor_the_core(path: Path) -> None:
     assert not imported_rooms(path) & {"_core", "native", "converter"}
 
 
-@pytest.mark.parametrize("package", ["trio_websocket", "httpx2", "pyaudio", "opentelemetry", "prometheus_client"])
+OUTER = ["trio_websocket", "httpx2", "pyaudio", "opentelemetry", "prometheus_client", "distributed"]
+
+
+@pytest.mark.parametrize("package", OUTER)
 def test_one_module_knows_each_outer_library(package: str) -> None:
     users = [str(path.relative_to(PACKAGE)) for path in MODULES if package in imported_packages(path)]
     assert len(users) <= 1, users

@@ -24,6 +24,7 @@ COMMANDS = {
     "emulator": "Run a local RAVATAR platform to develop against.",
     "kiosk": "Run live sessions as a service, with a page for the screen.",
     "live": "Stream the microphone to the platform in Live Mode.",
+    "load": "Run thousands of simulated clients against a platform, and judge it.",
     "record": "Record one turn to a file.",
     "say": "Send a sound file as a recorded voice message.",
 }
@@ -37,6 +38,7 @@ Exit codes:
   5    platform refused (token, payment, busy, protocol)
   6    the sound library hangs: ended by force, after the session was ended; start again
   7    nothing was recorded: nobody spoke, or no button was held
+  8    load: a requirement was not met, or a worker was lost
   130  interrupted (143: terminated, 129: terminal closed); the session was ended"""
 
 STUCK_EXIT_CODE = 6

@@ -2,7 +2,9 @@
 
 import math
 from array import array
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
 _SMALLEST_S = 1e-6
 _STEPS_PER_OCTAVE = 32
@@ -44,6 +46,36 @@ class Histogram:
         self._counts[min(index, _BUCKETS - 1)] += 1
         self._total += 1
         self._max_s = max(self._max_s, value_s)
+
+    @property
+    def count(self) -> int:
+        """How many values were counted."""
+        return self._total
+
+    def add(self, other: "Histogram") -> None:
+        """Count what the other one has counted too: exactly as if each value had been recorded here."""
+        for index, count in enumerate(other._counts):
+            if count:
+                self._counts[index] += count
+        self._total += other._total
+        self._max_s = max(self._max_s, other._max_s)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: the buckets that are not empty, and the largest value. `from_dict` makes the same again."""
+        counts = {str(index): count for index, count in enumerate(self._counts) if count}
+        return {"counts": counts, "max_s": self._max_s}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """What `as_dict` has told. Raises ValueError or KeyError for anything else."""
+        made = cls()
+        for index, count in data["counts"].items():
+            if not (0 <= int(index) < _BUCKETS and int(count) >= 0):
+                raise ValueError(f"bucket {index} with {count} values is none of a histogram's")
+            made._counts[int(index)] = int(count)
+        made._total = sum(made._counts)
+        made._max_s = float(data["max_s"])
+        return made
 
     def percentile_s(self, share: float) -> float:
         """The value that `share` (0 to 1) of all values do not exceed, to the bucket's upper edge."""
