@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import distributed
 import pytest
 import trio
 
@@ -171,9 +172,11 @@ def test_the_plan_is_shown_without_running_it() -> None:
 async def test_the_verdict_is_the_exit_code() -> None:
     async with Emulator(PLATFORM) as emulator:
         line = ["--clients", "2", "--minutes", "0.03", "--api-url", emulator.api_url, "--quiet"]
-        met = await trio.to_thread.run_sync(command, *line, "--require", "errors == 0", "--require", "clients == 2")
+        met = await trio.to_thread.run_sync(
+            partial(command, *line, "--require", "errors == 0", "--require", "clients == 2")
+        )
         assert met.returncode == 0, met.stdout + met.stderr
-        missed = await trio.to_thread.run_sync(command, *line, "--require", "p99(link) < 1us")
+        missed = await trio.to_thread.run_sync(partial(command, *line, "--require", "p99(link) < 1us"))
         assert missed.returncode == 8
         assert "NOT MET  p99(link) < 1us" in missed.stdout
 
@@ -219,14 +222,14 @@ async def _drain(stream: trio.abc.ReceiveStream) -> None:
 
 async def test_a_cluster_joined_by_address_with_one_worker_killed_in_mid_run() -> None:
     async with Emulator(PLATFORM) as emulator, cluster(3) as (address, processes):
-        from distributed import Client
+        open_client: Any = distributed.Client
 
         def wait() -> None:
-            with Client(address, set_as_default=False) as client:
+            with open_client(address, set_as_default=False) as client:
                 client.wait_for_workers(3, timeout=60)
 
         await trio.to_thread.run_sync(wait)
-        killed = []
+        killed: list[int] = []
 
         def strike(progress: Progress) -> None:
             if progress.second >= 4 and not killed:

@@ -88,7 +88,8 @@ class Played(Worker):
         self.is_killed = True
 
     async def end_remains(self, settings: Settings) -> tuple[int, int]:
-        return self.happens.get("remains", (0, 0))
+        remains: tuple[int, int] = self.happens.get("remains", (0, 0))
+        return remains
 
 
 PLAN = LoadPlan({"api_url": "http://127.0.0.1:9"}, clients=4, ramp_per_s=2.0, minutes=0.25)

@@ -10,7 +10,7 @@ targets, machine_clock, sizing, remains    which addresses; other machines' cloc
 """
 
 from ravatar_audio.load.draws import Draw
-from ravatar_audio.load.requirements import Requirement, Verdict
+from ravatar_audio.load.requirements import Judgement, Requirement
 from ravatar_audio.load.result import LoadResult
 from ravatar_audio.load.run import LoadPlan, LoadRun, Progress
 from ravatar_audio.load.schedule import Schedule, Visit
@@ -22,13 +22,13 @@ __all__ = [
     "Costs",
     "Demand",
     "Draw",
+    "Judgement",
     "LoadPlan",
     "LoadResult",
     "LoadRun",
     "Progress",
     "Requirement",
     "Schedule",
-    "Verdict",
     "Visit",
     "Worker",
     "Workload",

@@ -61,7 +61,7 @@ class Requirement:
         limit = float(found["value"]) * (0.01 if unit == "%" else _UNITS.get(unit, 1.0))
         return cls(text.strip(), what, str(phase or count), found["sign"], limit, unit == "%")
 
-    def judge(self, times: Mapping[str, Histogram], counts: Mapping[str, int]) -> "Verdict":
+    def judge(self, times: Mapping[str, Histogram], counts: Mapping[str, int]) -> "Judgement":
         """Of a run's figures. A percentile of nothing is not met, whatever the limit: nothing was shown."""
         value: float | None
         if not self.what:
@@ -77,7 +77,7 @@ class Requirement:
                 value = None
             else:
                 value = histogram.percentile_s(1.0 if self.what == "max" else float(self.what[1:]) / 100)
-        return Verdict(self, value, value is not None and _SIGNS[self.sign](value, self.limit))
+        return Judgement(self, value, value is not None and _SIGNS[self.sign](value, self.limit))
 
     @property
     def is_of_time(self) -> bool:
@@ -86,7 +86,7 @@ class Requirement:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Judgement:
     """A requirement and what the run has shown of it."""
 
     requirement: Requirement

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from ravatar_audio.load.machine_clock import ClockOffset
-from ravatar_audio.load.requirements import Requirement, Verdict
+from ravatar_audio.load.requirements import Judgement, Requirement
 from ravatar_audio.load.tally import PHASES, Second, total
 from ravatar_audio.observe.histogram import Histogram
 
@@ -105,14 +105,14 @@ class LoadResult:
             return f"a worker took {100 * busiest:.0f} % of a core for a second; it must be no more than {most:.0f}"
         return None
 
-    def judge(self, requirements: Sequence[Requirement]) -> list[Verdict]:
+    def judge(self, requirements: Sequence[Requirement]) -> list[Judgement]:
         """Each of them; what is about time is not met by an overloaded generator, which has not measured it."""
         whole, counts = self.whole(), self.counts()
         verdicts = [requirement.judge(whole.times, counts) for requirement in requirements]
         if self.overload is None:
             return verdicts
         return [
-            Verdict(item.requirement, item.value, False) if item.requirement.is_of_time else item for item in verdicts
+            Judgement(item.requirement, item.value, False) if item.requirement.is_of_time else item for item in verdicts
         ]
 
     def as_dict(self, requirements: Sequence[Requirement] = ()) -> dict[str, Any]:
