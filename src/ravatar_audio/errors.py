@@ -60,7 +60,7 @@ class RavatarError(Exception):
         message = one_line(message)
         super().__init__(message)
         self.message = message
-        self.advice = one_line(advice or self.default_advice)
+        self.advice: str = one_line(advice or self.default_advice)
         if retryable is not None:
             self.retryable = retryable
         self.details = details
@@ -124,7 +124,7 @@ class PermissionDeniedError(MediaError, PermissionError):
 
     code = "permission_denied"
     default_advice = "Allow this program to use the microphone."
-    advice_by_system: ClassVar = {
+    advice_by_system: ClassVar[dict[str, str]] = {
         "linux": "Add the user to the group 'audio' (sudo usermod -aG audio USER) and log in again; "
         "a systemd service needs SupplementaryGroups=audio, a container --device /dev/snd --group-add audio.",
         "darwin": "Allow it in System Settings, Privacy & Security, Microphone, for the program that runs this "
@@ -141,7 +141,7 @@ class DeviceNotFoundError(MediaError):
 
     code = "no_specified_media_found"
     default_advice = "No microphone found: connect one, or choose another; 'ravatar-audio devices' lists them."
-    advice_by_system: ClassVar = {
+    advice_by_system: ClassVar[dict[str, str]] = {
         "linux": "Connect it, or choose one that 'ravatar-audio devices' lists; "
         "'arecord -l' (package alsa-utils) shows what the kernel has.",
         "darwin": "Connect it, or choose one that 'ravatar-audio devices' lists; "
@@ -157,7 +157,7 @@ class DeviceInUseError(MediaError):
 
     code = "media_in_use"
     default_advice = "Microphone in use: close the program that records from it."
-    advice_by_system: ClassVar = {
+    advice_by_system: ClassVar[dict[str, str]] = {
         "linux": "Close the program that records from it; 'sudo fuser -v /dev/snd/*' (package psmisc) names it. "
         "A sound server's device (--device default) serves many programs at once.",
         "darwin": "Close the program that records from it; Control Center, in the menu bar, names it while the orange "
@@ -173,7 +173,7 @@ class ConstraintsError(MediaError):
 
     code = "invalid_media_constraints"
     default_advice = "Leave rate, channels and format out, or leave 'strict' out, to use what the device offers."
-    advice_by_system: ClassVar = {
+    advice_by_system: ClassVar[dict[str, str]] = {
         "linux": f"{default_advice} 'ravatar-audio devices' shows what that is.",
         "darwin": f"{default_advice} 'Audio MIDI Setup' shows what that is, and sets it.",
         "win32": f"{default_advice} Settings, System, Sound, Input, the microphone's page, Format shows what that is, "
@@ -186,7 +186,7 @@ class RecorderError(MediaError):
 
     code = "recorder_error"
     default_advice = "Restart the recording; if it fails again, reconnect the microphone."
-    advice_by_system: ClassVar = {
+    advice_by_system: ClassVar[dict[str, str]] = {
         "linux": "Restart the recording; if it fails again, reconnect the microphone, and look at 'sudo dmesg | tail' "
         "or restart the sound server (systemctl --user restart wireplumber pipewire pipewire-pulse, "
         "or pulseaudio -k).",
@@ -203,7 +203,7 @@ class MediaAbortedError(MediaError):
 
     code = "media_aborted"
     default_advice = "The microphone went away: connect it again and try once more."
-    advice_by_system: ClassVar = {
+    advice_by_system: ClassVar[dict[str, str]] = {
         "linux": f"{default_advice} 'sudo dmesg | tail' says why, "
         "and on a Raspberry Pi 'vcgencmd get_throttled' whether its power is too weak.",
         "darwin": f"{default_advice} 'system_profiler SPAudioDataType' shows whether the system has it; "

@@ -150,12 +150,14 @@ class Chain:
         self._handle: Any = None
         self._address = 0  # the same pointer, for csrc/python/rva_python.h
         self._first_seq = after.finished_frames if after else 0
-        self.first_position = after.converted_samples if after else 0
+        self.first_position: int = after.converted_samples if after else 0
         """Of the sample that is converted first, at 16 kHz."""
-        self.rate_hz, self.channels, self.format = rate_hz, channels, format
+        self.rate_hz: int = rate_hz
+        self.channels: int = channels
+        self.format: str = format
         most = min(channels, lib.RVA_CHANNELS_MAX) if isinstance(channels, int) else 0
-        self.channels_heard = channels_averaged(channels_asked(channels_heard), most)
-        self.sample_format = format_code(format)
+        self.channels_heard: tuple[int, ...] = channels_averaged(channels_asked(channels_heard), most)
+        self.sample_format: int = format_code(format)
         values = {
             "rate_hz": rate_hz,
             "channels": channels,
@@ -178,7 +180,7 @@ class Chain:
             given = f"{rate_hz} Hz, {channels} channels, {format}, ring of {capacity_frames} frames, gain {gain_db} dB"
             raise SettingsError(f"{text} (given: {given})")
         self._handle, self._address = out[0], int(ffi.cast("intptr_t", out[0]))
-        self.stride_bytes = SAMPLE_BYTES[format] * channels
+        self.stride_bytes: int = SAMPLE_BYTES[format] * channels
 
     @property
     def handle(self) -> Any:

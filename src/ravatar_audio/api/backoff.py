@@ -39,7 +39,7 @@ class Backoff:
     def note_success(self, lasted_s: float) -> None:
         """Note that what was tried has worked for `lasted_s` and then ended."""
         if lasted_s >= self.stable_s:
-            self.failures = 0
+            self.failures: int = 0
 
 
 def parse_retry_after(text: str, date: str = "") -> float:

@@ -184,7 +184,7 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._watched: dict[Heartbeat, tuple[float, trio.lowlevel.Task]] = {}
-        self.is_running = False
+        self.is_running: bool = False
 
     @property
     def links(self) -> int:

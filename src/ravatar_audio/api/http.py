@@ -103,11 +103,11 @@ class Platform:
         self.user_id = user_id
         self.shared = shared
         self.watchdog = shared.watchdog if shared else None
-        self.ssl_context = ssl_context or (shared.ssl_context if shared else make_ssl_context(settings))
-        self.lookups = shared.lookups if shared else NameLookups(settings.lookup_timeout_ms / 1000)
+        self.ssl_context: ssl.SSLContext = ssl_context or (shared.ssl_context if shared else make_ssl_context(settings))
+        self.lookups: NameLookups = shared.lookups if shared else NameLookups(settings.lookup_timeout_ms / 1000)
         self._on_call = on_call
-        self.log = Log()
-        self.tokens = Tokens(self.request_token)
+        self.log: Log = Log()
+        self.tokens: Tokens = Tokens(self.request_token)
         for url in (settings.api_url, settings.websocket_url):
             self.proxy_for(url)  # whatever is wrong with it is said now
         if (place := settings.in_the_clear) is not None:

@@ -85,7 +85,7 @@ class Link:
     def __init__(self, wire: WireStream, limits: LinkLimits, habit: PongHabit, watchdog: Watchdog | None) -> None:
         self.wire = wire
         self.limits = limits
-        self.handshake_s = 0.0
+        self.handshake_s: float = 0.0
         """How long connecting took, name look-up and TLS included."""
         self._ws: trio_websocket.WebSocketConnection | None = None
         self._settled = trio.Event()

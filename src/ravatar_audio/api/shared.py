@@ -35,8 +35,8 @@ class Shared:
 
     def __init__(self, settings: Settings, *, keep_names_s: float = KEEP_NAMES_S) -> None:
         self.ssl_context = make_ssl_context(settings)
-        self.lookups = NameLookups(settings.lookup_timeout_ms / 1000, keep_s=keep_names_s)
-        self.watchdog = Watchdog()
+        self.lookups: NameLookups = NameLookups(settings.lookup_timeout_ms / 1000, keep_s=keep_names_s)
+        self.watchdog: Watchdog = Watchdog()
         self._swept_s: dict[Hashable, float] = {}
         self._watching = background_nursery()
 

@@ -60,16 +60,16 @@ class WireStream(trio.abc.Stream):
         self._is_closed = False
         self._free = trio.lowlevel.ParkingLot()
         self._is_begun = False
-        self.is_busy = False
+        self.is_busy: bool = False
         """A send is under way, which others wait for."""
-        self.is_torn = False
+        self.is_torn: bool = False
         """A send ended half-way: nothing more can be sent."""
         self.ended = trio.Event()
         """Set when nothing more will be received: end of file, an error, or closed here."""
-        self.is_ended_by_peer = False
+        self.is_ended_by_peer: bool = False
         self.send_started_s: float | None = None
         """`trio.current_time()` when the send that is under way began, or None."""
-        self.send_bytes = 0
+        self.send_bytes: int = 0
         """Of that send, or the one before that had to wait for the socket."""
         self.send_ended_s = -math.inf
         """When that was over."""
@@ -77,7 +77,7 @@ class WireStream(trio.abc.Stream):
         self.last_sent_s = self.last_received_s
         self.last_pong_s: float | None = None
         """When a pong came last; whoever has seen it may set it back to None."""
-        self.sent_bytes = 0
+        self.sent_bytes: int = 0
         """What the socket has taken so far, encryption not counted."""
         self.acknowledged_bytes: int | None = 0
         """At least so many of these had been acknowledged at the last `look`. None: this system does not report it."""
@@ -85,9 +85,9 @@ class WireStream(trio.abc.Stream):
         """When a `look` last found progress, or nothing under way."""
         self.last_progress_s = self.last_received_s
         """When a `look` last found more acknowledged than the one before."""
-        self.is_close_sent = False
+        self.is_close_sent: bool = False
         """A WebSocket's Close frame was handed in: ours, or the answer to the peer's."""
-        self.is_waiting = False
+        self.is_waiting: bool = False
         """Something was under way at the last `look`, or has been sent since."""
         self._acknowledged_exactly = 0
         self.head = b""
@@ -207,7 +207,8 @@ class WireStream(trio.abc.Stream):
         """Part of trio's Stream; waits until the socket takes bytes."""
         while self.is_busy:
             await self._free.park()
-        self.is_busy, self._is_begun = True, False
+        self.is_busy = True
+        self._is_begun = False
         try:
             await trio.lowlevel.wait_writable(self._sock)
         finally:

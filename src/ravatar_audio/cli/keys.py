@@ -97,8 +97,8 @@ class HeldKey:
     """
 
     def __init__(self) -> None:
-        self.tells_release = False
-        self.is_down = False
+        self.tells_release: bool = False
+        self.is_down: bool = False
         self._since_s = self._last_s = 0.0
         self._repeats = 0
         self._interval_s = _UNKNOWN_INTERVAL_S

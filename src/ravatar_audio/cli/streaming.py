@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import trio
 
@@ -20,7 +21,7 @@ from ravatar_audio.session import LiveEvent, LiveSession, LiveStatistics, TurnSo
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import GateStatistics, TurnEvent, TurnEventKind, TurnMode
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 RECONNECT_LIMIT_S = 120.0
 """How long the link may be down where the sound has an end."""

@@ -34,7 +34,9 @@ class FindingError(Exception):
     def __init__(self, message: str, advice: str, *, exit_code: int = 0) -> None:
         """Without an exit code it is a warning."""
         super().__init__(message)
-        self.message, self.advice, self.exit_code = message, advice, exit_code
+        self.message: str = message
+        self.advice: str = advice
+        self.exit_code: int = exit_code
 
 
 def failed(name: str, error: RavatarError) -> Finding:

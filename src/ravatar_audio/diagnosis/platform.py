@@ -37,11 +37,12 @@ class PlatformChecks:
         self.settings: Settings = platform.settings
         self.with_slot = with_slot
         parts = urlsplit(self.settings.api_url)
-        self.is_tls = parts.scheme == "https"
-        self.proxy = platform.proxy_for(self.settings.api_url)
+        self.is_tls: bool = parts.scheme == "https"
+        self.proxy: Proxy | None = platform.proxy_for(self.settings.api_url)
         self.host, self.port = parts.hostname or "", parts.port or (443 if self.is_tls else 80)
         if self.proxy is not None:
-            self.host, self.port = self.proxy.host, self.proxy.port
+            self.host = self.proxy.host
+            self.port = self.proxy.port
         self._is_clock_suspect = False
         self._headers: Mapping[str, str] = {}
         self._connection: Connection | None = None

@@ -48,7 +48,9 @@ class ClientSocket:
         link: RelayedConnection | None,
         base_url: str,
     ) -> None:
-        self.number, self.user_id, self._base_url = number, user_id, base_url
+        self.number: int = number
+        self.user_id: str = user_id
+        self._base_url = base_url
         self._socket, self._platform, self._script, self._link = socket, platform, script, link
         self._speaker = platform.speaker(user_id)
         self._outbox, self._answers = trio.open_memory_channel[str | bytes](_OUTBOX)

@@ -41,8 +41,10 @@ class Violation(Exception):  # noqa: N818 - the contract's word; it is an answer
 
     def __init__(self, field: str, why: str, *, code: str | None = None, status: int = 400) -> None:
         super().__init__(f"{field}: {why}")
-        self.field, self.why, self.status = field, why, status
-        self.code = code or f"invalid_{field}"
+        self.field: str = field
+        self.why: str = why
+        self.status: int = status
+        self.code: str = code or f"invalid_{field}"
 
 
 @dataclass(frozen=True, slots=True)

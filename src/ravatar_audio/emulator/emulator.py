@@ -39,8 +39,8 @@ class Emulator:
     """
 
     def __init__(self, settings: EmulatorSettings | None = None) -> None:
-        self.settings = settings or EmulatorSettings()
-        self.faults = FaultScript(self.settings.faults)
+        self.settings: EmulatorSettings = settings or EmulatorSettings()
+        self.faults: FaultScript = FaultScript(self.settings.faults)
         """What shall go wrong; `add` more at any time."""
         self._manager: AbstractAsyncContextManager[None] | None = None
         self._port = 0

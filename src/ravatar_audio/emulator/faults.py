@@ -196,7 +196,7 @@ class FaultScript:
     def __init__(self, faults: tuple[Fault, ...] = ()) -> None:
         self._faults = list(faults)
         self._seen = [0] * len(faults)
-        self.fired = 0
+        self.fired: int = 0
 
     def add(self, *faults: Fault) -> None:
         """Add faults; their counting begins now."""

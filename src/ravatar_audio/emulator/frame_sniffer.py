@@ -17,9 +17,9 @@ class FrameSniffer:
     def __init__(self) -> None:
         self.close_code: int | None = None
         """Of the Close frame; 1005 for one without a code; None when there was none."""
-        self.frames = 0
-        self.pings = 0
-        self.pongs = 0
+        self.frames: int = 0
+        self.pings: int = 0
+        self.pongs: int = 0
         self._is_http = True
         self._waiting = bytearray()
         self._skip = 0

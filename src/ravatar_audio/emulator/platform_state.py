@@ -32,21 +32,32 @@ class Live:
     """One live session, and the sound that came for it."""
 
     def __init__(self, number: int, user_id: str, avatar_id: str, size: tuple[int, int], longest_s: float) -> None:
-        self.number, self.user_id, self.avatar_id = number, user_id, avatar_id
+        self.number: int = number
+        self.user_id: str = user_id
+        self.avatar_id: str = avatar_id
+        self.width: int
+        self.height: int
         self.width, self.height = size
-        self.license_id = secrets.token_urlsafe(24)
-        self.stream_id = secrets.token_urlsafe(12)
+        self.license_id: str = secrets.token_urlsafe(24)
+        self.stream_id: str = secrets.token_urlsafe(12)
         self.state: Literal["active", "ended", "expired", "forgotten"] = "active"
-        self.started_s = self.seen_s = time.monotonic()
+        self.started_s: float = time.monotonic()
+        self.seen_s: float = self.started_s
         self.ended_s: float | None = None
-        self.turn_detector = TurnDetector(longest_s)
+        self.turn_detector: TurnDetector = TurnDetector(longest_s)
         self.recording: WavWriter | None = None
         self.connections: list[int] = []
         self._carrier = 0
-        self.frames = self.turns = self.texts = self.voice_messages = self.end_calls = 0
-        self.declared_gaps = self.declared_lost_samples = self.declared_repeated_samples = 0
-        self.stream_clock = StreamClock()
-        self.has_warned = False
+        self.frames: int = 0
+        self.turns: int = 0
+        self.texts: int = 0
+        self.voice_messages: int = 0
+        self.end_calls: int = 0
+        self.declared_gaps: int = 0
+        self.declared_lost_samples: int = 0
+        self.declared_repeated_samples: int = 0
+        self.stream_clock: StreamClock = StreamClock()
+        self.has_warned: bool = False
         self.said: deque[tuple[str, str]] = deque(maxlen=8)
         """What was said last, for the streaming page: (who, text)."""
 
@@ -137,11 +148,11 @@ class PlatformState:
     def __init__(self, settings: EmulatorSettings, clock: Callable[[], float] = time.time) -> None:
         self.settings = settings
         self.clock = clock
-        self.tokens = TokenIssuer(settings.token_lifetime_s, clock)
+        self.tokens: TokenIssuer = TokenIssuer(settings.token_lifetime_s, clock)
         self.lives: list[Live] = []
         self.requests: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self.violations: deque[ViolationRecord] = deque(maxlen=1_000)
-        self.violation_count = 0
+        self.violation_count: int = 0
         self.files: dict[str, bytes] = {}
         self.open_connections: list[Carrier] = []
         """WebSockets: while one is open that may carry a live session, this does not expire for want of one."""

@@ -50,7 +50,7 @@ class RelayedConnection:
 
     def __init__(self, number: int, transport: trio.SocketStream, nursery: trio.Nursery) -> None:
         self.number = number
-        self.sniffer = FrameSniffer()
+        self.sniffer: FrameSniffer = FrameSniffer()
         self._transport = transport
         self._nursery = nursery
         self._scope = trio.CancelScope()
@@ -234,11 +234,11 @@ class Relay:
 
     def __init__(self, tls: ssl.SSLContext | None, on_accept: Callable[[], Fault | None]) -> None:
         self.tls = tls
-        self.server_port = 0
-        self.server_is_up = Valve()
+        self.server_port: int = 0
+        self.server_is_up: Valve = Valve()
         self.links: dict[int, RelayedConnection] = {}
         """By the port that the server sees as the client's."""
-        self.accepted = 0
+        self.accepted: int = 0
         self._on_accept = on_accept
 
     async def serve(self, listeners: list[trio.SocketListener]) -> None:

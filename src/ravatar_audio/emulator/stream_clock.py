@@ -11,7 +11,7 @@ class StreamClock:
     """Takes note of each frame when it comes."""
 
     def __init__(self) -> None:
-        self.longest_pause_s = 0.0
+        self.longest_pause_s: float = 0.0
         """Between two frames of a connection."""
         self.last_s: float | None = None
         """When the last frame came; None before the first."""

@@ -26,7 +26,7 @@ class TokenIssuer:
         self._clock = clock
         self._oldest_valid = 0
         self.lifetime_s = lifetime_s
-        self.issued = 0
+        self.issued: int = 0
 
     def issue(self, user_id: str, project_id: str | None) -> str:
         """Issue a token for this user; its `exp` is in unix seconds."""

@@ -38,7 +38,7 @@ class WavWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.samples = 0
+        self.samples: int = 0
         self.error: str | None = None
         self.marks: list[Mark] = []
         self._file: int | None = None

@@ -56,9 +56,9 @@ class _Sound:
 
     def __init__(self, samples: "NDArray[np.int16]") -> None:
         self.samples = samples
-        self.taken = 0
+        self.taken: int = 0
         self.heard_s = 0.0  # when the last sample that was taken will have been heard
-        self.was_interrupted = False
+        self.was_interrupted: bool = False
         self.ended = trio.Event()
 
 

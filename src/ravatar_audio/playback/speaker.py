@@ -30,7 +30,9 @@ class PortAudioLoudspeaker:
             raise SettingsError(f"rate_hz is {rate_hz}; it is from 8000 to 192000")
         if not 5 <= block_ms <= 200:
             raise SettingsError(f"block_ms is {block_ms}; it is from 5 to 200")
-        self.index, self.rate_hz, self._block_samples = index, rate_hz, rate_hz * block_ms // 1_000
+        self.index: int | None = index
+        self.rate_hz: int = rate_hz
+        self._block_samples = rate_hz * block_ms // 1_000
         self._library: Any = None
         self._stream: Any = None
 

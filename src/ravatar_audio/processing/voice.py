@@ -63,8 +63,9 @@ class VoiceSource(Source):
 
     def __init__(self, source: Source, reference: Source, canceller: Canceller | None = None) -> None:
         super().__init__()
-        self.source, self.reference = source, reference
-        self.canceller = canceller or LinearCanceller()
+        self.source: Source = source
+        self.reference: Source = reference
+        self.canceller: Canceller | LinearCanceller = canceller or LinearCanceller()
         self._placed = PlacedReference(self.canceller)
         self._is_placed = self._is_lost = self._was_settled = False
         self._frame: Frame | None = None
@@ -77,8 +78,12 @@ class VoiceSource(Source):
 
     def _copy_what_is_heard(self) -> None:
         source = self.source
-        self.name, self.backend, self.is_real_time = source.name, source.backend, source.is_real_time
-        self.rate_hz, self.channels, self.format = source.rate_hz, source.channels, source.format
+        self.name: str = source.name
+        self.backend: str = source.backend
+        self.is_real_time: bool = source.is_real_time
+        self.rate_hz: int = source.rate_hz
+        self.channels: int = source.channels
+        self.format: str = source.format
 
     async def _open(self) -> None:
         await self.source.__aenter__()

@@ -158,11 +158,11 @@ class Conversation(LinkKeeper):
             if self._given_platform is not None:
                 self.platform = self._given_platform
             else:
-                self.platform = Platform(self.settings, stable_user_id(self.settings))
+                self.platform: Platform = Platform(self.settings, stable_user_id(self.settings))
                 await stack.enter_async_context(self.platform)
             opened_s = trio.current_time() + _OPENER_S
             self.connection = await self.platform.connection()
-            self.avatar = self._choose_avatar()
+            self.avatar: Avatar = self._choose_avatar()
             self.language = choose_language(self.connection, self.settings.language)
             stack.push_async_callback(self._on_exit)
             async with background_nursery() as nursery:

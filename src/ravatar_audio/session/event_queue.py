@@ -30,7 +30,7 @@ class EventQueue:
     def __init__(self) -> None:
         self._waiting: deque[tuple[LiveEvent, int]] = deque()
         self._characters = 0
-        self.dropped = 0
+        self.dropped: int = 0
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -61,9 +61,10 @@ class InFlight:
         self._wire: Wire | None = None
         self._was_told = True
         self._line_s = SLACK_S
-        self.samples = 0
-        self.acknowledged_frames = self.acknowledged_samples = 0
-        self.observer = Observer()
+        self.samples: int = 0
+        self.acknowledged_frames: int = 0
+        self.acknowledged_samples: int = 0
+        self.observer: Observer = Observer()
 
     @property
     def frames(self) -> int:

@@ -56,13 +56,15 @@ class Outbox:
         self._send_now: SendNow | None = None
         self._tear: Callable[[], None] | None = None
         self.is_lossless = is_lossless
-        self.in_flight = InFlight()
+        self.in_flight: InFlight = InFlight()
         self._observer = Observer()
-        self.taken_frames = self.taken_samples = 0
-        self.dropped_frames = 0
-        self.dropped_samples = {"outbox": 0, "in_flight": 0}
+        self.taken_frames: int = 0
+        self.taken_samples: int = 0
+        self.dropped_frames: int = 0
+        self.dropped_samples: dict[str, int] = {"outbox": 0, "in_flight": 0}
         """By cause: waited too long; written to a connection that was lost before it was acknowledged, and too old."""
-        self.repeated_frames = self.repeated_samples = 0
+        self.repeated_frames: int = 0
+        self.repeated_samples: int = 0
         """Written again."""
 
     def observe(self, observer: Observer) -> None:

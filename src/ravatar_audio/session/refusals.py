@@ -86,11 +86,12 @@ class Refusals:
         self._limit = limit
         self._sent: deque[_Sent] = deque(maxlen=_REMEMBERED_MESSAGES)
         self._unrefused = self._on_connection = self._since_first = self._owed = self._gap_samples = 0
-        self.is_refused = False
+        self.is_refused: bool = False
         """Between the first refusal and the proof that the platform accepts again."""
-        self.messages = 0
+        self.messages: int = 0
         """Refused since `is_refused`."""
-        self.frames = self.samples = 0
+        self.frames: int = 0
+        self.samples: int = 0
         """Refused in all: live frames, and their samples."""
         self.doubt = Doubt.NOTHING
         """What is to be renewed before the next connection."""

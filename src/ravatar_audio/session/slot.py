@@ -31,7 +31,7 @@ class Slot:
         self._orphans_ended = 0
         self._place = settings.api_url, settings.state_dir
         """Where what is not ended is kept."""
-        self.unended = 0
+        self.unended: int = 0
         """Live sessions that could not be ended."""
         self.start: LiveStart | None = None
         """Of the live session, while there is one."""

@@ -60,7 +60,8 @@ class TurnSource:
         on_event: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
-        self.source, self.gate = source, gate
+        self.source: Source = source
+        self.gate: Gate = gate
         self._trailing_samples = round(trailing_silence_s * RATE_HZ)
         self._silence: deque[Frame] = deque()
         self._last_frame: Frame | None = None
@@ -78,7 +79,7 @@ class TurnSource:
         self._frames: AsyncIterator[Frame] = source
         self._discard_s = -math.inf
         self._discard_to: int | None = None
-        self.discarded_samples = 0
+        self.discarded_samples: int = 0
         """Given out by the gate and forgotten: see `discard`."""
 
     @classmethod

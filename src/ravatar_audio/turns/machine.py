@@ -27,16 +27,16 @@ class TurnMachine:
 
     def __init__(self, timing: Timing) -> None:
         self.timing = timing
-        self.now = 0
+        self.now: int = 0
         """Everything before this position is decided."""
-        self.floor = 0
+        self.floor: int = 0
         """No turn begins before this position."""
-        self.given = 0
+        self.given: int = 0
         """Set by the gate: sound before this position has been given out, so the open turn cannot end before it."""
-        self.is_key_down = False
+        self.is_key_down: bool = False
         self.turn: int | None = None
         """Number of the open turn."""
-        self.start = 0
+        self.start: int = 0
         """First sample of the open turn."""
         self.release_reason = Reason.RELEASED
         self._turns = 0

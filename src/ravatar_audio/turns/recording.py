@@ -25,9 +25,9 @@ class Recording:
             raise SettingsError(f"limit_s is {limit_s}; it must be 0.1 to 3,600")
         self._limit_samples = round(limit_s * RATE_HZ)
         self._pcm = bytearray()
-        self.cut_samples = 0
+        self.cut_samples: int = 0
         """Beyond the limit."""
-        self.lost_samples = 0
+        self.lost_samples: int = 0
         """Missing between the frames, as they reported; the file closes up over them."""
 
     @property

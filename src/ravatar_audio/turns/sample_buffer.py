@@ -19,11 +19,11 @@ class SampleBuffer:
 
     def __init__(self) -> None:
         self._frames: deque[Frame] = deque()
-        self.front = 0
+        self.front: int = 0
         """Position of the oldest sample that is kept, or of the next to come."""
-        self.end = 0
+        self.end: int = 0
         """Behind the newest sample."""
-        self.samples = 0
+        self.samples: int = 0
         """Kept; `end - front` less what is missing in between."""
 
     def append(self, frame: Frame) -> None:

@@ -29,7 +29,7 @@ class SpeechEdges:
         self._step_samples = detector.step_samples
         self._is_speech = False
         self._begin: int | None = None
-        self.decided = 0
+        self.decided: int = 0
         """Speech or not is known for everything before this position."""
 
     def hear(self, position: int, pcm: bytes) -> list[tuple[int, bool]]:

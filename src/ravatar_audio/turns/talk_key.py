@@ -58,13 +58,13 @@ class TalkKey:
         events = self.advance(at)
         match change:
             case Change.PRESS:
-                self.is_pressed = True
+                self.is_pressed: bool = True
             case Change.RELEASE:
-                self.is_pressed = False
+                self.is_pressed: bool = False
             case Change.SPEECH:
-                self.is_speech = True
+                self.is_speech: bool = True
             case Change.NO_SPEECH:
-                self.is_speech = False
+                self.is_speech: bool = False
             case Change.CANCEL:
                 events += self.machine.cancel(at)
                 if self.mode is TurnMode.OPEN:
@@ -73,11 +73,11 @@ class TalkKey:
                 self.is_gated, self.ungates_at = False, None
                 events.append(self._note(TurnEventKind.BARGED_IN, at))
             case Change.MUTE if not self.is_muted:
-                self.is_muted = True
+                self.is_muted: bool = True
                 events += self.machine.cut(at, Reason.MUTED)
                 events.append(self._note(TurnEventKind.MUTED, at))
             case Change.UNMUTE if self.is_muted:
-                self.is_muted = False
+                self.is_muted: bool = False
                 self.machine.floor = max(self.machine.floor, at)
                 events.append(self._note(TurnEventKind.UNMUTED, at))
             case Change.MODE if mode is not None and mode is not self.mode:
@@ -103,7 +103,7 @@ class TalkKey:
         events: list[TurnEvent] = []
         if self.ungates_at is not None and self.ungates_at <= to:
             at, self.ungates_at = self.ungates_at, None
-            self.is_gated = False
+            self.is_gated: bool = False
             events += self.machine.advance(at)
             self.machine.floor = max(self.machine.floor, at)
             events += [self._note(TurnEventKind.UNGATED, at), *self._settle(at)]

@@ -2,14 +2,14 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import trio
 
 from ravatar_audio.capture.host.stderr_capture import give_stderr_back
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 T = TypeVar("T")
 

@@ -9,10 +9,11 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
+from typing import Final
 
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 WAIT_S = 1.0
 """Longest wait for another call of this process whose chatter is being caught; then a call is made without."""

@@ -6,7 +6,7 @@ Vorbis, see there.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ravatar_audio.capture.sources.regular_file import RegularFile
 from ravatar_audio.capture.sources.wav import check_layout
@@ -17,7 +17,7 @@ from ravatar_audio.observe.log import line_logger
 if TYPE_CHECKING:
     import av
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 _FORMATS = {
     "u8": "uint8",
@@ -54,7 +54,8 @@ class CompressedReader:
                 f"it is no WAV file, and what reads others is not installed (av: {error})",
                 advice="Convert it to a WAV file of 16 bits, or install the extra: pip install 'ravatar-audio[files]'.",
             ) from error
-        self.name, self._file = file.name, file
+        self.name: str = file.name
+        self._file = file
         self._damaged_packets = 0
         self._ffmpeg_error: Any = av.FFmpegError
         try:
@@ -65,8 +66,9 @@ class CompressedReader:
             raise SettingsError("it is in no format that is known", advice=_ADVICE) from error
         try:
             self._blocks = self._decoded_blocks(is_mpeg_audio)
-            self.rate_hz = self.channels = 0
-            self.format = ""
+            self.rate_hz: int = 0
+            self.channels: int = 0
+            self.format: str = ""
             self._rest = next(self._blocks, b"")
             if not self._rest:
                 raise SettingsError("there is no sound in it that can be decoded", advice=_ADVICE)

@@ -24,8 +24,8 @@ class FileSource(PacedSource):
 
     def __init__(self, path: str | os.PathLike[str], **options: Any) -> None:
         super().__init__(can_wait=True, **options)
-        self.path = Path(path)
-        self.name = str(path)
+        self.path: Path = Path(path)
+        self.name: str = str(path)
         self._reader: Reader | None = None
         self._failure: MediaAbortedError | SettingsError | None = None
 
@@ -33,7 +33,9 @@ class FileSource(PacedSource):
         reader = await trio.to_thread.run_sync(open_sound_file, self.path)
         try:
             # Read by this thread from now on: a file's blocks are small, and the system reads ahead.
-            self.rate_hz, self.channels, self.format = reader.rate_hz, reader.channels, reader.format
+            self.rate_hz: int = reader.rate_hz
+            self.channels: int = reader.channels
+            self.format: str = reader.format
             await super()._open()
         except BaseException:
             reader.close()

@@ -56,7 +56,7 @@ class PacedSource(Source):
     ) -> None:
         super().__init__()
         self._is_paced = is_paced(pace)
-        self.is_real_time = self._is_paced and not can_wait
+        self.is_real_time: bool = self._is_paced and not can_wait
         self._chain_options: dict[str, Any] = {
             "channels_heard": channels_asked(channels_heard, heard),
             "profile": profile,

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -20,7 +21,7 @@ from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 _WRITER_ADVICE = "Look at the program that writes into it: does it run, does it find its microphone, what does it say?"
 _PCM_ADVICE = "Let the program write WAV or PCM: arecord -t wav, ffmpeg … -f wav -, sox … -t wav -"
@@ -72,7 +73,7 @@ class PipeSource(Source):
         super().__init__()
         self._path = None if isinstance(origin, int) else Path(origin)
         self._fd = origin if isinstance(origin, int) else -1
-        self.name = str(self._path) if self._path else "standard input" if origin == 0 else f"fd {origin}"
+        self.name: str = str(self._path) if self._path else "standard input" if origin == 0 else f"fd {origin}"
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
         self._stall_s, self._give_up_s, self._is_endless = stall_s, give_up_s, is_endless
         self.is_real_time, self._is_paced = is_endless, is_paced(pace) and not is_endless

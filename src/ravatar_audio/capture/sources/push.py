@@ -64,8 +64,10 @@ class PushSource(Source):
         if when_full not in ("drop", "wait"):
             raise SettingsError(f"when_full is {when_full!r}; it is 'drop' or 'wait'")
         self.name = "pushed sound"
-        self.rate_hz, self.channels, self.format = rate_hz, channels, format
-        self.is_real_time = when_full == "drop"
+        self.rate_hz: int = rate_hz
+        self.channels: int = channels
+        self.format: str = format
+        self.is_real_time: bool = when_full == "drop"
         self._capacity_frames = max(_SPARE_FRAMES + 1, ring_capacity(ring_s))
         self._lock = threading.Lock()
         """Held while the chain is given something, or taken away."""

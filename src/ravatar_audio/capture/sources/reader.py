@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from ravatar_audio.capture.sources.regular_file import RegularFile, cannot_be_read
 from ravatar_audio.capture.sources.sniff import BIG_ENDIAN_WAV, RAW, WAV, begins_as, mpeg_audio_within
@@ -11,7 +11,7 @@ from ravatar_audio.errors import SettingsError
 from ravatar_audio.native import SAMPLE_BYTES
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 _HEAD_BYTES = 65_536
 
@@ -81,8 +81,10 @@ class WavReader:
     """The samples of a WAV."""
 
     def __init__(self, file: RegularFile, header: WavHeader) -> None:
-        self.name = file.name
-        self.rate_hz, self.channels, self.format = header.rate_hz, header.channels, header.format
+        self.name: str = file.name
+        self.rate_hz: int = header.rate_hz
+        self.channels: int = header.channels
+        self.format: str = header.format
         self._file, self._stride_bytes = file, header.stride_bytes
         self._cutter = SampleCutter(header)
         # To the end of the file as it was when it was opened: when it is cut short meanwhile, that is an error.

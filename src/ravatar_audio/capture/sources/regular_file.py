@@ -18,7 +18,7 @@ class RegularFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.name = str(path)
+        self.name: str = str(path)
         try:
             fd = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         except OSError as error:
@@ -30,7 +30,7 @@ class RegularFile:
                 self.name, "it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no regular file"
             )
         self._file = io.FileIO(fd)
-        self.size_bytes = found.st_size
+        self.size_bytes: int = found.st_size
         self._written_ns = found.st_mtime_ns
         self.changed: MediaAbortedError | None = None
         """What `read` has raised; a decoder in between may have made something else of it."""

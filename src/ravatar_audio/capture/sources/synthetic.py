@@ -33,8 +33,10 @@ class SyntheticSource(PacedSource):
         super().__init__(**options)
         if duration_s is not None and not duration_s >= 0:
             raise SettingsError(f"duration_s is {duration_s}; it must be 0 or more")
-        self.name = f"synthetic:{kind}"
-        self.rate_hz, self.channels, self.format = rate_hz, 1, "float32"
+        self.name: str = f"synthetic:{kind}"
+        self.rate_hz: int = rate_hz
+        self.channels: int = 1
+        self.format: str = "float32"
         from ravatar_audio.capture.sources import signals  # numpy is slow to load, and a microphone does without
 
         self._pieces: Iterator[Samples] = signals.generate(kind, rate_hz, seed)

@@ -9,7 +9,7 @@ import trio
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _REQUEST_LIMIT_S: Final = 10.0

@@ -15,7 +15,7 @@ from ravatar_audio.observe.metrics.provider import PUSH_LIMIT_S, Provider
 from ravatar_audio.observe.metrics.readings import Key, Readings, Snapshot
 from ravatar_audio.settings import Settings
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 _LAST_PUSH_S: Final = 2.0
 """For the push at the end; a receiver that does not answer holds nothing up."""
