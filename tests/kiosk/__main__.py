@@ -5,7 +5,7 @@ import os
 import random
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .image import Image, make_image
@@ -27,10 +27,10 @@ def say(text: str) -> None:
     print(f"test-kiosk: {text}", file=sys.stderr, flush=True)
 
 
-def run_boot(boot: Boot, image: Image, folder: Path, results: Results, chance: random.Random) -> None:
+def run_boot(boot: Boot, image: Image, folder: Path, results: Results, chance: random.Random, accelerator: str) -> None:
     """One boot with its scenarios; what fails is kept, and the next boot goes on."""
     names = [scenario.__name__ for scenario in boot.scenarios]
-    with Machine(image, folder, memory_mib=boot.memory_mib) as machine:
+    with Machine(image, folder, accelerator=accelerator, memory_mib=boot.memory_mib) as machine:
         kiosk = Kiosk(machine, chance, results.measured)
         name = "boot"
         try:
@@ -44,6 +44,8 @@ def run_boot(boot: Boot, image: Image, folder: Path, results: Results, chance: r
                 machine.shut_down()
             took_s = machine.power_on(**boot.power)  # type: ignore[arg-type]
             say(f"{results.suite}: booted in {took_s:.0f} s for {', '.join(names)}")
+            if boot.begins_up:
+                kiosk.await_up(180.0)
             for scenario in boot.scenarios:
                 name, began_s = scenario.__name__, time.monotonic()
                 scenario(kiosk)
@@ -87,6 +89,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder of roots, which are made once")
     parser.add_argument("--only", default="", help="scenarios, by name, with commas between them")
     parser.add_argument("--seed", type=int, default=None, help="of the random moments")
+    parser.add_argument("--accelerator", choices=["icount", "tcg"], default="icount", help="tcg: in real time")
     parser.add_argument("suites", nargs="*", default=["bookworm", "trixie"])
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(10**6)
@@ -98,8 +101,7 @@ def main() -> int:
             parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
         boots = tuple(boot for boot in WHOLE if wanted & {scenario.__name__ for scenario in boot.scenarios})
         boots = tuple(
-            Boot(tuple(s for s in boot.scenarios if s.__name__ in wanted), boot.prepare, boot.power, boot.memory_mib)
-            for boot in boots
+            replace(boot, scenarios=tuple(each for each in boot.scenarios if each.__name__ in wanted)) for boot in boots
         )
     all_results = []
     for suite in chosen.suites[:1] if chosen.quick else chosen.suites:
@@ -107,7 +109,14 @@ def main() -> int:
         results = Results(suite)
         all_results.append(results)
         for number, boot in enumerate(boots):
-            run_boot(boot, image, chosen.cache / suite / f"machine-{number}", results, random.Random(seed + number))
+            run_boot(
+                boot,
+                image,
+                chosen.cache / suite / f"machine-{number}",
+                results,
+                random.Random(seed + number),
+                chosen.accelerator,
+            )
     print(table(all_results))
     return 1 if any(each.failed for each in all_results) else 0
 

@@ -20,7 +20,8 @@ class FailedError(Exception):
 class Machine:
     """One emulated computer with a disk of its own over an image, which `power_on` boots again as it was left.
 
-    Times are of this machine's clock unless they are called `up_s`, the kiosk's own since its kernel began.
+    Times are of this machine's clock unless they are called `up_s`, the kiosk's own since its kernel began. With the
+    accelerator "icount" the kiosk's time is counted in instructions: a busy host makes all of it slower, none late.
     """
 
     def __init__(
@@ -50,10 +51,18 @@ class Machine:
         self._number += 1000
         for name in ("agent.sock", "serial.sock"):
             (self.folder / name).unlink(missing_ok=True)
-        accelerator = {"tcg": "tcg,thread=multi,tb-size=512"}.get(self._accelerator, self._accelerator)
-        processor = "host,arch-capabilities=off" if self._accelerator == "kvm" else "max"
+        accelerator = {"tcg": "tcg,thread=multi,tb-size=512", "icount": "tcg,thread=single,tb-size=512"}
         words = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"]
-        words += ["-accel", accelerator, "-cpu", processor, "-smp", str(self._processors), "-m", str(self._memory_mib)]
+        words += [
+            "-accel",
+            accelerator.get(self._accelerator, self._accelerator),
+            "-cpu",
+            "max",
+            "-smp",
+            str(self._processors),
+            "-m",
+            str(self._memory_mib),
+        ]
         words += ["-kernel", str(self._image.kernel / "vmlinuz"), "-initrd", str(self._image.kernel / "initrd")]
         words += ["-append", f"root=/dev/vda {root} console=ttyS0 panic=-1 net.ifnames=0 {options}"]
         words += [
@@ -76,8 +85,10 @@ class Machine:
             "virtio-blk-pci,drive=root",
         ]
         words += ["-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0,romfile="]
-        if clock:
-            words += ["-rtc", f"base={clock}"]
+        if self._accelerator == "icount":
+            words += ["-icount", "shift=1,sleep=off"]
+        if clock or self._accelerator == "icount":
+            words += ["-rtc", f"base={clock or time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())},clock=vm"]
         began_s = time.monotonic()
         log = (self.folder / "qemu.log").open("ab")
         self._process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -118,7 +129,7 @@ class Machine:
         self._number += 1
         number = self._number
         self._send({"id": number, "command": command, "limit_s": limit_s})
-        answer = self._answer(lambda message: message.get("id") == number, limit_s + 60.0)
+        answer = self._answer(lambda message: message.get("id") == number, 3 * limit_s + 60.0)
         if answer is None:
             raise FailedError(f"no answer to: {command}")
         out = base64.b64decode(answer["out"]).decode(errors="replace")

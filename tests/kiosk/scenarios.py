@@ -10,6 +10,7 @@ from typing import Any
 from .machine import FailedError, Machine
 
 SERVICE = "ravatar-audio-kiosk"
+FRAME_S = 0.256
 UP = "^(ready|hearing|thinking|speaking)$"
 STATUS = f"systemctl show -p StatusText --value {SERVICE}"
 
@@ -69,13 +70,15 @@ class Kiosk:
 
 def power_on(kiosk: Kiosk) -> None:
     """From the kernel's begin to the first frame at the platform; then 20 s without a sample missing."""
-    frame_s = kiosk.await_up(120.0)
     machine = kiosk.machine
     started_s = int(kiosk.show("ExecMainStartTimestampMonotonic")) / 1e6
     ready_s = int(kiosk.show("ActiveEnterTimestampMonotonic")) / 1e6
     kiosk.measured["service started, s after the kernel"] = f"{started_s:.1f}"
     kiosk.measured["ready, s after the kernel"] = f"{ready_s:.1f}"
-    kiosk.measured["first frames heard, s after the kernel"] = f"at most {frame_s:.1f}"
+    told = machine.run("f=$(ls -t /var/heard/*.wav | head -n 1); stat -c '%.Y %s' $f; date +%s.%N").split()
+    written_s, size, now_s = float(told[0]), int(told[1]), float(told[2])
+    begun_s = written_s - (size - 44) / 32_000 - (now_s - machine.up_s)
+    kiosk.measured["first frame heard, s after the kernel"] = f"{begun_s + FRAME_S:.1f}"
     kiosk.expect(kiosk.show("NRestarts") == "0", "the service was started again")
     before = kiosk.heard()
     cpu_ns, began_s = int(kiosk.show("CPUUsageNSec")), machine.up_s
@@ -236,6 +239,8 @@ class Boot:
     prepare: str = ""
     power: dict[str, str] = field(default_factory=dict)
     memory_mib: int = 1024
+    begins_up: bool = True
+    """Whether a session is waited for before the first scenario."""
 
 
 QUICK = Boot((power_on, replugged, killed, reloaded, platform_gone, clock_stepped))
@@ -250,9 +255,11 @@ READ_ONLY = """mkdir -p /var/heard
 WHOLE = (
     QUICK,
     Boot((power_on, upgraded, disk_full)),
-    Boot((without_microphone,), "echo 'MICROPHONE=rates=16000 late=0 unplugged' >/etc/test-microphone"),
-    Boot((without_network,), NETWORK),
-    Boot((without_time,), TLS, {"clock": "2001-01-01T00:00:00"}),
+    Boot(
+        (without_microphone,), "echo 'MICROPHONE=rates=16000 late=0 unplugged' >/etc/test-microphone", begins_up=False
+    ),
+    Boot((without_network,), NETWORK, begins_up=False),
+    Boot((without_time,), TLS, {"clock": "2001-01-01T00:00:00"}, begins_up=False),
     Boot((read_only,), READ_ONLY, {"root": "ro"}),
     Boot((little_memory,), memory_mib=256),
     Boot((power_cut,)),

@@ -27,6 +27,7 @@ COMMANDS = {
     "load": "Run thousands of simulated clients against a platform, and judge it.",
     "record": "Record one turn to a file.",
     "say": "Send a sound file as a recorded voice message.",
+    "support-bundle": "Collect what is needed to find out what is wrong, without secrets.",
 }
 EXIT_CODES = """\b
 Exit codes:
@@ -53,7 +54,7 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:
             return None
-        command = importlib.import_module(f"ravatar_audio.cli.{name}").command
+        command = importlib.import_module(f"ravatar_audio.cli.{name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         _loading.end()
         return command
