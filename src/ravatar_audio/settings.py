@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.errors import SettingsError
 
-log = logging.getLogger("ravatar_audio")
+log: logging.Logger = logging.getLogger("ravatar_audio")
 
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 PROJECT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")

@@ -33,6 +33,7 @@ import trio
 from ravatar_audio.api.answers import read_object, retry_after_s
 from ravatar_audio.api.backoff import Backoff
 from ravatar_audio.api.connecting import NameLookups
+from ravatar_audio.api.heartbeat import Watchdog
 from ravatar_audio.api.proxy import Proxy, choose_proxy
 from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
 from ravatar_audio.api.shared import Shared
@@ -102,7 +103,7 @@ class Platform:
         self.settings = settings
         self.user_id = user_id
         self.shared = shared
-        self.watchdog = shared.watchdog if shared else None
+        self.watchdog: Watchdog | None = shared.watchdog if shared else None
         self.ssl_context: ssl.SSLContext = ssl_context or (shared.ssl_context if shared else make_ssl_context(settings))
         self.lookups: NameLookups = shared.lookups if shared else NameLookups(settings.lookup_timeout_ms / 1000)
         self._on_call = on_call

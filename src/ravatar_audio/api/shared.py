@@ -1,5 +1,6 @@
 """What many clients of one process have in common, so that each costs little: see `Shared`."""
 
+import ssl
 import time
 from collections.abc import Hashable
 from types import TracebackType
@@ -34,7 +35,7 @@ class Shared:
     """
 
     def __init__(self, settings: Settings, *, keep_names_s: float = KEEP_NAMES_S) -> None:
-        self.ssl_context = make_ssl_context(settings)
+        self.ssl_context: ssl.SSLContext = make_ssl_context(settings)
         self.lookups: NameLookups = NameLookups(settings.lookup_timeout_ms / 1000, keep_s=keep_names_s)
         self.watchdog: Watchdog = Watchdog()
         self._swept_s: dict[Hashable, float] = {}

@@ -64,33 +64,33 @@ class WireStream(trio.abc.Stream):
         """A send is under way, which others wait for."""
         self.is_torn: bool = False
         """A send ended half-way: nothing more can be sent."""
-        self.ended = trio.Event()
+        self.ended: trio.Event = trio.Event()
         """Set when nothing more will be received: end of file, an error, or closed here."""
         self.is_ended_by_peer: bool = False
         self.send_started_s: float | None = None
         """`trio.current_time()` when the send that is under way began, or None."""
         self.send_bytes: int = 0
         """Of that send, or the one before that had to wait for the socket."""
-        self.send_ended_s = -math.inf
+        self.send_ended_s: float = -math.inf
         """When that was over."""
-        self.last_received_s = trio.current_time()
-        self.last_sent_s = self.last_received_s
+        self.last_received_s: float = trio.current_time()
+        self.last_sent_s: float = self.last_received_s
         self.last_pong_s: float | None = None
         """When a pong came last; whoever has seen it may set it back to None."""
         self.sent_bytes: int = 0
         """What the socket has taken so far, encryption not counted."""
         self.acknowledged_bytes: int | None = 0
         """At least so many of these had been acknowledged at the last `look`. None: this system does not report it."""
-        self.last_acknowledged_s = self.last_received_s
+        self.last_acknowledged_s: float = self.last_received_s
         """When a `look` last found progress, or nothing under way."""
-        self.last_progress_s = self.last_received_s
+        self.last_progress_s: float = self.last_received_s
         """When a `look` last found more acknowledged than the one before."""
         self.is_close_sent: bool = False
         """A WebSocket's Close frame was handed in: ours, or the answer to the peer's."""
         self.is_waiting: bool = False
         """Something was under way at the last `look`, or has been sent since."""
         self._acknowledged_exactly = 0
-        self.head = b""
+        self.head: bytes = b""
         """The first bytes that were received: the status line of a handshake's answer."""
 
     @classmethod

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import click
 import trio
@@ -21,8 +21,8 @@ from ravatar_audio.observe.journal import JournalHandler, is_journal
 from ravatar_audio.printable import one_line
 from ravatar_audio.settings import Settings
 
-_HANGUPS = [number for name in ("SIGHUP", "SIGQUIT") if (number := getattr(signal, name, None))]
-INTERRUPTS = [
+_HANGUPS = [getattr(signal, name) for name in ("SIGHUP", "SIGQUIT") if hasattr(signal, name)]
+INTERRUPTS: Final = [
     *(signal.SIGINT, signal.SIGTERM),
     *(number for number in _HANGUPS if signal.getsignal(number) is not signal.SIG_IGN),
 ]

@@ -39,6 +39,8 @@ class PlatformChecks:
         parts = urlsplit(self.settings.api_url)
         self.is_tls: bool = parts.scheme == "https"
         self.proxy: Proxy | None = platform.proxy_for(self.settings.api_url)
+        self.host: str
+        self.port: int
         self.host, self.port = parts.hostname or "", parts.port or (443 if self.is_tls else 80)
         if self.proxy is not None:
             self.host = self.proxy.host

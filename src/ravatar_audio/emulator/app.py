@@ -66,7 +66,7 @@ class App:
             allow_private_network=True,
             expose_headers=["Retry-After", "Accept-Ranges", "Content-Range"],
         )
-        self.asgi = Starlette(routes=routes, middleware=[cors])
+        self.asgi: Starlette = Starlette(routes=routes, middleware=[cors])
 
     @property
     def connections(self) -> tuple[ConnectionStatistics, ...]:

@@ -166,7 +166,7 @@ class PlatformState:
         self._voices = 0
         if settings.wav_dir is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="ravatar-audio-")
-            self.folder = Path(self._temporary.name)
+            self.folder: Path = Path(self._temporary.name)
         else:
             self.folder = Path(settings.wav_dir)
             try:

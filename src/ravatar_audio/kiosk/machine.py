@@ -167,8 +167,8 @@ class KioskMachine:
     """Fed with what happens; asked for a Snapshot. Times are of one monotonic clock."""
 
     def __init__(self, now_s: float) -> None:
-        self.phase = Phase.STARTING
-        self.failures = 0
+        self.phase: Phase = Phase.STARTING
+        self.failures: int = 0
         """In a row; a session that is up ends the row."""
         self._since_s = self._frame_s = now_s
         self._speaks_until_s = now_s

@@ -17,7 +17,7 @@ class Notifier:
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
         name = environment.get("NOTIFY_SOCKET", "")
         self._address = "\0" + name[1:] if name.startswith("@") else name if name.startswith("/") else ""
-        self.watchdog_s = _watchdog_s(environment)
+        self.watchdog_s: float | None = _watchdog_s(environment)
         """The manager ends a service that has said nothing for so long; None: it does not watch."""
 
     def send(self, **states: str | int) -> None:

@@ -51,7 +51,7 @@ class KioskServer:
         self._wanted_port = port
         self._metrics = metrics
         self._secret = secrets.token_urlsafe(24)
-        self.port = 0
+        self.port: int = 0
         """Once it runs."""
         routes = [
             Route("/metrics", self._metrics_page, methods=["GET"]),

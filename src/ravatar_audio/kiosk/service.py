@@ -21,7 +21,7 @@ from ravatar_audio.session import LiveSession, StreamingUrlChanged, TurnSource
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import TurnEvent
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 _LOOK_S: Final = 0.25
 _STATUS_S: Final = 5.0
@@ -43,7 +43,7 @@ class KioskService:
         self._open_microphone = open_microphone
         self._notifier = notifier
         self._observers = observers
-        self.machine = KioskMachine(time.monotonic())
+        self.machine: KioskMachine = KioskMachine(time.monotonic())
         self.streaming_url: str | None = None
         """Where the avatar is seen, while there is a session. It holds a secret."""
         self._turns: TurnSource | None = None

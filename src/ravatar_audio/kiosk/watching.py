@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.observe.log import line_logger
@@ -14,7 +14,7 @@ from ravatar_audio.settings import Settings
 if TYPE_CHECKING:
     from ravatar_audio.observe.metrics.service import MetricsService
 
-log = line_logger(__name__)
+log: Final = line_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

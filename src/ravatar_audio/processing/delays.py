@@ -79,7 +79,7 @@ class ClockLine:
         self._rows: list[tuple[float, float]] = []
         self._strays: list[tuple[float, float]] = []
         self._slope = 0.0
-        self.error_ppm = math.inf
+        self.error_ppm: float = math.inf
         """About how far `ppm` may be off."""
 
     @property

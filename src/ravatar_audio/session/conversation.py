@@ -10,7 +10,7 @@ import trio
 
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import LinkLimits
-from ravatar_audio.api.results import Avatar
+from ravatar_audio.api.results import Avatar, Connection, Language
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.groups import background_nursery
 from ravatar_audio.observe.log import hide_patterns
@@ -161,9 +161,9 @@ class Conversation(LinkKeeper):
                 self.platform: Platform = Platform(self.settings, stable_user_id(self.settings))
                 await stack.enter_async_context(self.platform)
             opened_s = trio.current_time() + _OPENER_S
-            self.connection = await self.platform.connection()
+            self.connection: Connection = await self.platform.connection()
             self.avatar: Avatar = self._choose_avatar()
-            self.language = choose_language(self.connection, self.settings.language)
+            self.language: Language = choose_language(self.connection, self.settings.language)
             stack.push_async_callback(self._on_exit)
             async with background_nursery() as nursery:
                 nursery.start_soon(self._clean_up)

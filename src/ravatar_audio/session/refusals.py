@@ -93,9 +93,9 @@ class Refusals:
         self.frames: int = 0
         self.samples: int = 0
         """Refused in all: live frames, and their samples."""
-        self.doubt = Doubt.NOTHING
+        self.doubt: Doubt = Doubt.NOTHING
         """What is to be renewed before the next connection."""
-        self.renewed = Doubt.NOTHING
+        self.renewed: Doubt = Doubt.NOTHING
         """What was renewed without a proof since."""
 
     def begin_connection(self) -> None:

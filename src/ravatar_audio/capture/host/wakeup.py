@@ -22,7 +22,8 @@ class Wake:
         self._lock = threading.Lock()
         self._is_closed = True  # nothing to close, until all is open
         if hasattr(os, "eventfd"):
-            self._read_fd = self.write_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self.write_fd: int = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+            self._read_fd = self.write_fd
         else:
             self._read_fd, self.write_fd = os.pipe()
             os.set_blocking(self._read_fd, False)

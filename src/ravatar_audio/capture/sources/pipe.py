@@ -74,8 +74,12 @@ class PipeSource(Source):
         self._path = None if isinstance(origin, int) else Path(origin)
         self._fd = origin if isinstance(origin, int) else -1
         self.name: str = str(self._path) if self._path else "standard input" if origin == 0 else f"fd {origin}"
+        self.rate_hz: int
+        self.channels: int
+        self.format: str
         self.rate_hz, self.channels, self.format = rate_hz, channels, format
         self._stall_s, self._give_up_s, self._is_endless = stall_s, give_up_s, is_endless
+        self.is_real_time: bool
         self.is_real_time, self._is_paced = is_endless, is_paced(pace) and not is_endless
         self._channels_heard = channels_asked(channels_heard, heard)
         self._profile, self._gain_db, self._dc_block, self._ring_s = profile, gain_db, dc_block, ring_s

@@ -149,6 +149,10 @@ class PreparedSource(Source):
             raise SettingsError("a prepared source needs at least one utterance")
         if not (lead_s >= 0 and (duration_s is None or duration_s >= 0)):
             raise SettingsError(f"lead_s is {lead_s} and duration_s {duration_s}; each must be 0 or more")
+        self.name: str
+        self.rate_hz: int
+        self.channels: int
+        self.format: str
         self.name, self.rate_hz, self.channels, self.format = "prepared", RATE_HZ, 1, "int16"
         self._clock, self._on_frame = clock, on_frame
         self._script = self._say(utterances, iter(pauses_s), lead_s, first)

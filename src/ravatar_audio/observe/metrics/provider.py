@@ -20,11 +20,11 @@ try:
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricExportResult
     from opentelemetry.sdk.resources import Resource
     from prometheus_client import CollectorRegistry, generate_latest
-except ImportError as error:
+except ImportError as _missing:
     raise SettingsError(
-        f"metrics need OpenTelemetry, and {error.name} is not installed",
+        f"metrics need OpenTelemetry, and {_missing.name} is not installed",
         advice="Install the extra: pip install 'ravatar-audio[metrics]'; or leave metrics_otlp and metrics_prometheus.",
-    ) from error
+    ) from _missing
 
 PUSH_LIMIT_S: Final = 10.0
 """Longest push, tries included."""
