@@ -20,7 +20,7 @@ from tests.cli.test_commands import COMMAND, LIMIT_S, emulator, ended, environme
 __all__ = ["environment"]
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "emulator.md"
-NOT_SETTINGS = {"--json", "--faults", "--tls-key"}
+NOT_SETTINGS = {"--json", "--faults", "--tls-key", "--load", "--workers"}
 
 
 def parsed(*arguments: str) -> EmulatorSettings:

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import tomllib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -298,3 +299,27 @@ def test_a_clocks_offset_is_within_its_uncertainty(offset_s: float, delays_s: li
     told = ClockOffset.best_of(readings)
     assert abs(told.offset_s - offset_s) <= told.uncertainty_s + 1e-6
     assert told.uncertainty_s == pytest.approx(min(sum(pair) for pair in delays_s) / 2, abs=1e-6)
+
+
+# The page.
+
+
+def test_the_page_names_every_field_phase_count_and_option() -> None:
+    import click
+
+    from ravatar_audio.cli.load import command
+    from ravatar_audio.load.requirements import COUNTS as KNOWN
+    from ravatar_audio.load.tally import PHASES
+    from ravatar_audio.load.workload import _FIELDS
+
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "load.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in (*PHASES, *KNOWN))
+    example = page.partition("```toml\n")[2].partition("```")[0]
+    told = tomllib.loads(example)
+    assert {table: set(values) for table, values in told.items()} == {
+        table: known if known is not None else {"width"} for table, known in _FIELDS.items()
+    }
+    assert Workload.parse(told).shares == {"open": 5, "ptt": 2, "vad": 2, "chat": 1}
+    shown = {option.opts[-1] for option in command.params if isinstance(option, click.Option)}
+    unnamed = {option for option in shown if option not in page} - {"--quiet", "--ws-url", "--ca-file", "--settings"}
+    assert not unnamed

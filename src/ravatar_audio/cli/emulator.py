@@ -17,6 +17,7 @@ from ravatar_audio.emulator import (
     read_faults,
     server_tls,
 )
+from ravatar_audio.emulator.load_emulator import LoadEmulator
 from ravatar_audio.emulator.settings import AVATARS, LANGUAGES
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.settings import PROJECT_ID
@@ -64,13 +65,22 @@ SECONDS = Seconds(0.001)
 @click.option("--receive-buffer", type=click.IntRange(1), help="Bytes that are taken while the server reads nothing.")
 @click.option("--fault", "faults", multiple=True, help="A fault, as 'startLiveSession status=503 times=2'. Repeatable.")
 @click.option("--faults", "fault_file", type=click.Path(dir_okay=False), help="File of faults (TOML or JSON).")
+@click.option(
+    "--load", "for_load", is_flag=True, help="A mode for thousands of clients: no WAV files, checks by sample."
+)
+@click.option("--workers", type=click.IntRange(1), help="With --load: processes that share the port; default: 1.")
 @click.option("--json", "as_json", is_flag=True, help="What was heard as one JSON object on the last line.")
-def command(as_json: bool, **given: Any) -> None:
+def command(as_json: bool, for_load: bool, workers: int | None, **given: Any) -> None:
     """Run a platform on this machine: all endpoints, strict about every message; what it hears is kept as WAV files.
 
     It needs no account and has no AI: it answers with what it heard. Interrupt it to see what it counted.
     """
     settings = settings_from(given)
+    if workers is not None and not for_load:
+        raise SettingsError("--workers needs --load: the whole emulator is one process", advice="Add --load.")
+    if for_load:
+        run_for_load(settings, workers or 1, as_json)
+        return
 
     async def work() -> None:
         async with Emulator(settings) as emulator:
@@ -83,6 +93,22 @@ def command(as_json: bool, **given: Any) -> None:
                 echo(json.dumps(result) if as_json else table(result))
 
     run(work)
+
+
+def run_for_load(settings: EmulatorSettings, workers: int, as_json: bool) -> None:
+    """Run the mode for load until interrupted."""
+    with LoadEmulator(settings, workers) as emulator:
+
+        async def work() -> None:
+            echo(f"listening on {emulator.api_url}  (RAVATAR_API_URL={emulator.api_url})", err=True)
+            echo(f"for load, {workers} process{'es' * (workers > 1)}; interrupt to end", err=True)
+            try:
+                await trio.sleep_forever()
+            finally:
+                counts = emulator.counters.as_dict()
+                echo(json.dumps(counts) if as_json else table(counts))
+
+        run(work)
 
 
 def settings_from(given: dict[str, Any]) -> EmulatorSettings:
@@ -150,4 +176,4 @@ def summary(heard: EmulatorStatistics) -> dict[str, Any]:
 def table(result: dict[str, Any]) -> str:
     """Return the summary for people."""
     lines = [f"{name.replace('_', ' '):<14} {result[name]}" for name in result if name != "wavs"]
-    return "\n".join(lines + [f"heard as       {wav}" for wav in result["wavs"]])
+    return "\n".join(lines + [f"heard as       {wav}" for wav in result.get("wavs", ())])

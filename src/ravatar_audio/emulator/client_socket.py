@@ -3,7 +3,6 @@
 import base64
 import json
 import math
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -85,7 +84,7 @@ class ClientSocket:
 
     async def run(self, fault: Fault | None = None) -> None:
         """Serve until either side closes; a fault strikes at once."""
-        self._platform.open_connections.append(self)
+        self._platform.note_open(self, self.user_id)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send)
@@ -99,11 +98,7 @@ class ClientSocket:
             if self._close_code is None:
                 said = self._link.sniffer.close_code if self._link else None
                 self._close_code = 1006 if said is None else said
-            now = time.monotonic()
-            for live in self._platform.active:
-                if self.may_carry(live):
-                    live.seen_s = now
-            self._platform.open_connections.remove(self)
+            self._platform.note_closed(self, self.user_id)
 
     def may_carry(self, live: Live) -> bool:
         """Return whether it is one of this live session: it has carried it, or has not carried any, being silent."""
@@ -146,7 +141,7 @@ class ClientSocket:
             self.say({"type": kind, text_field: text, **fields, "timestamp": now.isoformat(timespec="milliseconds")})
 
     def _greet(self) -> None:
-        active = [live for live in self._platform.active if live.user_id == self.user_id]
+        active = self._platform.active_of(self.user_id)
         avatar_id = active[-1].avatar_id if active else self._platform.settings.avatars[0].id
         avatar = next(item for item in self._platform.settings.avatars if item.id == avatar_id)
         self._emit("connection", "message", avatar.greeting, avatar_id=avatar.id)

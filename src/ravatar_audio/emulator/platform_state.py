@@ -150,12 +150,15 @@ class PlatformState:
         self.clock = clock
         self.tokens: TokenIssuer = TokenIssuer(settings.token_lifetime_s, clock)
         self.lives: list[Live] = []
+        self._holding: dict[str, list[Live]] = defaultdict(list)
+        """By user, those that held a slot when they were looked at last: not every one that ever was is walked."""
+        self._streams: dict[str, Live] = {}
         self.requests: defaultdict[str, Counter[int]] = defaultdict(Counter)
         self.violations: deque[ViolationRecord] = deque(maxlen=1_000)
         self.violation_count: int = 0
         self.files: dict[str, bytes] = {}
-        self.open_connections: list[Carrier] = []
-        """WebSockets: while one is open that may carry a live session, this does not expire for want of one."""
+        self._connections: dict[str, list[Carrier]] = defaultdict(list)
+        """Open WebSockets by user: a live session that one of them may carry does not expire for want of one."""
         self._licenses: dict[str, Live] = {}
         self._sessions: defaultdict[str, set[str]] = defaultdict(set)
         self._history: defaultdict[str, deque[Item]] = defaultdict(lambda: deque(maxlen=_HISTORY))
@@ -221,12 +224,12 @@ class PlatformState:
 
     def find_stream(self, stream_id: str) -> Live | None:
         """Return the live session that a streaming URL shows."""
-        return next((live for live in self.lives if live.stream_id == stream_id), None)
+        return self._streams.get(stream_id)
 
     def is_active(self, live: Live) -> bool:
         """Return whether it holds a slot. One whose time is over expires here."""
         now = time.monotonic()
-        if any(connection.may_carry(live) for connection in self.open_connections):
+        if any(connection.may_carry(live) for connection in self._connections.get(live.user_id, ())):
             live.seen_s = now
         is_idle = now - live.seen_s >= self.settings.session_idle_s
         if is_idle or now - live.started_s >= (self.settings.session_lifetime_s or float("inf")):
@@ -236,7 +239,30 @@ class PlatformState:
     @property
     def active(self) -> list[Live]:
         """Live sessions that hold a slot."""
-        return [live for live in self.lives if live.state == "active" and self.is_active(live)]
+        return [live for user_id in tuple(self._holding) for live in self.active_of(user_id)]
+
+    def active_of(self, user_id: str) -> list[Live]:
+        """Return the live sessions of this user that hold a slot."""
+        holding = [live for live in self._holding.get(user_id, ()) if live.state == "active" and self.is_active(live)]
+        if holding:
+            self._holding[user_id] = list(holding)
+        else:
+            self._holding.pop(user_id, None)
+        return holding
+
+    def note_open(self, connection: Carrier, user_id: str) -> None:
+        """Note that this user's WebSocket is open."""
+        self._connections[user_id].append(connection)
+
+    def note_closed(self, connection: Carrier, user_id: str) -> None:
+        """Note that it is closed: what it may have carried was seen until now."""
+        now = time.monotonic()
+        for live in self.active_of(user_id):
+            if connection.may_carry(live):
+                live.seen_s = now
+        self._connections[user_id].remove(connection)
+        if not self._connections[user_id]:
+            del self._connections[user_id]
 
     @property
     def slots_free(self) -> int:
@@ -244,10 +270,13 @@ class PlatformState:
 
     def start_live(self, user_id: str, avatar_id: str, size: tuple[int, int]) -> Live | None:
         """Start a new live session; None when all slots are taken."""
-        if self.slots_free <= 0:
+        held = sum(map(len, self._holding.values()))  # at least; those that have ended since are told apart below
+        if held >= self.settings.slots and self.slots_free <= 0:
             return None
         live = Live(len(self.lives) + 1, user_id, avatar_id, size, self.settings.reply_every_s)
         self.lives.append(live)
+        self._holding[user_id].append(live)
+        self._streams[live.stream_id] = live
         self._licenses[live.license_id] = live
         return live
 

@@ -19,10 +19,13 @@ class TokenRefused(Exception):  # noqa: N818 - an answer of the platform, not a 
 
 
 class TokenIssuer:
-    """Issues tokens and checks them. `lifetime_s` counts from the issue; `clock` gives unix seconds."""
+    """Issues tokens and checks them. `lifetime_s` counts from the issue; `clock` gives unix seconds.
 
-    def __init__(self, lifetime_s: float, clock: Callable[[], float] = time.time) -> None:
-        self._key = secrets.token_bytes(32)
+    Those that have the same `key` accept each other's; default: one of its own.
+    """
+
+    def __init__(self, lifetime_s: float, clock: Callable[[], float] = time.time, key: bytes | None = None) -> None:
+        self._key = key or secrets.token_bytes(32)
         self._clock = clock
         self._oldest_valid = 0
         self.lifetime_s = lifetime_s

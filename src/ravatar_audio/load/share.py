@@ -139,7 +139,7 @@ class Share:
                             clients.start_soon(Client(visit, world).run)
             finally:
                 helpers.cancel_scope.cancel()
-        self._lines.put({"beat": self._told(0.0, 0.0, float("inf"))})
+                self._lines.put({"beat": self._told(0.0, 0.0, float("inf"))})  # also when it was stopped
 
     async def _beat(self) -> None:
         """Once a second: what the seconds before have shown. The report is made of these alone."""
