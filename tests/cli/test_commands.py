@@ -220,6 +220,17 @@ def test_an_interrupted_demo_shows_what_it_has_done(environment: dict[str, str],
     assert summary["wav"].startswith(str(heard))
 
 
+def read_until(process: subprocess.Popen[str], *wanted: str) -> None:
+    """Read --json's lines until each of these events, or kinds, has come; a turn may begin before the link is up."""
+    assert process.stdout is not None
+    missing = set(wanted)
+    while missing:
+        line = process.stdout.readline()
+        assert line, f"{missing} did not come"
+        event = json.loads(line)
+        missing -= {event["event"], event.get("kind")}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
 def test_an_interrupted_session_is_ended_on_the_platform(
     environment: dict[str, str], tmp_path: Path, number: signal.Signals
@@ -232,10 +243,7 @@ def test_an_interrupted_session_is_ended_on_the_platform(
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert live.stdout is not None
-        assert json.loads(live.stdout.readline())["event"] == "LinkUp"
-        while json.loads(live.stdout.readline()).get("kind") != "started":
-            pass
+        read_until(live, "LinkUp", "started")
         live.send_signal(number)
         told, errors = live.communicate(timeout=LIMIT_S)
         summary = json.loads(told.splitlines()[-1])
@@ -261,8 +269,7 @@ def streaming(environment: dict[str, str], url: str) -> Iterator[subprocess.Pope
         text=True,
     )
     try:
-        assert process.stdout is not None
-        assert json.loads(process.stdout.readline())["event"] == "LinkUp"
+        read_until(process, "LinkUp")
         yield process
     finally:
         process.kill()
