@@ -176,12 +176,15 @@ def running_sink(
 
 def server_tls(folder: str) -> ssl.SSLContext | None:
     """A context for localhost whose authority is left in the folder as ca.pem; None without a folder."""
-    if not folder:
-        return None
+    return server_context(folder) if folder else None
+
+
+def server_context(folder: str, *names: str) -> ssl.SSLContext:
+    """A context for localhost and these names, whose authority is left in the folder as ca.pem."""
     authority = trustme.CA()
     authority.cert_pem.write_to_path(Path(folder, "ca.pem"))
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost", "127.0.0.1").configure_cert(tls)
+    authority.issue_cert("localhost", "127.0.0.1", *names).configure_cert(tls)
     return tls
 
 

@@ -125,6 +125,31 @@ async def test_a_live_session_is_renewed_and_what_was_refused_counts_as_lost(
             assert refused == 0, "a refused token already says that the conversation is to be asked for"
 
 
+@pytest.mark.parametrize("every_s", [0.02, 0.2])
+async def test_what_was_sent_between_a_sessions_expiry_and_the_news_of_it_counts_as_refused(
+    settings_for: MakeSettings, every_s: float
+) -> None:
+    with trio.fail_after(30):
+        async with Emulator(EmulatorSettings(slots=1)) as emulator:
+            source = Frames(every_s=every_s, count=30)
+            async with LiveSession(settings_for(emulator), source, renew=True) as live:
+                for sessions in (1, 2):
+                    await until(lambda sessions=sessions: len(emulator.statistics().live) == sessions, "a session")  # type: ignore[misc]
+                    await until(lambda: emulator.statistics().live[-1].frames > 4, "sound")
+                    emulator.expire_sessions()
+                await live.wait_finished()
+                await trio.sleep(0.2)
+            sent, told = live.statistics(), emulator.statistics()
+            assert [item.state for item in told.live] == ["expired", "expired", "ended"]
+            assert conserved(sent)
+            assert sent.dropped_samples["refused"] >= 2 * FRAME_SAMPLES, "counted as sent"
+            lost_samples = sum(sent.dropped_samples.values())
+            assert sum(item.declared_lost_samples for item in told.live) == lost_samples
+            # All is heard or counted; what is sent again may have come twice.
+            assert sent.taken_samples <= sum(item.samples for item in told.live) + lost_samples
+            assert sum(item.samples for item in told.live) <= sent.sent_samples + sent.repeated_samples
+
+
 async def test_without_renew_the_session_ends_with_the_typed_error_when_its_slot_is_forgotten(
     settings_for: MakeSettings,
 ) -> None:

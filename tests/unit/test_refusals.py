@@ -105,3 +105,31 @@ def test_a_proof_forgets_what_was_renewed() -> None:
     assert (refusals.doubt, refusals.renewed) == (Doubt.NOTHING, Doubt.SLOT)
     refusals.note_accepted()
     assert refusals.renewed is Doubt.NOTHING
+
+
+@pytest.mark.parametrize("round_trip_s", [0.0, 0.05, 0.3, 0.6, 2.0])
+@pytest.mark.parametrize("expired", [3.0, 3.1, 3.255])
+def test_of_an_expired_session_the_frames_behind_its_end_are_refused_and_those_not_acknowledged_are_not(
+    round_trip_s: float, expired: float
+) -> None:
+    """A frame every 256 ms; the first that comes behind the end is answered at once."""
+    refusals = Refusals(3)
+    refusals.begin_connection()
+    written_s = [0.256 * number for number in range(40)]
+    answered = next(number for number, at_s in enumerate(written_s) if at_s + round_trip_s / 2 >= expired)
+    news_s = written_s[answered] + round_trip_s + 0.001
+    sent_s = [at_s for at_s in written_s if at_s <= news_s]
+    for at_s in sent_s:
+        refusals.note_sent(FRAME_SAMPLES, written_s=at_s)
+    unacknowledged = sum(at_s + round_trip_s > news_s for at_s in sent_s)
+    refusals.note_expired(news_s, round_trip_s, unacknowledged)
+    assert refusals.frames == len(sent_s) - answered - unacknowledged == 1
+    assert refusals.gap_samples == FRAME_SAMPLES, "the next session's first frame says so"
+
+
+def test_a_session_that_expires_in_a_silence_has_refused_nothing() -> None:
+    refusals = Refusals(3)
+    refusals.begin_connection()
+    refusals.note_sent(FRAME_SAMPLES, written_s=10.0)
+    refusals.note_expired(20.0, 0.6, 0)
+    assert refusals.frames == 0

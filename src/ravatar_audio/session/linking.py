@@ -228,6 +228,10 @@ class LinkKeeper(ABC):
             self._note_answer(message)
             if isinstance(message, StreamFault):
                 self._fault = message
+                if message.kind == "expired":
+                    in_flight = self._outbox.in_flight
+                    in_flight.settle()
+                    self._refusals.note_expired(trio.current_time(), link.wire.round_trip_s, in_flight.frames)
                 raise LinkDown(Cause.STREAM_ERROR, message.text or message.kind)
 
     def _note_answer(self, message: ServerMessage) -> None:
@@ -243,7 +247,7 @@ class LinkKeeper(ABC):
 
     def _note_written(self, samples: int | None, gap_samples: int = 0) -> None:
         """A message was written; of a frame its samples, and how many it declares as missing before it."""
-        if self._refusals.note_sent(samples, gap_samples):
+        if self._refusals.note_sent(samples, gap_samples, trio.current_time()):
             self._note_accepted()
 
     def _note_accepted(self) -> None:

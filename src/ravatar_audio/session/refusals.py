@@ -19,6 +19,9 @@ from ravatar_audio.api.messages import Reply, ServerMessage, StreamFault
 PROOF_MESSAGES: Final = 40
 """Messages in a row that nothing was said against, which count as accepted; of live sound these are 10 s."""
 
+EXPIRY_NEWS_S: Final = 1.0
+"""How long after a frame a platform may say that its live session has expired, a round trip not counted."""
+
 _REMEMBERED_MESSAGES: Final = 512
 _ERROR_FIELDS: Final = (
     "error",
@@ -68,10 +71,11 @@ def _is_error(fields: Mapping[str, Any]) -> bool:
 
 
 class _Sent(NamedTuple):
-    """A message that was written: a frame's samples (None for any other) and the gap that it has declared."""
+    """A message that was written: a frame's samples (None for any other), the gap that it has declared, and when."""
 
     samples: int | None
     gap_samples: int
+    written_s: float
 
 
 class Refusals:
@@ -118,12 +122,12 @@ class Refusals:
         """How much refused sound the next frame declares as missing before it; none while it may be refused too."""
         return 0 if self._on_connection else self._gap_samples
 
-    def note_sent(self, samples: int | None, gap_samples: int = 0) -> bool:
+    def note_sent(self, samples: int | None, gap_samples: int = 0, written_s: float = 0.0) -> bool:
         """Note that a message was written: a frame of so many samples that declares a gap, or (None) another.
 
         True when that ends the refusals.
         """
-        self._sent.append(_Sent(samples, gap_samples))
+        self._sent.append(_Sent(samples, gap_samples, written_s))
         if self._on_connection:
             self._since_first += 1
         elif samples is not None:
@@ -155,6 +159,19 @@ class Refusals:
         well.
         """
         for _ in range(min(len(self._sent), self._since_first - self._on_connection)):
+            self._take_newest()
+
+    def note_expired(self, now_s: float, round_trip_s: float, unacknowledged_frames: int) -> None:
+        """Note that the live session has expired: nobody has listened to what came behind its end.
+
+        Nobody says which frame came first behind it, but it is the one that was answered: the newest that was written a
+        round trip ago, if that is not too long ago for an answer. What is not acknowledged goes again, and is no loss.
+        """
+        while self._sent and unacknowledged_frames:
+            unacknowledged_frames -= self._sent.pop().samples is not None
+        is_answered = False
+        while self._sent and not is_answered and self._sent[-1].written_s >= now_s - round_trip_s - EXPIRY_NEWS_S:
+            is_answered = self._sent[-1].samples is not None and self._sent[-1].written_s <= now_s - round_trip_s
             self._take_newest()
 
     def note_accepted(self) -> bool:
