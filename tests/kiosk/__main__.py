@@ -34,15 +34,7 @@ def run_boot(boot: Boot, image: Image, folder: Path, results: Results, chance: r
         kiosk = Kiosk(machine, chance, results.measured)
         name = "boot"
         try:
-            if boot.prepare:
-                machine.power_on()
-                machine.run(boot.prepare)
-                machine.run(
-                    "systemctl disable ravatar-audio-kiosk 2>/dev/null; systemctl stop ravatar-audio-kiosk; sync"
-                )
-                machine.run("systemctl enable ravatar-audio-kiosk 2>/dev/null; sync")
-                machine.shut_down()
-            took_s = machine.power_on(**boot.power)  # type: ignore[arg-type]
+            took_s = machine.power_on(script=boot.script, clock=boot.clock)
             say(f"{results.suite}: booted in {took_s:.0f} s for {', '.join(names)}")
             if boot.begins_up:
                 kiosk.await_up(180.0)

@@ -12,6 +12,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,18 @@ ExecStart=/usr/bin/python3 /opt/test/agent.py /dev/virtio-ports/kiosk.agent
 Restart=always
 RestartSec=1
 KillMode=process
+[Install]
+WantedBy=sysinit.target
+"""
+SCRIPT_UNIT = """[Unit]
+Description=what is different in this boot
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=systemd-journal-flush.service test-microphone.service sysinit.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c "tr -d '\\\\0' </dev/vdb | sh -ex"
+RemainAfterExit=yes
 [Install]
 WantedBy=sysinit.target
 """
@@ -276,14 +289,20 @@ def fill_root(root: Path, folder: Path, kernel: Path, debs: Path) -> None:
         "etc/test-microphone": "MICROPHONE=rates=16000 late=0\n",
         "etc/systemd/system/test-agent.service": AGENT_UNIT,
         "etc/systemd/system/test-microphone.service": MICROPHONE_UNIT,
+        "etc/systemd/system/test-script.service": SCRIPT_UNIT,
         "etc/systemd/system/emulator.service": EMULATOR_UNIT,
     }
+    files["etc/test-now"] = f"{int(time.time())}\n"
+    run(
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", root / "etc/test.key", "-days", "30",
+        "-out", root / "etc/test.pem", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+    )  # fmt: skip
     for name, text in files.items():
         (root / name).write_text(text)
     (root / "var/log/journal").mkdir(exist_ok=True)
     units = root / "etc/systemd/system"
     for target, names in {
-        "sysinit.target.wants": ("test-agent.service", "test-microphone.service"),
+        "sysinit.target.wants": ("test-agent.service", "test-script.service", "test-microphone.service"),
         "multi-user.target.wants": BOTH,
     }.items():
         (units / target).mkdir(exist_ok=True)

@@ -46,8 +46,12 @@ class Machine:
         command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", str(self.disk)]
         subprocess.run(command, check=True)
 
-    def power_on(self, *, root: str = "rw", clock: str = "", limit_s: float = 400.0, options: str = "") -> float:
-        """Boot; returns after how many seconds the hand answers. `clock`: the hardware's, 2001-01-01T00:00:00."""
+    def power_on(self, *, script: str = "", clock: str = "", limit_s: float = 600.0) -> float:
+        """Boot; returns after how many seconds the hand answers.
+
+        `script` is for sh, early in the boot, when the disk can be written to; `clock` the hardware's, as
+        2001-01-01T00:00:00.
+        """
         self._number += 1000
         for name in ("agent.sock", "serial.sock"):
             (self.folder / name).unlink(missing_ok=True)
@@ -64,7 +68,7 @@ class Machine:
             str(self._memory_mib),
         ]
         words += ["-kernel", str(self._image.kernel / "vmlinuz"), "-initrd", str(self._image.kernel / "initrd")]
-        words += ["-append", f"root=/dev/vda {root} console=ttyS0 panic=-1 net.ifnames=0 {options}"]
+        words += ["-append", "root=/dev/vda rw console=ttyS0 quiet loglevel=3 panic=-1 net.ifnames=0"]
         words += [
             "-chardev",
             f"file,id=serial,path={self.folder / 'console.log'},append=on",
@@ -84,6 +88,10 @@ class Machine:
             "-device",
             "virtio-blk-pci,drive=root",
         ]
+        drive = self.folder / "script.raw"
+        drive.write_bytes(script.encode().ljust(65_536, b"\0"))
+        words += ["-drive", f"if=none,id=script,file={drive},format=raw,readonly=on"]
+        words += ["-device", "virtio-blk-pci,drive=script"]
         words += ["-netdev", "user,id=net0,restrict=on", "-device", "virtio-net-pci,netdev=net0,romfile="]
         if self._accelerator == "icount":
             words += ["-icount", "shift=1,sleep=off"]

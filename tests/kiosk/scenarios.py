@@ -157,7 +157,7 @@ def clock_stepped(kiosk: Kiosk) -> None:
 
 def upgraded(kiosk: Kiosk) -> None:
     """The package is installed over itself while it runs."""
-    kiosk.machine.run("dpkg -i /opt/test/package.deb", limit_s=200.0)
+    kiosk.machine.run("dpkg -i /opt/test/package.deb", limit_s=600.0)
     kiosk.await_up(90.0)
 
 
@@ -233,25 +233,31 @@ Scenario = Callable[[Kiosk], None]
 
 @dataclass(frozen=True)
 class Boot:
-    """One start of a machine, and what happens then. `prepare` is done on a machine that is up, and shut down after."""
+    """One start of a machine, and what happens then; `script` and `clock` as for Machine.power_on."""
 
     scenarios: tuple[Scenario, ...]
-    prepare: str = ""
-    power: dict[str, str] = field(default_factory=dict)
+    script: str = ""
+    clock: str = ""
     memory_mib: int = 1024
     begins_up: bool = True
     """Whether a session is waited for before the first scenario."""
 
 
 QUICK = Boot((power_on, replugged, killed, reloaded, platform_gone, clock_stepped))
-TLS = """cd /etc && openssl req -x509 -newkey rsa:2048 -nodes -keyout test.key -out test.pem -days 30 \
-    -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1 2>/dev/null && date +%s >/etc/test-now
-    echo 'EMULATOR=--tls /etc/test.pem --tls-key /etc/test.key' >/etc/test-emulator
-    sed -i 's,^api_url.*,api_url = "https://127.0.0.1:8642"\\nca_file = "/etc/test.pem",' /etc/ravatar-audio.toml"""
-NETWORK = """echo 'EMULATOR=--host 0.0.0.0' >/etc/test-emulator
-    sed -i 's,^api_url.*,api_url = "http://192.0.2.1:8642",' /etc/ravatar-audio.toml"""
-READ_ONLY = """mkdir -p /var/heard
-    echo 'tmpfs /var/heard tmpfs defaults 0 0' >>/etc/fstab; sed -i 's/noatime/noatime,ro/' /etc/fstab"""
+TLS = """
+echo 'EMULATOR=--tls /etc/test.pem --tls-key /etc/test.key' >/etc/test-emulator
+sed -i 's,^api_url.*,api_url = "https://127.0.0.1:8642"\\nca_file = "/etc/test.pem",' /etc/ravatar-audio.toml
+"""
+NETWORK = """
+echo 'EMULATOR=--host 0.0.0.0' >/etc/test-emulator
+sed -i 's,^api_url.*,api_url = "http://192.0.2.1:8642",' /etc/ravatar-audio.toml
+"""
+READ_ONLY = """
+mkdir -p /var/heard
+mount -t tmpfs tmpfs /var/heard
+sync
+mount -o remount,ro /
+"""
 WHOLE = (
     QUICK,
     Boot((power_on, upgraded, disk_full)),
@@ -259,8 +265,8 @@ WHOLE = (
         (without_microphone,), "echo 'MICROPHONE=rates=16000 late=0 unplugged' >/etc/test-microphone", begins_up=False
     ),
     Boot((without_network,), NETWORK, begins_up=False),
-    Boot((without_time,), TLS, {"clock": "2001-01-01T00:00:00"}, begins_up=False),
-    Boot((read_only,), READ_ONLY, {"root": "ro"}),
+    Boot((without_time,), TLS, "2001-01-01T00:00:00", begins_up=False),
+    Boot((read_only,), READ_ONLY),
     Boot((little_memory,), memory_mib=256),
     Boot((power_cut,)),
 )
