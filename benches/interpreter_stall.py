@@ -22,13 +22,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyaudio
 import trio
 
 from ravatar_audio.capture import Microphone
+from ravatar_audio.choices import Backend
 
 from .rig.harness import Report, progress, running, this_module
 from .rig.virtual_microphone import Pcm, VirtualMicrophones, virtual_microphones
@@ -87,7 +88,7 @@ async def ours(backend: str, period_s: float, seconds: float) -> dict[str, Any]:
     """Microphone; what the device or the ring lost is in its counters, which the tests prove."""
     late_s: list[float] = []
     name = "alsa:usbmic" if backend == "alsa" else "usbmic"
-    async with Microphone(name, backend=backend, block_s=period_s, reopen_s=10) as microphone:
+    async with Microphone(name, backend=cast(Backend, backend), block_s=period_s, reopen_s=10) as microphone:
         with trio.move_on_after(seconds):
             async for frame in microphone:
                 late_s.append(time.monotonic() - frame.captured_s)  # noqa: PERF401 - the time is now, not then

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import soxr
 
+from ravatar_audio.choices import PROFILES
 from ravatar_audio.converter import Converter
 
 from . import resample_kernels, resample_quality, ring
@@ -225,7 +226,7 @@ def from_python(report: Report, quick: bool) -> None:
     }.items():
         report.at_most(name, took[key] * 1e6, "us")
     report.at_most("chain at 48 kHz stereo int16, called from Python: share of 10 ms", took["chain"] / 1e-4, "%", 0.1)
-    for profile, name in (("balanced", ""), ("low_latency", "low_latency, "), ("high", "high, ")):
+    for profile, name in zip(PROFILES, ("", "low_latency, ", "high, "), strict=True):
         with Converter(48_000, profile=profile, phase="minimum") as converter:
             delay_ms = converter.group_delay_s * 1e3
         report.at_most(f"{name}minimum phase: group delay at 1 kHz", delay_ms, "ms", 0.2)

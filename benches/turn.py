@@ -156,7 +156,7 @@ async def take_turns(request: dict[str, Any]) -> dict[str, Any]:
             ws_url=request["ws_url"],
             ca_file=request["ca_file"],
             state_dir=state_dir,
-            mode=mode,
+            mode=request["mode"],
         )
         microphone = (Microphone if request["early"] else _Unflushed)(request["device"])
         turns = TurnSource.from_settings(settings, microphone, on_event=note, on_frame=words.hear)

@@ -4,6 +4,7 @@ import sys
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
+from ravatar_audio.choices import Phase, Profile, SampleFormat
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import SAMPLE_BYTES, Chain, ChainStatistics, ChannelsHeard, channels_asked
 
@@ -36,11 +37,11 @@ class Converter:
         self,
         rate_hz: int,
         channels: int = 1,
-        format: str = "int16",
+        format: SampleFormat = "int16",
         *,
         channels_heard: ChannelsHeard = None,
-        profile: str = "balanced",
-        phase: str = "linear",
+        profile: Profile = "balanced",
+        phase: Phase = "linear",
         gain_db: float = 0.0,
         dc_block: bool = False,
         dither: bool = False,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from ravatar_audio import _core
 from ravatar_audio._core import ffi, lib
+from ravatar_audio.choices import PHASES, PROFILES
 from ravatar_audio.deprecation import renamed_argument
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_BYTES, Frame
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 SAMPLE_BYTES: Final = {"int16": 2, "int24": 3, "int32": 4, "float32": 4, "uint8": 1}
 """Device sample formats and their size; native byte order, int24 packed in three bytes."""
-
-PROFILES: Final = ("balanced", "low_latency", "high")
-PHASES: Final = ("linear", "minimum")
 
 _FORMATS = {
     "int16": lib.RVA_FORMAT_S16,

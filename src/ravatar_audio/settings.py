@@ -7,9 +7,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, cast, get_args, get_origin
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from ravatar_audio.choices import (
+    BACKENDS,
+    DETECTORS,
+    MODES,
+    PROFILES,
+    SAMPLE_FORMATS,
+    Backend,
+    DetectorName,
+    ModeName,
+    Profile,
+    SampleFormat,
+)
 from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.errors import SettingsError
 
@@ -52,6 +64,9 @@ class Settings:
     api_url: str = _setting("https://chat.rvtr.ai", "Address of the platform's HTTP endpoints.")
     ws_url: str | None = _setting(None, "Address of the WebSocket; default: /ws/chat at api_url.")
     user_id: str | None = _setting(None, "Stable id of this user or device; default: made once and kept in state_dir.")
+    token_url: str | None = _setting(
+        None, "Address at the product's own back end that answers as POST /jwt does; default: /jwt at api_url."
+    )
     project_id: str | None = _setting(None, "RAVATAR project, 1-64 letters, digits, '-'.")
     avatar_id: str | None = _setting(None, "Avatar to talk to; default: the first with Live Mode.")
     language: str | None = _setting(None, "Language code of the conversation; default: the platform's first.")
@@ -76,15 +91,15 @@ class Settings:
     )
     stand_in: str | None = _renamed("fallback")
     stand_in_after_ms: int | None = _renamed("fallback_after_ms")
-    backend: str = _setting(
+    backend: Backend = _setting(  # noqa: RUF009 - a field, of a choice of words
         "auto",
         "What captures: ALSA hardware or a sound server directly, PortAudio's thread, or its Python callback.",
-        one_of=("auto", "alsa", "pulse", "portaudio", "pyaudio"),
+        one_of=BACKENDS,
     )
     rate_hz: int | None = _setting(None, "Device rate; default: the device's own.", low=8_000, high=192_000)
     channels: int | None = _setting(None, "Device channels to open; default: the device's own.", low=1, high=32)
-    format: str | None = _setting(
-        None, "Device sample format; default: the device's own.", one_of=("int16", "int24", "int32", "float32", "uint8")
+    format: SampleFormat | None = _setting(  # noqa: RUF009 - a field, of a choice of words
+        None, "Device sample format; default: the device's own.", one_of=SAMPLE_FORMATS
     )
     strict: bool = _setting(
         False, "Refuse a rate, channels, format or latency that the device does not have, instead of taking its own."
@@ -102,17 +117,17 @@ class Settings:
         "numbers from 0 with commas, as '0' or '0,2'.",
     )
     heard: str | None = _renamed("channels_heard")
-    profile: str = _setting("balanced", "Resampling profile.", one_of=("balanced", "low_latency", "high"))
+    profile: Profile = _setting("balanced", "Resampling profile.", one_of=PROFILES)  # noqa: RUF009 - as above
     gain_db: float = _setting(0.0, "Gain before quantisation, in dB.", low=-60, high=60)
     dc_block: bool = _setting(False, "Take out a constant offset, as cheap USB microphones have one.")
     ring_ms: int = _setting(2_048, "Sound that the ring holds for a busy program.", low=256, high=600_000)
     lock_memory: bool = _setting(False, "Keep the whole process in memory, so that sound never waits for a disk.")
     outbox_ms: int = _setting(2_048, "Sound that waits for a slow or broken network.", low=256, high=600_000)
 
-    mode: str = _setting(
+    mode: ModeName = _setting(  # noqa: RUF009 - a field, of a choice of words
         "auto",
         "How turns are taken: always open, push-to-talk, voice activity; auto: as the platform says (vadEnabled).",
-        one_of=("auto", "open", "ptt", "vad"),
+        one_of=MODES,
     )
     pre_roll_ms: int = _setting(300, "Sound from before the button or the voice.", low=0, high=5_000)
     tail_ms: int = _setting(200, "Sound after the button was let go.", low=0, high=5_000)
@@ -128,8 +143,8 @@ class Settings:
     onset_ms: int = _setting(32, "Speech without a break that begins a turn.", low=0, high=1_000)
     max_turn_ms: int = _setting(15_000, "Longest turn of voice activity; the next follows.", low=1_000, high=600_000)
     cap_ms: int | None = _renamed("max_turn_ms")
-    detector: str = _setting(
-        "energy", "What hears speech: loudness, or a neural network (extra 'vad').", one_of=("energy", "neural")
+    detector: DetectorName = _setting(  # noqa: RUF009 - a field, of a choice of words
+        "energy", "What hears speech: loudness, or a neural network (extra 'vad').", one_of=DETECTORS
     )
     speech_dbfs: float = _setting(-33.98, "RMS from which the energy detector hears speech.", low=-90, high=0)
     half_duplex: bool = _setting(False, "Do not listen while the avatar speaks: for loudspeakers.")
@@ -186,7 +201,7 @@ class Settings:
         self._take_old_names()
         for item in fields(self):
             object.__setattr__(self, item.name, _checked(item.name, getattr(self, item.name), item.type, item.metadata))
-        for name in ("api_url", "ws_url", "metrics_otlp"):
+        for name in ("api_url", "ws_url", "token_url", "metrics_otlp"):
             object.__setattr__(self, name, _normal_url(name, getattr(self, name)))
         _check_pattern("user_id", self.user_id, USER_ID, "1 to 128 letters, digits, '-' or '_'")
         _check_pattern("project_id", self.project_id, PROJECT_ID, "1 to 64 letters, digits or '-'")
@@ -240,8 +255,8 @@ class Settings:
 
     @property
     def in_the_clear(self) -> str | None:
-        """An address, of api_url and ws_url, that is not encrypted and leaves this machine; None where none does."""
-        for url in (self.api_url, self.websocket_url):
+        """An address, of api_url, ws_url and token_url, that is not encrypted and leaves this machine, or None."""
+        for url in filter(None, (self.api_url, self.websocket_url, self.token_url)):
             parts = urlsplit(url)
             if parts.scheme in ("http", "ws") and not _is_loopback(parts.hostname or ""):
                 return f"{parts.scheme}://{parts.netloc}"
@@ -314,8 +329,8 @@ def _warn_of_misspelt(environ: Mapping[str, str], names: set[str]) -> None:
 
 def _checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
     """The value in its setting's type (text from the environment is converted), or SettingsError."""
-    optional = type(None) in getattr(kind, "__args__", ())
-    wanted = next(arg for arg in getattr(kind, "__args__", (kind,)) if arg is not type(None))
+    optional = type(None) in get_args(kind)
+    wanted = plain_type(kind)
     if value is None:
         if optional:
             return None
@@ -342,6 +357,14 @@ def _checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
     return value
 
 
+def plain_type(kind: Any) -> type:
+    """Return the class of a setting's values, None apart: of one that is a choice of words, str."""
+    if get_origin(kind) is Literal:
+        return str
+    alternatives = [plain_type(each) for each in get_args(kind) if each is not type(None)]
+    return alternatives[0] if alternatives else cast(type, kind)
+
+
 def _as_bool(value: Any) -> bool:
     if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
         return value.lower() in _TRUE
@@ -351,6 +374,7 @@ def _as_bool(value: Any) -> bool:
 
 
 _EXAMPLES = {
+    "token_url": "https://example.com/jwt",
     "api_url": "https://chat.rvtr.ai",
     "ws_url": "wss://chat.rvtr.ai/ws/chat",
     "metrics_otlp": "http://localhost:4318/v1/metrics",

@@ -120,7 +120,7 @@ async def test_controls_from_threads_keep_their_order_and_their_refusals() -> No
                 with pytest.raises(SettingsError, match="detector"):
                     turns.set_mode("vad")
                 with pytest.raises(SettingsError, match="unknown"):
-                    turns.set_mode("nonsense")
+                    turns.set_mode("nonsense")  # type: ignore[arg-type]
 
             await trio.to_thread.run_sync(many)
             await anext(turns)

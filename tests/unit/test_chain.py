@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravatar_audio._core import lib
+from ravatar_audio.choices import PHASES, PROFILES
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.native import PHASES, PROFILES, SAMPLE_BYTES, Chain
+from ravatar_audio.native import SAMPLE_BYTES, Chain
 from tests.conftest import examples
 
 RATES = [8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 88_200, 96_000, 176_400, 192_000]

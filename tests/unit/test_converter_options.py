@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ravatar_audio.choices import SampleFormat
 from ravatar_audio.converter import Converter
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
@@ -23,7 +24,7 @@ def sound_of(frames: list[Frame]) -> Samples:
     return np.frombuffer(data, "<i2").astype(np.float64)
 
 
-def converted(samples: Any, rate_hz: int, channels: int = 1, format: str = "int16", **options: Any) -> Samples:
+def converted(samples: Any, rate_hz: int, channels: int = 1, format: SampleFormat = "int16", **options: Any) -> Samples:
     with Converter(rate_hz, channels, format, **options) as converter:
         return sound_of(converter.process(samples) + converter.flush())
 
@@ -148,7 +149,7 @@ def encoded(sound: NDArray[np.float64], format: str) -> bytes:
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("kernel", kernels_here())
 def test_formats_and_channels_mean_what_they_say(
-    monkeypatch: pytest.MonkeyPatch, kernel: str, format: str, channels: int
+    monkeypatch: pytest.MonkeyPatch, kernel: str, format: SampleFormat, channels: int
 ) -> None:
     """Noise at 16 kHz, where nothing is filtered: the mix of the channels heard, and its full-scale count."""
     monkeypatch.setenv("RAVATAR_AUDIO_KERNEL", kernel)

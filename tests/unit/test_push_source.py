@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from ravatar_audio import Converter, Frame, PushSource
+from ravatar_audio.choices import SampleFormat
 from ravatar_audio.errors import SettingsError
 
 RATES_HZ = (8_000, 16_000, 44_100, 48_000, 96_000)
@@ -44,7 +45,7 @@ async def opened() -> AsyncIterator[PushSource]:
 @pytest.mark.parametrize("rate_hz", RATES_HZ)
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("channels", [1, 2, 6])
-async def test_what_comes_out_is_what_the_converter_makes(rate_hz: int, format: str, channels: int) -> None:
+async def test_what_comes_out_is_what_the_converter_makes(rate_hz: int, format: SampleFormat, channels: int) -> None:
     sound = noise(rate_hz, channels, format)
     with Converter(rate_hz, channels, format) as converter:
         expected = pcm_of(converter.process(sound) + converter.flush())

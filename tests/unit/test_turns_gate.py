@@ -257,7 +257,7 @@ def test_rules_that_cannot_be_kept_are_refused(wrong: dict[str, int], named: str
 
 def test_modes_that_cannot_be_are_refused() -> None:
     with pytest.raises(SettingsError, match="telepathy"):
-        Gate("telepathy")
+        Gate("telepathy")  # type: ignore[arg-type]
     with pytest.raises(SettingsError, match="detector"):
         Gate(TurnMode.VAD)
     with pytest.raises(SettingsError, match="detector"):

@@ -38,6 +38,7 @@ from ravatar_audio.api.proxy import Proxy, choose_proxy
 from ravatar_audio.api.results import ChatItem, ChatPage, Connection, LiveStart, parse_jwt_answer
 from ravatar_audio.api.shared import Shared
 from ravatar_audio.api.tls import make_ssl_context
+from ravatar_audio.api.token_source import FetchToken, fetch_own_token
 from ravatar_audio.api.tokens import Tokens
 from ravatar_audio.errors import (
     AuthenticationError,
@@ -90,11 +91,13 @@ class Platform:
         ssl_context: ssl.SSLContext | None = None,
         shared: Shared | None = None,
         on_call: Callable[[HttpCall], None] | None = None,
+        fetch_token: FetchToken | None = None,
     ) -> None:
         """Raises SettingsError for a user id that the platform would refuse, and for a proxy or files of no use.
 
         `shared` is what many clients of one process have in common, `ssl_context` that of TLS alone; default: all of
         its own. `on_call` is called with each HTTP request that has ended, tries included, and must return at once.
+        `fetch_token` gives the tokens, in place of `POST /jwt`; it must return within `request_timeout_ms`.
         """
         if not USER_ID.fullmatch(user_id):
             raise SettingsError(f"user_id is {user_id!r}; it must be 1 to 128 letters, digits, '-' or '_'")
@@ -106,10 +109,10 @@ class Platform:
         self.watchdog: Watchdog | None = shared.watchdog if shared else None
         self.ssl_context: ssl.SSLContext = ssl_context or (shared.ssl_context if shared else make_ssl_context(settings))
         self.lookups: NameLookups = shared.lookups if shared else NameLookups(settings.lookup_timeout_ms / 1000)
-        self._on_call = on_call
+        self._on_call, self._fetch_token = on_call, fetch_token
         self.log: Log = Log()
         self.tokens: Tokens = Tokens(self.request_token)
-        for url in (settings.api_url, settings.websocket_url):
+        for url in filter(None, (settings.api_url, settings.websocket_url, settings.token_url)):
             self.proxy_for(url)  # whatever is wrong with it is said now
         if (place := settings.in_the_clear) is not None:
             self.log.warning("%s is not encrypted: token and sound can be read by everybody on the way", place)
@@ -126,13 +129,18 @@ class Platform:
     def _exchange(self) -> "Exchange":
         return self._new_exchange(self.ssl_context)
 
-    def _new_exchange(self, ssl_context: ssl.SSLContext) -> "Exchange":
+    @cached_property
+    def _token_exchange(self) -> "Exchange":
+        """With the product's own back end: no cookie of one goes to the other."""
+        return self._new_exchange(self.ssl_context, self.settings.token_url)
+
+    def _new_exchange(self, ssl_context: ssl.SSLContext, url: str | None = None) -> "Exchange":
         from ravatar_audio.api.exchange import Exchange  # the HTTP library: only where something is asked
 
         return Exchange(
             ssl_context,
             self.lookups,
-            self.proxy_for(self.settings.api_url),
+            self.proxy_for(url or self.settings.api_url),
             self.log,
             request_s=self.settings.request_timeout_ms / 1000,
             connect_s=self.settings.connect_timeout_ms / 1000,
@@ -144,15 +152,23 @@ class Platform:
 
     async def aclose(self) -> None:
         """Close the connections. May be called again."""
-        if "_exchange" in self.__dict__:
-            await self._exchange.aclose()
+        for name in ("_exchange", "_token_exchange"):
+            if name in self.__dict__:
+                await getattr(self, name).aclose()
 
     async def request_token(self) -> str:
-        """`POST /jwt`: a new token. Use `tokens.get()`, which asks only when one is needed."""
+        """`POST /jwt`: a new token, or the product's own one. Use `tokens.get()`, which asks only when one is needed.
+
+        With `fetch_token` that is asked; with the setting `token_url` that address is, by the same request and answer.
+        """
         body = {"user_id": self.user_id}
         if self.settings.project_id is not None:
             body["project_id"] = self.settings.project_id
-        token = parse_jwt_answer(await self._call("POST", "/jwt", body=body, authorised=False))
+        if self._fetch_token is not None:
+            token = await fetch_own_token(self._fetch_token, self.settings.request_timeout_ms / 1000)
+        else:
+            path = "/jwt" if self.settings.token_url is None else self.settings.token_url
+            token = parse_jwt_answer(await self._call("POST", path, body=body, authorised=False))
         self.log.add_secret(token)
         return token
 
@@ -320,13 +336,15 @@ class Platform:
         query: Mapping[str, str] | None,
         token: str | None,
     ) -> Mapping[str, Any]:
-        url = self.settings.api_url.rstrip("/") + path
+        is_own = path == self.settings.token_url
+        url = path if is_own else self.settings.api_url.rstrip("/") + path
+        exchange = self._token_exchange if is_own else self._exchange
         call = f"{method} {path}"
         began_s = time.monotonic()
         status: int | None = None
         error_code: str | None = None
         try:
-            answer = await self._exchange.fetch(method, url, call=call, body=body, query=query, token=token)
+            answer = await exchange.fetch(method, url, call=call, body=body, query=query, token=token)
             status = answer.status
             return read_object(call, answer.status, answer.content, answer.headers, self.log.redact)
         except RavatarError as error:

@@ -1,7 +1,7 @@
 """Conversations with the platform, and a platform of one's own, for asyncio."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
@@ -9,8 +9,9 @@ from typing import Any, Generic, Self, TypeVar
 from ravatar_audio import emulator
 from ravatar_audio.api.results import ChatItem
 from ravatar_audio.asyncio.sources import Source, TurnSource
-from ravatar_audio.asyncio.waiting import LosslessIterator, call, enter, in_loop, leave
-from ravatar_audio.embedding.faces import EmulatorFace, LiveSessionFace, SessionFace
+from ravatar_audio.asyncio.waiting import LosslessIterator, awaited_in_loop, call, enter, in_loop, leave
+from ravatar_audio.choices import RecordingFormat
+from ravatar_audio.embedding.faces import ChatSessionFace, EmulatorFace, LiveSessionFace, SessionFace
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.emulator.faults import Fault
@@ -48,6 +49,7 @@ class _Conversation(SessionFace[Session], Generic[Session]):
         await leave(resident, is_failed=False)
 
     async def __aenter__(self) -> Self:
+        self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
         await enter(self._resident)
         return self
 
@@ -60,12 +62,16 @@ class _Conversation(SessionFace[Session], Generic[Session]):
         """The server's messages and what happens to the link, until the session is over. A cancellation loses none."""
         return self._events
 
+    async def change_microphone(self, device: str | int | None) -> None:
+        """Take another microphone from now on, without a break in the session."""
+        await call(self._resident, self._inner.change_microphone, device)
+
     async def send_text(self, text: str) -> None:
         """Say something in writing; returns when the socket has it, and waits for a link where there is none."""
         await call(self._resident, self._inner.send_text, text)
 
     async def send_voice(
-        self, recording: Recording | bytes, *, push_to_talk: bool | None = None, format: str = "wav"
+        self, recording: Recording | bytes, *, push_to_talk: bool | None = None, format: RecordingFormat = "wav"
     ) -> None:
         """Send a whole utterance: a Recording, or a file's bytes; returns when the socket has it."""
         await call(self._resident, lambda: self._inner.send_voice(recording, push_to_talk=push_to_talk, format=format))
@@ -87,6 +93,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         settings: Settings,
         source: Source[Any] | TurnSource,
         *,
+        fetch_token: Callable[[], Awaitable[str]] | None = None,
         slot_wait_s: float | None = None,
         renew: bool | None = None,
         reconnect_limit_s: float | None = 120.0,
@@ -100,6 +107,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
             live.LiveSession(
                 settings,
                 source._inner,
+                fetch_token=awaited_in_loop(lambda: self._loop, fetch_token),
                 slot_wait_s=slot_wait_s,
                 renew=renew,
                 reconnect_limit_s=reconnect_limit_s,
@@ -119,6 +127,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
         on_sent: Callable[[Frame], None] | None = None,
+        fetch_token: Callable[[], Awaitable[str]] | None = None,
     ) -> AbstractAsyncContextManager[Self]:
         """Everything as the settings say, in one block; see `ravatar_audio.LiveSession.open`."""
         check_world("asyncio", cls.__name__)
@@ -129,6 +138,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
             on_turn=in_loop(lambda: loop, on_turn),
             on_frame=in_loop(lambda: loop, on_frame),
             on_sent=in_loop(lambda: loop, on_sent),
+            fetch_token=awaited_in_loop(lambda: loop, fetch_token),
         )
         return cls._opened(manager, source)
 
@@ -137,20 +147,29 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         """The gate in front of the source, with its controls. Raises SettingsError for a source without one."""
         return TurnSource._around(self._ask(lambda: self._inner.turns), self._resident)
 
-    async def __aenter__(self) -> Self:
-        self._loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
-        return await super().__aenter__()
-
     async def wait_finished(self) -> None:
         """Wait until the source has ended and everything was sent and acknowledged. Raises the session's error."""
         await call(self._resident, self._inner.wait_finished)
 
 
-class ChatSession(_Conversation[chat.ChatSession]):
+class ChatSession(ChatSessionFace, _Conversation[chat.ChatSession]):
     """`ravatar_audio.ChatSession` for asyncio: the same arguments, events and errors."""
 
-    def __init__(self, settings: Settings, *, reconnect_limit_s: float | None = 120.0) -> None:
-        super().__init__(chat.ChatSession(settings, reconnect_limit_s=reconnect_limit_s))
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        fetch_token: Callable[[], Awaitable[str]] | None = None,
+        reconnect_limit_s: float | None = 120.0,
+    ) -> None:
+        _Conversation.__init__(
+            self,
+            chat.ChatSession(
+                settings,
+                fetch_token=awaited_in_loop(lambda: self._loop, fetch_token),
+                reconnect_limit_s=reconnect_limit_s,
+            ),
+        )
 
     @classmethod
     def open(
@@ -160,6 +179,7 @@ class ChatSession(_Conversation[chat.ChatSession]):
         *,
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
+        fetch_token: Callable[[], Awaitable[str]] | None = None,
     ) -> AbstractAsyncContextManager[Self]:
         """Everything as the settings say, in one block; see `ravatar_audio.ChatSession.open`."""
         check_world("asyncio", cls.__name__)
@@ -169,6 +189,7 @@ class ChatSession(_Conversation[chat.ChatSession]):
             source._inner if isinstance(source, Source) else source,
             on_turn=in_loop(lambda: loop, on_turn),
             on_frame=in_loop(lambda: loop, on_frame),
+            fetch_token=awaited_in_loop(lambda: loop, fetch_token),
         )
         return cls._opened(manager, source)
 

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar
 from ravatar_audio import capture, processing
 from ravatar_audio.asyncio.waiting import LosslessIterator, call, enter, in_loop, leave
 from ravatar_audio.capture import CaptureEvent
+from ravatar_audio.choices import Pace
 from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TurnSourceFace, takes_arguments_of
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.frames import Frame
@@ -72,6 +73,10 @@ class Microphone(MicrophoneFace, Source[capture.Microphone]):
         Source.__init__(made, capture.Microphone.from_settings(settings))
         return made
 
+    async def change_device(self, device: str | int | None) -> None:
+        """Take another device from now on, by its selector; see `ravatar_audio.Microphone.change_device`."""
+        await call(self._resident, self._inner.change_device, device)
+
 
 class FileSource(Source[capture.FileSource]):
     """`ravatar_audio.FileSource` for asyncio: the same arguments and errors."""
@@ -135,7 +140,7 @@ class VoiceSource(Source[processing.VoiceSource]):
 
 
 def open_source(
-    settings: Settings, spec: str = "mic", *, pace: str | None = None, duration_s: float | None = None
+    settings: Settings, spec: str = "mic", *, pace: Pace | None = None, duration_s: float | None = None
 ) -> Source[Any]:
     """Make the source that `spec` names; see `ravatar_audio.open_source`."""
     return Source(capture.open_source(settings, spec, pace=pace, duration_s=duration_s))

@@ -1,9 +1,12 @@
 """Calls into the thread, awaited by an asyncio task."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Self, TypeVar
+
+import trio
 
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.embedding.thread import Call, CallCancelledError, TrioThread, leave_thread, shared_thread
@@ -118,3 +121,32 @@ def in_loop(
         loop().call_soon_threadsafe(callback, value)
 
     return pass_on
+
+
+def awaited_in_loop(
+    loop: Callable[[], asyncio.AbstractEventLoop], function: Callable[[], Awaitable[T]] | None
+) -> Callable[[], Awaitable[T]] | None:
+    """Return an async function of the loop as one that the library's thread may await; cancelled with it."""
+    if function is None:
+        return None
+
+    async def run() -> T:
+        return await function()
+
+    async def await_it() -> T:
+        done, trio_loop = trio.Event(), trio.lowlevel.current_trio_token()
+
+        def note_done(_: object) -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                trio_loop.run_sync_soon(done.set)
+
+        future = asyncio.run_coroutine_threadsafe(run(), loop())
+        future.add_done_callback(note_done)
+        try:
+            await done.wait()
+        except trio.Cancelled:
+            future.cancel()
+            raise
+        return future.result()
+
+    return await_it

@@ -8,8 +8,9 @@ from typing import Any, Generic, Self, TypeVar
 from ravatar_audio import emulator
 from ravatar_audio.api.results import ChatItem
 from ravatar_audio.blocking.sources import Source, TurnSource
-from ravatar_audio.blocking.waiting import LosslessIterator, call, enter, leave
-from ravatar_audio.embedding.faces import EmulatorFace, LiveSessionFace, SessionFace
+from ravatar_audio.blocking.waiting import LosslessIterator, awaited_in_thread, call, enter, leave
+from ravatar_audio.choices import RecordingFormat
+from ravatar_audio.embedding.faces import ChatSessionFace, EmulatorFace, LiveSessionFace, SessionFace
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import EmulatorSettings
 from ravatar_audio.emulator.faults import Fault
@@ -58,12 +59,16 @@ class _Conversation(SessionFace[Session], Generic[Session]):
         """The server's messages and what happens to the link, until the session is over. An interrupt loses none."""
         return self._events
 
+    def change_microphone(self, device: str | int | None) -> None:
+        """Take another microphone from now on, without a break in the session."""
+        call(self._resident, self._inner.change_microphone, device)
+
     def send_text(self, text: str) -> None:
         """Say something in writing; returns when the socket has it, and waits for a link where there is none."""
         call(self._resident, self._inner.send_text, text)
 
     def send_voice(
-        self, recording: Recording | bytes, *, push_to_talk: bool | None = None, format: str = "wav"
+        self, recording: Recording | bytes, *, push_to_talk: bool | None = None, format: RecordingFormat = "wav"
     ) -> None:
         """Send a whole utterance: a Recording, or a file's bytes; returns when the socket has it."""
         call(self._resident, lambda: self._inner.send_voice(recording, push_to_talk=push_to_talk, format=format))
@@ -85,6 +90,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         settings: Settings,
         source: Source[Any] | TurnSource,
         *,
+        fetch_token: Callable[[], str] | None = None,
         slot_wait_s: float | None = None,
         renew: bool | None = None,
         reconnect_limit_s: float | None = 120.0,
@@ -98,6 +104,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
             live.LiveSession(
                 settings,
                 source._inner,
+                fetch_token=awaited_in_thread(fetch_token),
                 slot_wait_s=slot_wait_s,
                 renew=renew,
                 reconnect_limit_s=reconnect_limit_s,
@@ -117,6 +124,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
         on_sent: Callable[[Frame], None] | None = None,
+        fetch_token: Callable[[], str] | None = None,
     ) -> AbstractContextManager[Self]:
         """Everything as the settings say, in one block; see `ravatar_audio.LiveSession.open`."""
         manager = live.LiveSession.open(
@@ -125,6 +133,7 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
             on_turn=on_turn,
             on_frame=on_frame,
             on_sent=on_sent,
+            fetch_token=awaited_in_thread(fetch_token),
         )
         return cls._opened(manager, source)
 
@@ -138,11 +147,20 @@ class LiveSession(LiveSessionFace, _Conversation[live.LiveSession]):
         call(self._resident, self._inner.wait_finished)
 
 
-class ChatSession(_Conversation[chat.ChatSession]):
+class ChatSession(ChatSessionFace, _Conversation[chat.ChatSession]):
     """`ravatar_audio.ChatSession` for programs of threads: the same arguments, events and errors."""
 
-    def __init__(self, settings: Settings, *, reconnect_limit_s: float | None = 120.0) -> None:
-        super().__init__(chat.ChatSession(settings, reconnect_limit_s=reconnect_limit_s))
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        fetch_token: Callable[[], str] | None = None,
+        reconnect_limit_s: float | None = 120.0,
+    ) -> None:
+        _Conversation.__init__(
+            self,
+            chat.ChatSession(settings, fetch_token=awaited_in_thread(fetch_token), reconnect_limit_s=reconnect_limit_s),
+        )
 
     @classmethod
     def open(
@@ -152,6 +170,7 @@ class ChatSession(_Conversation[chat.ChatSession]):
         *,
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
+        fetch_token: Callable[[], str] | None = None,
     ) -> AbstractContextManager[Self]:
         """Everything as the settings say, in one block; see `ravatar_audio.ChatSession.open`."""
         manager = chat.ChatSession.open(
@@ -159,6 +178,7 @@ class ChatSession(_Conversation[chat.ChatSession]):
             source._inner if isinstance(source, Source) else source,
             on_turn=on_turn,
             on_frame=on_frame,
+            fetch_token=awaited_in_thread(fetch_token),
         )
         return cls._opened(manager, source)
 

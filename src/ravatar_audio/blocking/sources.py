@@ -7,6 +7,7 @@ from typing import Any, Self, TypeVar
 from ravatar_audio import capture, processing
 from ravatar_audio.blocking.waiting import LosslessIterator, call, enter, leave
 from ravatar_audio.capture import CaptureEvent
+from ravatar_audio.choices import Pace
 from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TurnSourceFace, takes_arguments_of
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.frames import Frame
@@ -71,6 +72,10 @@ class Microphone(MicrophoneFace, Source[capture.Microphone]):
         Source.__init__(made, capture.Microphone.from_settings(settings))
         return made
 
+    def change_device(self, device: str | int | None) -> None:
+        """Take another device from now on, by its selector; see `ravatar_audio.Microphone.change_device`."""
+        call(self._resident, self._inner.change_device, device)
+
 
 class FileSource(Source[capture.FileSource]):
     """`ravatar_audio.FileSource` for programs of threads: the same arguments and errors."""
@@ -134,7 +139,7 @@ class VoiceSource(Source[processing.VoiceSource]):
 
 
 def open_source(
-    settings: Settings, spec: str = "mic", *, pace: str | None = None, duration_s: float | None = None
+    settings: Settings, spec: str = "mic", *, pace: Pace | None = None, duration_s: float | None = None
 ) -> Source[Any]:
     """Make the source that `spec` names; see `ravatar_audio.open_source`."""
     return Source(capture.open_source(settings, spec, pace=pace, duration_s=duration_s))

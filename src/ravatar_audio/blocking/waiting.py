@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Generic, Self, TypeVar
 
+import trio
+
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.embedding.thread import Call, TrioThread, leave_thread, shared_thread
 from ravatar_audio.worlds import check_world
@@ -99,3 +101,14 @@ class LosslessIterator(Generic[T]):
             return call(self._resident, self._take, keep=self._late.append)
         except StopAsyncIteration:
             raise StopIteration from None
+
+
+def awaited_in_thread(function: Callable[[], T] | None) -> Callable[[], Awaitable[T]] | None:
+    """Return a function that may block as one that the library's thread may await; it has a thread of its own."""
+    if function is None:
+        return None
+
+    async def await_it() -> T:
+        return await trio.to_thread.run_sync(function, abandon_on_cancel=True)
+
+    return await_it

@@ -10,7 +10,7 @@ import click
 
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import CaptureEvent, open_source
-from ravatar_audio.capture.sources.paced import PACES
+from ravatar_audio.choices import PACES, Pace
 from ravatar_audio.cli.output import echo, echo_over_meter
 from ravatar_audio.cli.run import (
     Seconds,
@@ -92,7 +92,7 @@ REST = (
 )
 def command(
     spec: str,
-    pace: str,
+    pace: Pace,
     seconds: float | None,
     is_played: bool,
     as_json: bool,

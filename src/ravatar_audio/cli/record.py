@@ -15,6 +15,7 @@ import click
 import trio
 
 from ravatar_audio.capture import open_source
+from ravatar_audio.choices import RECORDING_FORMATS
 from ravatar_audio.cli.controls import KEYS, control
 from ravatar_audio.cli.live import SOUND, TURNS
 from ravatar_audio.cli.meter import Meter, gate_state
@@ -25,7 +26,6 @@ from ravatar_audio.frames import RATE_HZ, Frame
 from ravatar_audio.session import Recordings, TurnSource
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Recording, TurnMode
-from ravatar_audio.turns.recording import FORMATS
 
 LATE_S = 2.0
 """How much longer than its sound an open recording may take: a microphone that has stopped does not hold it up."""
@@ -54,7 +54,7 @@ def command(file: str, spec: str, seconds: float, as_json: bool, settings_file: 
         settings = dataclasses.replace(settings, mode="open")
     path = Path(file)
     format = path.suffix.removeprefix(".").lower()
-    if format not in FORMATS:
+    if format not in RECORDING_FORMATS:
         raise click.UsageError(f"{file!r} must end in .wav or .webm")
 
     kept: list[Recording] = []
@@ -120,7 +120,7 @@ def nothing_heard(settings: Settings, heard_s: float, loudest_dbfs: float) -> No
         return NothingHeardError("nothing was recorded: there was no sound", advice="'ravatar-audio doctor' looks why.")
     loudest = "digital silence" if loudest_dbfs == -math.inf else f"{loudest_dbfs:.1f} dBFS at its loudest"
     heard = f"in {heard_s:.1f} s of sound ({loudest})"
-    if settings.mode == TurnMode.PTT:
+    if settings.mode == "ptt":
         return NothingHeardError(
             f"nothing was recorded: {heard} no button was held for {settings.shortest_press_ms:g} ms",
             advice="Hold the space bar, or send SIGUSR1 and SIGUSR2, around what you say; --mode open needs no button.",

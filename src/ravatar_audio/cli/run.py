@@ -19,7 +19,7 @@ from ravatar_audio.cli.output import echo
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.observe.journal import JournalHandler, is_journal
 from ravatar_audio.printable import one_line
-from ravatar_audio.settings import Settings
+from ravatar_audio.settings import Settings, plain_type
 
 _HANGUPS = [getattr(signal, name) for name in ("SIGHUP", "SIGQUIT") if hasattr(signal, name)]
 INTERRUPTS: Final = [
@@ -208,5 +208,5 @@ def log_to_stderr(level: int) -> None:
 
 
 def _click_type(annotation: Any) -> type:
-    kinds = [kind for kind in getattr(annotation, "__args__", (annotation,)) if kind is not type(None)]
-    return kinds[0] if kinds[0] in (int, float) else str
+    kind = plain_type(annotation)
+    return kind if kind in (int, float) else str

@@ -10,6 +10,7 @@ import trio
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import PipeSource
 from ravatar_audio.capture.sources.pipe import is_pipe
+from ravatar_audio.choices import RECORDING_FORMATS, RecordingFormat
 from ravatar_audio.cli.live import PLATFORM, REST, as_plain, as_text
 from ravatar_audio.cli.output import echo
 from ravatar_audio.cli.run import (
@@ -23,14 +24,15 @@ from ravatar_audio.cli.run import (
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import ChatSession, LiveSession
 from ravatar_audio.session.sound_file import PROFILE, read_recording, record_all
-from ravatar_audio.turns.recording import FORMATS
 
 
 @click.command(name="say", cls=SectionedCommand)
 @click.argument("file", type=click.Path())
 @click.option("--live", "is_live", is_flag=True, help="In Live Mode; default: in Chat Mode.")
 @click.option("--push-to-talk", is_flag=True, help="Tell the platform that a button was held for it.")
-@click.option("--as", "format", type=click.Choice(FORMATS), default="wav", show_default=True, help="What is sent.")
+@click.option(
+    "--as", "format", type=click.Choice(RECORDING_FORMATS), default="wav", show_default=True, help="What is sent."
+)
 @click.option("--limit", type=Seconds(0.1, 3_600), default=120.0, show_default=True, help="Longest file in seconds.")
 @click.option("--wait", type=Seconds(0), default=10.0, show_default=True, help="Seconds to wait for the answer.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
@@ -39,7 +41,7 @@ def command(
     file: str,
     is_live: bool,
     push_to_talk: bool,
-    format: str,
+    format: RecordingFormat,
     limit: float,
     wait: float,
     as_json: bool,

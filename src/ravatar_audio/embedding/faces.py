@@ -10,12 +10,13 @@ from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from ravatar_audio.api.results import Avatar, Connection, Language
 from ravatar_audio.capture import CaptureStatistics, Device, Microphone, Source
+from ravatar_audio.choices import TurnModeName
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.emulator.faults import FaultScript
 from ravatar_audio.emulator.statistics import EmulatorStatistics
 from ravatar_audio.playback import Player, PlayerStatistics
-from ravatar_audio.session import ChatSession, LiveSession, LiveStatistics, TurnSource
+from ravatar_audio.session import ChatSession, ChatStatistics, LiveSession, LiveStatistics, SessionState, TurnSource
 from ravatar_audio.turns import Gate, TurnMode
 
 P = ParamSpec("P")
@@ -146,7 +147,12 @@ class TurnSourceFace(Face[TurnSource]):
         """Hear again."""
         self._ask(lambda: self._inner.unmute(at_s))
 
-    def set_mode(self, mode: TurnMode | str, at_s: float | None = None) -> None:
+    @property
+    def is_muted(self) -> bool:
+        """Nothing is heard, by mute()."""
+        return self._ask(lambda: self._inner.is_muted)
+
+    def set_mode(self, mode: TurnMode | TurnModeName, at_s: float | None = None) -> None:
         """Change how turns are taken; an open turn ends."""
         self._ask(lambda: self._inner.set_mode(mode, at_s))
 
@@ -184,6 +190,24 @@ class SessionFace(Face[Session]):
         """The language that was chosen, from entering on."""
         return self._ask(lambda: self._inner.language)
 
+    @property
+    def state(self) -> SessionState:
+        """Where the session is in its life."""
+        return self._inner.state
+
+    def mute(self, at_s: float | None = None) -> None:
+        """Hear nothing from now on, or from `at_s`, a time.monotonic(); an open turn ends."""
+        self._ask(lambda: self._inner.mute(at_s))
+
+    def unmute(self, at_s: float | None = None) -> None:
+        """Hear again."""
+        self._ask(lambda: self._inner.unmute(at_s))
+
+    @property
+    def is_muted(self) -> bool:
+        """Nothing is heard, by mute()."""
+        return self._ask(lambda: self._inner.is_muted)
+
 
 class LiveSessionFace(SessionFace[LiveSession]):
     """Of a live session."""
@@ -194,6 +218,14 @@ class LiveSessionFace(SessionFace[LiveSession]):
         return self._ask(lambda: self._inner.streaming_url)
 
     def statistics(self) -> LiveStatistics:
+        """Counters as of now; may be asked at any time, also afterwards."""
+        return self._ask(self._inner.statistics)
+
+
+class ChatSessionFace(SessionFace[ChatSession]):
+    """Of a conversation by messages."""
+
+    def statistics(self) -> ChatStatistics:
         """Counters as of now; may be asked at any time, also afterwards."""
         return self._ask(self._inner.statistics)
 

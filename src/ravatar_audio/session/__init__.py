@@ -3,6 +3,8 @@
 live      LiveSession: Live Mode            conversation  what both share: entering, leaving, events
 chat      ChatSession: Chat Mode            linking       the link that both keep up
 events    what a session emits              outbox        the queue between source and network
+state     where a session is in its life (pure)
+reply_time       from a turn's end to the first reply (pure)
 retries   when to try again (pure)          refusals      what the platform does not accept (pure)
 slot      the live session's place          selection     which avatar, language and mode (pure)
 message_limits   what may be sent (pure)    event_queue   what waits for whoever iterates
@@ -15,6 +17,8 @@ avatar_speech    whether the avatar speaks (pure)
 
 from ravatar_audio.session.chat import ChatSession
 from ravatar_audio.session.events import (
+    AvatarSilent,
+    AvatarSpeaks,
     ConversationRenewed,
     LinkLost,
     LinkUp,
@@ -23,15 +27,20 @@ from ravatar_audio.session.events import (
     SendingRefused,
     SessionRenewed,
     StreamingUrlChanged,
+    TurnAnswered,
 )
 from ravatar_audio.session.live import LiveSession
 from ravatar_audio.session.observing import observing
 from ravatar_audio.session.recordings import Recordings
-from ravatar_audio.session.statistics import LiveStatistics
+from ravatar_audio.session.state import SessionState
+from ravatar_audio.session.statistics import ChatStatistics, LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource
 
 __all__ = [
+    "AvatarSilent",
+    "AvatarSpeaks",
     "ChatSession",
+    "ChatStatistics",
     "ConversationRenewed",
     "LinkLost",
     "LinkUp",
@@ -42,7 +51,9 @@ __all__ = [
     "SendingAccepted",
     "SendingRefused",
     "SessionRenewed",
+    "SessionState",
     "StreamingUrlChanged",
+    "TurnAnswered",
     "TurnSource",
     "observing",
 ]

@@ -5,6 +5,7 @@ stopped talking", `"isSpeaking": true`), and where none has ever come, a reply i
 speech.
 """
 
+import math
 import re
 from typing import Final
 
@@ -59,3 +60,36 @@ def tells_speaking(message: EventMessage) -> bool | None:
 def spoken_s(reply: Reply) -> float:
     """Return about how long the avatar takes to say this, 0 to 60 s."""
     return min(LONGEST_S, len(reply.text or "") / CHARACTERS_PER_S)
+
+
+class AvatarVoice:
+    """Whether the avatar speaks; times are seconds of one clock:
+
+    silent ── an event says so; a reply, where no event ever has ──► speaking
+       ▲── an event says so; `ends_s`, where none does ────────────────┘
+    """
+
+    def __init__(self) -> None:
+        self.is_speaking = False
+        self.ends_s = math.inf
+        """When it counts as silent, if nobody says so before."""
+        self.has_events = False
+        """The platform says when the avatar speaks; replies do not count any more."""
+
+    def set(self, is_speaking: bool) -> None:
+        """Somebody who knows says so, and will say when it ends."""
+        self.is_speaking, self.ends_s = is_speaking, math.inf
+
+    def note(self, message: object, now_s: float) -> bool | None:
+        """Note a message of the platform. Return True when the avatar speaks by it, False when it is silent."""
+        if isinstance(message, EventMessage) and (speaks := tells_speaking(message)) is not None:
+            self.has_events = True
+            self.set(speaks)
+            if speaks:
+                self.ends_s = now_s + LONGEST_S
+            return speaks
+        if isinstance(message, Reply) and not self.has_events:
+            begins_s = max(now_s, self.ends_s) if self.ends_s < math.inf else now_s  # it says one after the other
+            self.is_speaking, self.ends_s = True, begins_s + spoken_s(message)
+            return True
+        return None

@@ -10,6 +10,7 @@ import trio
 from ravatar_audio.api.http import Platform
 from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.results import Avatar, ChatItem
+from ravatar_audio.api.token_source import FetchToken
 from ravatar_audio.capture import Source, open_source
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
@@ -18,6 +19,7 @@ from ravatar_audio.observe.log import log_debug
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.recordings import Recordings
 from ravatar_audio.session.selection import choose_avatar
+from ravatar_audio.session.statistics import ChatStatistics
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import TurnEvent
@@ -33,6 +35,7 @@ class ChatSession(Conversation):
 
     Replies carry text, a file's URL, or sound. Entering raises one error of the RavatarError tree when the platform
     cannot be used; later the link is made again by itself, for as long as `reconnect_limit_s` allows (None: for ever).
+    `fetch_token`: an async function that gives a new token, in place of `POST /jwt`.
     """
 
     def __init__(
@@ -40,10 +43,13 @@ class ChatSession(Conversation):
         settings: Settings,
         *,
         platform: Platform | None = None,
+        fetch_token: FetchToken | None = None,
         reconnect_limit_s: float | None = 120.0,
         limits: LinkLimits | None = None,
     ) -> None:
-        super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
+        super().__init__(
+            settings, platform=platform, fetch_token=fetch_token, reconnect_limit_s=reconnect_limit_s, limits=limits
+        )
         self._turns: TurnSource | None = None
         self._are_turns_sent = trio.Event()
 
@@ -56,6 +62,7 @@ class ChatSession(Conversation):
         *,
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
+        fetch_token: FetchToken | None = None,
     ) -> AsyncIterator[Self]:
         """Everything as the settings say, in one block; with a source, its turns are sent as recorded messages.
 
@@ -66,7 +73,7 @@ class ChatSession(Conversation):
         """
         if settings.debug:
             log_debug()
-        async with cls(settings) as chat:
+        async with cls(settings, fetch_token=fetch_token) as chat:
             if source is None:
                 yield chat
                 return
@@ -75,6 +82,7 @@ class ChatSession(Conversation):
             turns.follow(chat.connection)
             async with turns, background_nursery() as nursery:
                 chat._turns = turns
+                turns._on_turn_end = chat._note_turn_end
                 nursery.start_soon(chat._send_recordings, Recordings(turns))
                 yield chat
 
@@ -100,12 +108,23 @@ class ChatSession(Conversation):
         try:
             async with trio.open_nursery() as nursery:
                 async for recording in recordings:
-                    nursery.start_soon(self.send_voice, recording)
+                    nursery.start_soon(self._send_recording, recording, None, "wav")
         finally:
             self._are_turns_sent.set()
 
     def _choose_avatar(self) -> Avatar:
         return choose_avatar(self.connection, self.settings.avatar_id)
+
+    def statistics(self) -> ChatStatistics:
+        """Counters as of now; may be asked at any time, also afterwards."""
+        return ChatStatistics(
+            connects=self._connects,
+            reconnects=max(0, self._connects - 1),
+            messages_received=self._received,
+            messages_skipped=self._skipped,
+            events_dropped=self._events.dropped,
+            first_reply=self._reply_time.distribution(),
+        )
 
     def history(self, *, per_page: int = 20) -> AsyncIterator[ChatItem]:
         """What was said before, page after page, in the platform's order; only while the session lasts."""

@@ -58,6 +58,33 @@ class StreamingUrlChanged:
     streaming_url: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class AvatarSpeaks:
+    """The avatar begins to speak, as far as the platform's messages show."""
+
+    is_estimated: bool
+    """No message has said so: a reply is taken to be spoken, at the pace of speech."""
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarSilent:
+    """The avatar has ended speaking."""
+
+    is_estimated: bool
+    """As of AvatarSpeaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAnswered:
+    """The first reply since a turn has ended. It follows the reply."""
+
+    after_s: float
+    """From the turn's last sample at the microphone, tail and hangover included, until the reply was here. Of text and
+    recordings that were sent by hand: from the call."""
+    turn: int | None = None
+    """Number of the turn, as in TurnEvent; None for what was sent by hand."""
+
+
 LiveEvent = (
     ServerMessage
     | LinkUp
@@ -67,4 +94,7 @@ LiveEvent = (
     | ConversationRenewed
     | SessionRenewed
     | StreamingUrlChanged
+    | AvatarSpeaks
+    | AvatarSilent
+    | TurnAnswered
 )

@@ -28,6 +28,7 @@ from ravatar_audio.session.events import (
 from ravatar_audio.session.outbox import MakeText, Outbox
 from ravatar_audio.session.refusals import Doubt, Refusals, is_refusal
 from ravatar_audio.session.retries import Retries
+from ravatar_audio.session.state import SessionState
 from ravatar_audio.settings import Settings
 
 _QUIET_S = 0.5
@@ -37,9 +38,9 @@ _QUIET_S = 0.5
 class LinkKeeper(ABC):
     """Base of Conversation: the only owner of the link."""
 
-    deepest_doubt: ClassVar[Doubt] = Doubt.CONVERSATION
+    _deepest_doubt: ClassVar[Doubt] = Doubt.CONVERSATION
     """The most that can be renewed in this mode."""
-    refusals_limit: ClassVar[int] = 2
+    _refusals_limit: ClassVar[int] = 2
     """So many refusals on one connection, without a reply between them, are acted upon."""
 
     def __init__(self, settings: Settings, reconnect_limit_s: float | None, limits: LinkLimits | None) -> None:
@@ -50,10 +51,10 @@ class LinkKeeper(ABC):
         self._outbox = Outbox(settings.outbox_ms / 1000)
         self._observer = Observer()
         self._events = EventQueue()
-        self._refusals = Refusals(self.refusals_limit)
+        self._refusals = Refusals(self._refusals_limit)
         self._changed = trio.lowlevel.ParkingLot()
-        self._is_begun = False
-        """A link has been up."""
+        self.state = SessionState.NEW
+        """Where the session is in its life; read it at any time."""
         self._is_held = False
         """Nothing more is sent by this link."""
         self._fault: StreamFault | None = None
@@ -65,6 +66,11 @@ class LinkKeeper(ABC):
         """What the platform offers, from entering on; as `avatar` and `language`, which were chosen."""
         self.avatar: Avatar
         self.language: Language
+
+    @property
+    def _is_begun(self) -> bool:
+        """A link has been up."""
+        return self._connects > 0
 
     def _license_id(self) -> str | None:
         """Of the live session, in Live Mode."""
@@ -152,11 +158,11 @@ class LinkKeeper(ABC):
             self.platform.log.warning("the platform has given a new conversation")
             self._emit(ConversationRenewed())
         elif self._refusals.is_refused:  # so it is not the conversation that it has forgotten
-            self._refusals.note_doubt(self.deepest_doubt)
+            self._refusals.note_doubt(self._deepest_doubt)
 
     def _note_doubt(self, down: LinkDown) -> bool:
         """What the platform may have forgotten, as the end of a link shows. True when all was new and is refused."""
-        refusals, deepest = self._refusals, self.deepest_doubt
+        refusals, deepest = self._refusals, self._deepest_doubt
         if down.cause is Cause.NOT_ACCEPTED:
             is_again = refusals.renewed >= deepest
             refusals.note_doubt(deepest if refusals.renewed else Doubt.CONVERSATION)
@@ -282,11 +288,18 @@ class LinkKeeper(ABC):
         self._is_held = False
         self._refusals.begin_connection()
         self._connects += 1
-        self._is_begun = True
+        self._move_to(SessionState.CONNECTED)
         self.platform.log.debug("link %d is up after %.1f ms", self._connects, link.handshake_s * 1000)
         self._emit(LinkUp(self._connects, link.handshake_s))
 
+    def _move_to(self, state: SessionState) -> None:
+        """What is over stays so, and a failure is more than an end."""
+        if not self.state.is_over or state is SessionState.FAILED:
+            self.state = state
+
     def _note_lost(self, down: LinkDown, lasted_s: float, delay_s: float) -> None:
+        if self._is_begun:
+            self._move_to(SessionState.RECONNECTING)
         self.platform.log.warning("the link is down after %.1f s: %s; next try in %.2f s", lasted_s, down, delay_s)
         self._emit(LinkLost(str(down), lasted_s, delay_s, down.close_code, down.status))
 

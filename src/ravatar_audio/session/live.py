@@ -17,6 +17,7 @@ from ravatar_audio.api.link import Link, LinkLimits
 from ravatar_audio.api.link_end import LinkDown
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.api.results import Avatar, viewer_url
+from ravatar_audio.api.token_source import FetchToken
 from ravatar_audio.capture import Microphone, Source, open_source
 from ravatar_audio.errors import SessionExpiredError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
@@ -26,14 +27,16 @@ from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import LiveEvent, SessionRenewed, StreamingUrlChanged
 from ravatar_audio.session.in_flight import QueuedFrame
+from ravatar_audio.session.message_limits import check_time_s
 from ravatar_audio.session.observing import attach, observed, observing
 from ravatar_audio.session.refusals import Doubt
 from ravatar_audio.session.selection import choose_live_avatar
 from ravatar_audio.session.slot import Slot
+from ravatar_audio.session.state import SessionState
 from ravatar_audio.session.statistics import LiveStatistics
-from ravatar_audio.session.turn_source import TurnSource
+from ravatar_audio.session.turn_source import TurnSource, check_gated
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import TurnEvent, TurnMode
+from ravatar_audio.turns import TurnEvent
 
 LAST_FRAMES_S = 3.0
 """For sending what waits when the source has failed, also while the link is down: then by the next one.
@@ -65,8 +68,9 @@ class LiveSession(Conversation):
     gap says how many samples are missing, and one that may come a second time says so.
     `plain`: leave audio messages to the WebSocket library; the same arrives, at several times the cost.
     `linger_s`: so long after the source has ended and everything was sent, `events()` ends; None: not before the block.
-    `on_sent` is called with each frame that was written, and must return at once. `platform`: share one between
-    sessions; default: one of its own. `observers`: metrics, a flight recorder (`observing`), or one of the program's.
+    `on_sent` is called with each frame that was written, and must return at once. `fetch_token`: an async function that
+    gives a new token, in place of `POST /jwt`. `platform`: share one between sessions; default: one of its own.
+    `observers`: metrics, a flight recorder (`observing`), or one of the program's.
 
     The session has the source for itself; whoever else takes from it meanwhile gets trio.BusyResourceError. It begins
     with what is captured after it is entered (`Source.discard`; turns have their pre-roll).
@@ -74,8 +78,8 @@ class LiveSession(Conversation):
     Cancelled while the platform starts the session, it waits up to 10 s for the answer, to give the slot back.
     """
 
-    deepest_doubt = Doubt.SLOT
-    refusals_limit = 3
+    _deepest_doubt = Doubt.SLOT
+    _refusals_limit = 3
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class LiveSession(Conversation):
         source: AsyncIterable[Frame],
         *,
         platform: Platform | None = None,
+        fetch_token: FetchToken | None = None,
         slot_wait_s: float | None = None,
         renew: bool | None = None,
         reconnect_limit_s: float | None = 120.0,
@@ -94,8 +99,12 @@ class LiveSession(Conversation):
         limits: LinkLimits | None = None,
         observers: Sequence[Observer] = (),
     ) -> None:
-        _check_turns(settings, source)
-        super().__init__(settings, platform=platform, reconnect_limit_s=reconnect_limit_s, limits=limits)
+        check_gated(settings, source)
+        check_time_s("slot_wait_s", slot_wait_s)
+        check_time_s("linger_s", linger_s)
+        super().__init__(
+            settings, platform=platform, fetch_token=fetch_token, reconnect_limit_s=reconnect_limit_s, limits=limits
+        )
         self._source = source
         self._frames: AsyncIterator[Frame] | None = None
         self._holding = ExitStack()
@@ -112,6 +121,8 @@ class LiveSession(Conversation):
         self._age_newest = Histogram()
         self._source_lost_samples = 0
         self._observer = attach(observers, self._outbox, source)
+        if isinstance(source, TurnSource):
+            source._on_turn_end = self._note_turn_end
 
     @classmethod
     @asynccontextmanager
@@ -123,6 +134,7 @@ class LiveSession(Conversation):
         on_turn: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
         on_sent: Callable[[Frame], None] | None = None,
+        fetch_token: FetchToken | None = None,
     ) -> AsyncIterator[Self]:
         """Everything as the settings say, in one block:
 
@@ -135,7 +147,8 @@ class LiveSession(Conversation):
         command line, the mode "auto" is what the platform says for the microphone, and "open" for anything else.
         `events()` ends `linger_s` after the source's end. With `debug` the log goes to standard error, unless the
         program has handlers of its own. `on_turn` is called with each turn's event, `on_frame` with each frame that is
-        heard, `on_sent` with each that was sent; they must return at once. Raises as Microphone and LiveSession do.
+        heard, `on_sent` with each that was sent; they must return at once. `fetch_token` is LiveSession's.
+        Raises as Microphone and LiveSession do.
         """
         if settings.debug:
             log_debug()
@@ -144,7 +157,14 @@ class LiveSession(Conversation):
         opened = open_source(settings, source) if isinstance(source, str) else source
         turns = TurnSource.from_settings(settings, opened, on_event=on_turn, on_frame=on_frame)
         async with observing(settings) as observers:
-            live = cls(settings, turns, linger_s=settings.linger_s, on_sent=on_sent, observers=observers)
+            live = cls(
+                settings,
+                turns,
+                fetch_token=fetch_token,
+                linger_s=settings.linger_s,
+                on_sent=on_sent,
+                observers=observers,
+            )
             async with turns, live:
                 yield live
 
@@ -158,7 +178,7 @@ class LiveSession(Conversation):
         return self._source
 
     async def __aenter__(self) -> Self:
-        if self._is_entered or not isinstance(self._source, (Source, TurnSource)):
+        if self.state is not SessionState.NEW or not isinstance(self._source, (Source, TurnSource)):
             return await super().__aenter__()
         with ExitStack() as holding:
             self._frames = holding.enter_context(self._source._held_by("a live session"))
@@ -230,6 +250,7 @@ class LiveSession(Conversation):
             messages_skipped=self._skipped,
             events_dropped=self._events.dropped,
             sessions_unended=self._slot.unended,
+            first_reply=self._reply_time.distribution(),
         )
 
     def observed(self) -> Mapping[str, object]:
@@ -373,16 +394,3 @@ class LiveSession(Conversation):
             log.debug("sent frame %d: %d samples, %.1f dBFS, %.1f ms old", *what)
         if self._on_sent is not None:
             self._on_sent(frame)
-
-
-def _check_turns(settings: Settings, source: object) -> None:
-    """Raise SettingsError for settings that need a gate where there is none."""
-    if isinstance(source, TurnSource):
-        return
-    asked = [f"mode = {settings.mode!r}"] if settings.mode in (TurnMode.PTT, TurnMode.VAD) else []
-    asked += ["half_duplex"] if settings.half_duplex else []
-    if asked:
-        raise SettingsError(
-            f"{' and '.join(asked)} would have no effect: the source, a {type(source).__name__}, has no gate",
-            advice="Use LiveSession.open(settings), or TurnSource.from_settings(settings, source) as the source.",
-        )

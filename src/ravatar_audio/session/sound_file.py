@@ -1,14 +1,16 @@
 """Sound files in any common format, as recordings of 16 kHz mono."""
 
 import os
+from typing import Final, cast
 
 from ravatar_audio.capture import Source
 from ravatar_audio.capture.sources.reader import no_sound, open_sound_file
+from ravatar_audio.choices import SampleFormat
 from ravatar_audio.converter import Converter
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.turns import Recording
 
-PROFILE = "high"
+PROFILE: Final = "high"
 """Profile of the resampler: a recording is not in a hurry."""
 
 _STEP_S = 1.0
@@ -25,7 +27,7 @@ def read_recording(path: str | os.PathLike[str], *, limit_s: float = 120.0) -> R
     recording = Recording(limit_s)
     reader = open_sound_file(path)
     try:
-        converter = Converter(reader.rate_hz, reader.channels, reader.format, profile=PROFILE)
+        converter = Converter(reader.rate_hz, reader.channels, cast(SampleFormat, reader.format), profile=PROFILE)
         with converter:
             while block := reader.read(round(_STEP_S * reader.rate_hz)):
                 for frame in converter.process(block):

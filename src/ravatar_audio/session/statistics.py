@@ -1,4 +1,4 @@
-"""The counters of a live session."""
+"""The counters of sessions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -52,6 +52,23 @@ class LiveStatistics:
     """Not JSON."""
     events_dropped: int
     """Nobody took them from `events()`."""
+    first_reply: Distribution
+    """From the end of a turn to the first reply: see TurnAnswered."""
     sessions_unended: int = 0
     """Live sessions that the platform did not confirm to have ended: their slots may stay taken until the next start
     gives them back, or the platform does. Counted when the block is left, or a session is renewed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatStatistics:
+    """Counters of a chat session."""
+
+    connects: int
+    reconnects: int
+    messages_received: int
+    messages_skipped: int
+    """Not JSON."""
+    events_dropped: int
+    """Nobody took them from `events()`."""
+    first_reply: Distribution
+    """From the end of a turn, or from sending by hand, to the first reply: see TurnAnswered."""

@@ -10,17 +10,17 @@ from typing import Self
 
 import trio
 
-from ravatar_audio.api.messages import EventMessage, Reply
 from ravatar_audio.api.results import Connection
 from ravatar_audio.capture import Source
 from ravatar_audio.capture.host.one_taker import OneTaker, OwnThread
 from ravatar_audio.capture.microphone.source import HeldFrames, frame_since
+from ravatar_audio.choices import TurnModeName
 from ravatar_audio.deprecation import warn_renamed
 from ravatar_audio.energy import EnergyDetector
-from ravatar_audio.errors import MediaError
+from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.observer import Observer
-from ravatar_audio.session.avatar_speech import LONGEST_S, spoken_s, tells_speaking
+from ravatar_audio.session.avatar_speech import AvatarVoice
 from ravatar_audio.session.selection import choose_mode
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Gate, Outcome, Reason, TurnEvent, TurnEventKind, TurnMode, TurnRules
@@ -71,9 +71,10 @@ class TurnSource:
         self._ready: deque[Outcome] = deque()
         self._is_over = False
         self._failure: MediaError | None = None
-        self._avatar_ends_s = math.inf
-        """When the avatar counts as silent, if nobody says so before."""
-        self._has_speaking_events = False
+        self._avatar = AvatarVoice()
+        self._on_turn_end: Callable[[TurnEvent, float], None] | None = None
+        """A session's: called with the end of each turn, and when its last sample was at the microphone."""
+        self._heard: Frame | None = None
         self._thread, self._one_taker = OwnThread(), OneTaker()
         self._stack = ExitStack()
         self._frames: AsyncIterator[Frame] = source
@@ -194,6 +195,7 @@ class TurnSource:
                 outcome = self._undiscarded(self._ready.popleft())
                 if isinstance(outcome, TurnEvent):
                     self._observer.happened(outcome)
+                    self._note_turn_end(outcome)
                     if self._on_event is not None:
                         self._on_event(outcome)
                 if outcome is not None:
@@ -203,11 +205,21 @@ class TurnSource:
         self._observer.captured(frame)
         if self._on_frame is not None:
             self._on_frame(frame)
-        if frame.captured_s >= self._avatar_ends_s:
-            self._ready += self.gate.avatar_ends(self._avatar_ends_s)
-            self._avatar_ends_s = math.inf
+        self._heard = frame
+        if frame.captured_s >= self._avatar.ends_s:
+            self._ready += self.gate.avatar_ends(self._avatar.ends_s)
+            self._avatar.set(False)
         self._ready += self.gate.feed(frame)
         self.source.flush_at(self.gate.flush_at)
+
+    def _note_turn_end(self, event: TurnEvent) -> None:
+        if self._on_turn_end is None or event.kind not in (TurnEventKind.ENDED, TurnEventKind.CAPPED):
+            return
+        end_s = time.monotonic()
+        if (frame := self._heard) is not None:
+            since_samples = frame.position_samples + frame.length_samples - event.position_samples
+            end_s = min(end_s, frame.captured_s - since_samples / RATE_HZ)
+        self._on_turn_end(event, end_s)
 
     def discard(self) -> None:
         """Forget the sound from before now that nobody has taken, to within 10 ms; what is forgotten is counted.
@@ -262,18 +274,8 @@ class TurnSource:
         self._thread.run(lambda: self._note(event, now_s))
 
     def _note(self, event: object, now_s: float) -> None:
-        if isinstance(event, EventMessage) and (speaks := tells_speaking(event)) is not None:
-            self._has_speaking_events = True
-            if speaks:
-                self.avatar_speaks(now_s)
-                self._avatar_ends_s = now_s + LONGEST_S
-            else:
-                self.avatar_ends(now_s)
-        elif isinstance(event, Reply) and not self._has_speaking_events:
-            before_s = self._avatar_ends_s
-            self.avatar_speaks(now_s)
-            begins_s = max(now_s, before_s) if before_s < math.inf else now_s  # it speaks one after the other
-            self._avatar_ends_s = begins_s + spoken_s(event)
+        if (speaks := self._avatar.note(event, now_s)) is not None:
+            self._emit((self.gate.avatar_speaks if speaks else self.gate.avatar_ends)(now_s))
 
     # What the program asks for.
 
@@ -293,7 +295,12 @@ class TurnSource:
         """Hear again."""
         self._control(self.gate.unmute, at_s)
 
-    def set_mode(self, mode: TurnMode | str, at_s: float | None = None) -> None:
+    @property
+    def is_muted(self) -> bool:
+        """Nothing is heard, by mute(); a change that is still to come counts."""
+        return self.gate.is_muted
+
+    def set_mode(self, mode: TurnMode | TurnModeName, at_s: float | None = None) -> None:
         """Change how turns are taken; an open turn ends. What the platform says no longer counts."""
         checked = self.gate.checked_mode(mode)  # here, where it can be raised
         self._follows_platform = False
@@ -310,21 +317,21 @@ class TurnSource:
 
     def avatar_speaks(self, at_s: float | None = None) -> None:
         """Half-duplex: be deaf to what is not a barge-in, until it ends."""
-        self._control(self.gate.avatar_speaks, at_s, moves_avatar=True)
+        self._control(self.gate.avatar_speaks, at_s, speaks=True)
 
     def avatar_ends(self, at_s: float | None = None) -> None:
         """Half-duplex: hear again when the echo has died away."""
-        self._control(self.gate.avatar_ends, at_s, moves_avatar=True)
+        self._control(self.gate.avatar_ends, at_s, speaks=False)
 
     def _control(
-        self, control: Callable[[float], Sequence[Outcome]], at_s: float | None, *, moves_avatar: bool = False
+        self, control: Callable[[float], Sequence[Outcome]], at_s: float | None, *, speaks: bool | None = None
     ) -> None:
         """Take effect at the time of the call, whenever the source's own thread comes to it."""
         now_s = _now_s(at_s)
 
         def change() -> None:
-            if moves_avatar:
-                self._avatar_ends_s = math.inf
+            if speaks is not None:
+                self._avatar.set(speaks)
             self._emit(control(now_s))
 
         self._thread.run(change)
@@ -339,3 +346,16 @@ class TurnSource:
 
 def _now_s(at_s: float | None) -> float:
     return time.monotonic() if at_s is None else checked_time_s(at_s)
+
+
+def check_gated(settings: Settings, source: object) -> None:
+    """Raise SettingsError for settings that need a gate where there is none."""
+    if isinstance(source, TurnSource):
+        return
+    asked = [f"mode = {settings.mode!r}"] if settings.mode in (TurnMode.PTT, TurnMode.VAD) else []
+    asked += ["half_duplex"] if settings.half_duplex else []
+    if asked:
+        raise SettingsError(
+            f"{' and '.join(asked)} would have no effect: the source, a {type(source).__name__}, has no gate",
+            advice="Use LiveSession.open(settings), or TurnSource.from_settings(settings, source) as the source.",
+        )

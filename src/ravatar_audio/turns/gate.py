@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar, cast
 
+from ravatar_audio.choices import TurnModeName
 from ravatar_audio.deprecation import warn_renamed
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
@@ -59,7 +60,7 @@ class Gate:
 
     def __init__(
         self,
-        mode: TurnMode | str = TurnMode.OPEN,
+        mode: TurnMode | TurnModeName = TurnMode.OPEN,
         rules: TurnRules | None = None,
         *,
         detector: Detector | None = None,
@@ -187,7 +188,7 @@ class Gate:
         """Hear again; no pre-roll reaches back beyond this moment."""
         return self._control(Change.UNMUTE, at_s)
 
-    def set_mode(self, mode: TurnMode | str, at_s: float) -> list[Outcome]:
+    def set_mode(self, mode: TurnMode | TurnModeName, at_s: float) -> list[Outcome]:
         """Change the mode; an open turn ends here. Raises SettingsError for voice activity without a detector."""
         return self._control(Change.MODE, at_s, self.checked_mode(mode))
 
@@ -362,7 +363,7 @@ class Gate:
         self._anchor = None
         return outcomes
 
-    def checked_mode(self, mode: TurnMode | str) -> TurnMode:
+    def checked_mode(self, mode: TurnMode | TurnModeName) -> TurnMode:
         """Return a mode by its name.
 
         Raises SettingsError for one that is unknown, or voice activity without a detector.

@@ -2,12 +2,10 @@
 
 import io
 import struct
-from typing import Final
 
+from ravatar_audio.choices import RECORDING_FORMATS, RecordingFormat
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
-
-FORMATS: Final = ("wav", "webm")
 
 
 class Recording:
@@ -57,10 +55,10 @@ class Recording:
         self._pcm += pcm[: 2 * taken]
         self.cut_samples += samples - taken
 
-    def encoded(self, format: str = "wav") -> bytes:
+    def encoded(self, format: RecordingFormat = "wav") -> bytes:
         """Encode the file in a format, "wav" or "webm"; raises as `webm` does, and SettingsError for another format."""
-        if format not in FORMATS:
-            raise SettingsError(f"format {format!r} is unknown; it is one of {', '.join(FORMATS)}")
+        if format not in RECORDING_FORMATS:
+            raise SettingsError(f"format {format!r} is unknown; it is one of {', '.join(RECORDING_FORMATS)}")
         return self.wav() if format == "wav" else self.webm()
 
     def wav(self) -> bytes:

@@ -20,8 +20,9 @@ from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.capture.microphone.source import Source, ring_capacity
 from ravatar_audio.capture.microphone.stall_detector import StallDetector
 from ravatar_audio.capture.microphone.system import System
-from ravatar_audio.capture.streams.device_stream import BACKENDS, DeviceRequest
+from ravatar_audio.capture.streams.device_stream import DeviceRequest
 from ravatar_audio.capture.streams.stream import Stream, StreamStatistics
+from ravatar_audio.choices import BACKENDS, Backend, Profile, SampleFormat
 from ravatar_audio.deprecation import renamed_argument
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
@@ -89,6 +90,8 @@ class Microphone(Source):
     _opened: OpenMicrophone | None = None
     _wake: Wake | None = None
     _last_stream: StreamStatistics | None = None
+    _has_changed = False
+    """Another device was chosen, and the one in use is to be closed."""
 
     def __init__(
         self,
@@ -96,10 +99,10 @@ class Microphone(Source):
         *,
         rate_hz: int | None = None,
         channels: int | None = None,
-        format: str | None = None,
+        format: SampleFormat | None = None,
         strict: bool = False,
         channels_heard: ChannelsHeard = None,
-        profile: str = "balanced",
+        profile: Profile = "balanced",
         gain_db: float = 0.0,
         dc_block: bool = False,
         ring_s: float = 2.048,
@@ -108,7 +111,7 @@ class Microphone(Source):
         stall_s: float = 0.1,
         reopen_s: float = 1.0,
         recover_s: float = math.inf,
-        backend: str = "auto",
+        backend: Backend = "auto",
         fallback: str | int | None = None,
         fallback_after_s: float = 3.0,
         lock_memory: bool = False,
@@ -187,6 +190,25 @@ class Microphone(Source):
     def device(self) -> Device | None:
         """The device that is open now; None while there is none."""
         return self._opened.line.device if self._opened else None
+
+    async def change_device(self, device: str | int | None) -> None:
+        """Take another device from now on, by its selector; None: the system's default.
+
+        It is looked for first: where it is missing or cannot be used its media error is raised, and nothing changes.
+        Then the device in use is closed and the other one opened, as after an unplug: frame numbers go on, what was
+        said in between is counted as lost by the device, and "reopened" says when sound is back. From then on the other
+        one is what is looked for when it goes away. Raises RecorderError for a microphone that is not open.
+        """
+        if self._chain is None or self._is_stopped:
+            raise RecorderError("this microphone is not open", advice="Open it first; one that is over stays so.")
+        try:
+            await self._opener.check(device)
+        except trio.TooSlowError:
+            raise RecorderError("the other microphone cannot be looked for: the sound library hangs") from None
+        self._opener.choose(device)
+        self._has_changed = True
+        if self._wake is not None:
+            self._wake.set()
 
     def _emit(self, kind: str, message: str, at_s: float | None = None) -> None:
         super()._emit(kind, message, self._system.now_s() if at_s is None else at_s)
@@ -295,7 +317,10 @@ class Microphone(Source):
                 self.reopenings += 1
                 self._emit("reopened", f"{opened.line.device} is open again")
         elif self._opened is not None:
-            if reason := self._reason_to_reopen(self._opened):
+            if self._has_changed:
+                self._has_changed = False
+                self._begin_recovery(MediaAbortedError("another microphone was chosen"), self._opened, chain, wake)
+            elif reason := self._reason_to_reopen(self._opened):
                 self._begin_recovery(reason, self._opened, chain, wake)
             elif self._recovery.has_returned():
                 back = MediaAbortedError("the microphone that was missing is back")

@@ -71,6 +71,18 @@ class MicrophoneOpener:
         self._is_served = False
         self._served_until_s: float | None = None
 
+    def choose(self, selector: str | int | None) -> None:
+        """From now on another device is the wanted one."""
+        self._wanted = replace(self._wanted, selector=selector)
+        self._is_served, self._served_until_s = False, None
+
+    async def check(self, selector: str | int | None) -> None:
+        """Look for another device. Raises its media error, and trio.TooSlowError where that does not return."""
+        other = MicrophoneOpener(
+            self._system, replace(self._wanted, selector=selector), self._fallback, self._chain_options
+        )
+        await self._system.call(other.look, timeout_s=FIRST_TIMEOUT_S, undo=lambda _: None)
+
     def _wanted_device(self) -> DeviceRequest:
         """As asked for; but what a sound server has served stays the server's for a while after it is gone.
 

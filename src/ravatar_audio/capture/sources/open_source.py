@@ -7,11 +7,12 @@ from ravatar_audio.capture.microphone.source import Source
 from ravatar_audio.capture.sources.file import FileSource
 from ravatar_audio.capture.sources.pipe import PipeSource, is_pipe
 from ravatar_audio.capture.sources.synthetic import SyntheticSource
+from ravatar_audio.choices import Pace
 from ravatar_audio.settings import Settings
 
 
 def open_source(
-    settings: Settings, spec: str = "mic", *, pace: str | None = None, duration_s: float | None = None
+    settings: Settings, spec: str = "mic", *, pace: Pace | None = None, duration_s: float | None = None
 ) -> Source:
     """Make the source that `spec` names; nothing is opened before `async with`.
 

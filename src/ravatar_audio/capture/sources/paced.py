@@ -13,11 +13,11 @@ from typing import Any
 import trio
 
 from ravatar_audio.capture.microphone.source import Source, ring_capacity
+from ravatar_audio.choices import PACES, Pace, Profile
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
 
-PACES = ("real", "full")
 _OLD_NAMES = {"real_time": "real"}
 _BLOCK_S = 0.010
 """Length of a block, so short that it ends at most one frame: with an empty ring, nothing can be dropped."""
@@ -45,10 +45,10 @@ class PacedSource(Source):
     def __init__(
         self,
         *,
-        pace: str = "real",
+        pace: Pace = "real",
         can_wait: bool = False,
         channels_heard: ChannelsHeard = None,
-        profile: str = "balanced",
+        profile: Profile = "balanced",
         gain_db: float = 0.0,
         dc_block: bool = False,
         ring_s: float = 2.048,

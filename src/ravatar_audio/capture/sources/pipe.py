@@ -16,6 +16,7 @@ from ravatar_audio.capture.microphone.source import Source, ring_capacity
 from ravatar_audio.capture.sources.paced import is_paced
 from ravatar_audio.capture.sources.sniff import RAW, WAV, begins_as
 from ravatar_audio.capture.sources.wav import HEADER_BYTES_MAX, SampleCutter, WavHeader, parse_wav_header
+from ravatar_audio.choices import Pace, Profile, SampleFormat
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
@@ -56,15 +57,15 @@ class PipeSource(Source):
         self,
         origin: int | str | os.PathLike[str] = 0,
         *,
-        pace: str = "full",
+        pace: Pace = "full",
         rate_hz: int = 16_000,
         channels: int = 1,
-        format: str = "int16",
+        format: SampleFormat = "int16",
         stall_s: float = 0.5,
         give_up_s: float | None = None,
         is_endless: bool = False,
         channels_heard: ChannelsHeard = None,
-        profile: str = "balanced",
+        profile: Profile = "balanced",
         gain_db: float = 0.0,
         dc_block: bool = False,
         ring_s: float = 2.048,

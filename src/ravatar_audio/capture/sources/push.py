@@ -10,6 +10,7 @@ import trio
 
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.capture.microphone.source import Source, ring_capacity
+from ravatar_audio.choices import Profile, SampleFormat
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.native import SAMPLE_BYTES, Chain, ChannelsHeard
@@ -52,10 +53,10 @@ class PushSource(Source):
         *,
         rate_hz: int = RATE_HZ,
         channels: int = 1,
-        format: str = "int16",
+        format: SampleFormat = "int16",
         when_full: Literal["drop", "wait"] = "drop",
         channels_heard: ChannelsHeard = None,
-        profile: str = "balanced",
+        profile: Profile = "balanced",
         gain_db: float = 0.0,
         dc_block: bool = False,
         ring_s: float = 2.048,

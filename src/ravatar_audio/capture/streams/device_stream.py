@@ -26,8 +26,6 @@ from ravatar_audio.observe.log import line_logger
 
 log = line_logger(__name__)
 
-BACKENDS = ("auto", "alsa", "pulse", "portaudio", "pyaudio")
-
 NICE = -11
 """Of the audio thread where the limits allow it, as sound servers take; it works for less than 1 % of the time."""
 
