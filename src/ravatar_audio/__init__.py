@@ -27,7 +27,10 @@ from typing import TYPE_CHECKING, Any
 from ravatar_audio._version import __version__
 
 if TYPE_CHECKING:
+    from ravatar_audio.api.http import HttpCall, Platform
+    from ravatar_audio.api.link import LinkLimits
     from ravatar_audio.api.messages import (
+        Audio,
         ConnectionMessage,
         EventMessage,
         Reply,
@@ -36,7 +39,11 @@ if TYPE_CHECKING:
         SystemMessage,
         UnknownMessage,
     )
+    from ravatar_audio.api.proxy import Proxy
+    from ravatar_audio.api.results import Avatar, ChatItem, ChatPage, Connection, Language, LiveStart
+    from ravatar_audio.api.shared import Shared
     from ravatar_audio.capture import (
+        CaptureEvent,
         CaptureStatistics,
         Device,
         FileSource,
@@ -50,13 +57,30 @@ if TYPE_CHECKING:
     )
     from ravatar_audio.converter import Converter
     from ravatar_audio.diagnosis import Finding, diagnose
-    from ravatar_audio.emulator import Emulator, EmulatorSettings
+    from ravatar_audio.emulator import (
+        ConnectionStatistics,
+        EmulatedAvatar,
+        EmulatedLiveStatistics,
+        Emulator,
+        EmulatorSettings,
+        Fault,
+        Mark,
+        ViolationRecord,
+    )
+    from ravatar_audio.emulator.faults import FaultScript
+    from ravatar_audio.emulator.statistics import EmulatorStatistics
     from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
     from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
-    from ravatar_audio.playback import Played, Player, PlayerStatistics
-    from ravatar_audio.processing import VoiceSource, VoiceStatistics
+    from ravatar_audio.native import ChainStatistics
+    from ravatar_audio.observe.histogram import Distribution
+    from ravatar_audio.observe.observer import ObservedSession, Observer
+    from ravatar_audio.playback import Loudspeaker, Played, Player, PlayerStatistics
+    from ravatar_audio.processing import Canceller, EchoStatistics, VoiceSource, VoiceStatistics
     from ravatar_audio.session import (
+        AvatarSilent,
+        AvatarSpeaks,
         ChatSession,
+        ChatStatistics,
         ConversationRenewed,
         LinkLost,
         LinkUp,
@@ -66,33 +90,62 @@ if TYPE_CHECKING:
         SendingAccepted,
         SendingRefused,
         SessionRenewed,
+        SessionState,
         StreamingUrlChanged,
+        TurnAnswered,
         TurnSource,
     )
     from ravatar_audio.session.sound_file import read_recording
     from ravatar_audio.settings import Settings
-    from ravatar_audio.turns import Gate, Recording, TurnEvent, TurnEventKind, TurnMode, TurnRules
+    from ravatar_audio.turns import (
+        Detector,
+        Gate,
+        GateStatistics,
+        Reason,
+        Recording,
+        Timing,
+        TurnEvent,
+        TurnEventKind,
+        TurnMode,
+        TurnRules,
+    )
 
 _HOMES = {
-    "api.messages": ("ConnectionMessage EventMessage Reply ServerMessage StreamFault SystemMessage UnknownMessage"),
+    "api.http": "HttpCall Platform",
+    "api.link": "LinkLimits",
+    "api.messages": (
+        "Audio ConnectionMessage EventMessage Reply ServerMessage StreamFault SystemMessage UnknownMessage"
+    ),
+    "api.proxy": "Proxy",
+    "api.results": "Avatar ChatItem ChatPage Connection Language LiveStart",
+    "api.shared": "Shared",
     "capture": (
-        "CaptureStatistics Device FileSource Microphone PipeSource PushSource Source SyntheticSource "
+        "CaptureEvent CaptureStatistics Device FileSource Microphone PipeSource PushSource Source SyntheticSource "
         "list_devices open_source"
     ),
     "converter": "Converter",
     "diagnosis": "Finding diagnose",
-    "emulator": "Emulator EmulatorSettings",
+    "emulator": (
+        "ConnectionStatistics EmulatedAvatar EmulatedLiveStatistics Emulator EmulatorSettings Fault Mark "
+        "ViolationRecord"
+    ),
+    "emulator.faults": "FaultScript",
+    "emulator.statistics": "EmulatorStatistics",
     "errors": "MediaError NetworkError PlatformError RavatarError SettingsError",
     "frames": "FRAME_BYTES FRAME_SAMPLES HOP_SAMPLES RATE_HZ Frame Hop",
-    "playback": "Played Player PlayerStatistics",
-    "processing": "VoiceSource VoiceStatistics",
+    "native": "ChainStatistics",
+    "observe.histogram": "Distribution",
+    "observe.observer": "ObservedSession Observer",
+    "playback": "Loudspeaker Played Player PlayerStatistics",
+    "processing": "Canceller EchoStatistics VoiceSource VoiceStatistics",
     "session": (
-        "ChatSession ConversationRenewed LinkLost LinkUp LiveSession LiveStatistics Recordings SendingAccepted "
-        "SendingRefused SessionRenewed StreamingUrlChanged TurnSource"
+        "AvatarSilent AvatarSpeaks ChatSession ChatStatistics ConversationRenewed LinkLost LinkUp LiveSession "
+        "LiveStatistics Recordings SendingAccepted SendingRefused SessionRenewed SessionState StreamingUrlChanged "
+        "TurnAnswered TurnSource"
     ),
     "session.sound_file": "read_recording",
     "settings": "Settings",
-    "turns": "Gate Recording TurnEvent TurnEventKind TurnMode TurnRules",
+    "turns": "Detector Gate GateStatistics Reason Recording Timing TurnEvent TurnEventKind TurnMode TurnRules",
 }
 _HOME = {name: room for room, names in _HOMES.items() for name in names.split()}
 
@@ -101,34 +154,66 @@ __all__ = [
     "FRAME_SAMPLES",
     "HOP_SAMPLES",
     "RATE_HZ",
+    "Audio",
+    "Avatar",
+    "AvatarSilent",
+    "AvatarSpeaks",
+    "Canceller",
+    "CaptureEvent",
     "CaptureStatistics",
+    "ChainStatistics",
+    "ChatItem",
+    "ChatPage",
     "ChatSession",
+    "ChatStatistics",
+    "Connection",
     "ConnectionMessage",
+    "ConnectionStatistics",
     "ConversationRenewed",
     "Converter",
+    "Detector",
     "Device",
+    "Distribution",
+    "EchoStatistics",
+    "EmulatedAvatar",
+    "EmulatedLiveStatistics",
     "Emulator",
     "EmulatorSettings",
+    "EmulatorStatistics",
     "EventMessage",
+    "Fault",
+    "FaultScript",
     "FileSource",
     "Finding",
     "Frame",
     "Gate",
+    "GateStatistics",
     "Hop",
+    "HttpCall",
+    "Language",
+    "LinkLimits",
     "LinkLost",
     "LinkUp",
     "LiveSession",
+    "LiveStart",
     "LiveStatistics",
+    "Loudspeaker",
+    "Mark",
     "MediaError",
     "Microphone",
     "NetworkError",
+    "ObservedSession",
+    "Observer",
     "PipeSource",
+    "Platform",
     "PlatformError",
     "Played",
     "Player",
     "PlayerStatistics",
+    "Proxy",
     "PushSource",
     "RavatarError",
+    "Reason",
     "Recording",
     "Recordings",
     "Reply",
@@ -136,19 +221,24 @@ __all__ = [
     "SendingRefused",
     "ServerMessage",
     "SessionRenewed",
+    "SessionState",
     "Settings",
     "SettingsError",
+    "Shared",
     "Source",
     "StreamFault",
     "StreamingUrlChanged",
     "SyntheticSource",
     "SystemMessage",
+    "Timing",
+    "TurnAnswered",
     "TurnEvent",
     "TurnEventKind",
     "TurnMode",
     "TurnRules",
     "TurnSource",
     "UnknownMessage",
+    "ViolationRecord",
     "VoiceSource",
     "VoiceStatistics",
     "__version__",

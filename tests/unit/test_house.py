@@ -13,7 +13,7 @@ CSRC = PACKAGE.parent.parent / "csrc"
 
 # From the ground up; a room uses rooms on floors below its own, and its own.
 FLOORS = [
-    {"_version", "_loading", "choices", "deprecation", "errors", "frames", "printable"},
+    {"_version", "_loading", "arguments", "choices", "deprecation", "errors", "frames", "printable"},
     {"settings", "worlds", "groups"},
     {"_core", "native", "converter", "energy"},
     {"capture", "observe"},

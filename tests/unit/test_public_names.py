@@ -66,8 +66,8 @@ def missing(module_name: str) -> dict[str, str]:
     for name in module.__all__:
         for where, annotation in signatures(getattr(module, name)):
             for kind in types_in(annotation):
-                is_private = kind.__name__.startswith("_") or "Face" in kind.__name__
-                if kind.__module__.startswith("ravatar_audio") and kind not in exported and not is_private:
+                is_inner = kind.__name__.startswith("_") or kind.__module__.startswith("ravatar_audio.embedding")
+                if kind.__module__.startswith("ravatar_audio") and kind not in exported and not is_inner:
                     found[kind.__name__] = where
     return found
 

@@ -8,7 +8,7 @@ import pytest
 
 from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.errors import SettingsError
-from ravatar_audio.settings import Settings
+from ravatar_audio.settings import Settings, plain_type
 
 
 def test_arguments_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -28,6 +28,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "ws_url": "ws://localhost:1",
         "metrics_otlp": "http://localhost:1",
         "metrics_prometheus": "9464",
+        "token_url": "https://example.com/jwt",
         "backend": "alsa",
         "format": "int24",
         "channels_heard": "0",
@@ -49,7 +50,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "echo_ms": "100",
     }
     for item in dataclasses.fields(Settings):
-        kind = next(name for name in texts if name in str(item.type))
+        kind = next(name for name in texts if name in str(plain_type(item.type)))
         text = special.get(item.name, texts[kind])
         name = item.metadata["replaced_by"] or item.name
         loaded = getattr(Settings.load(environ={f"RAVATAR_{item.name.upper()}": special.get(name, text)}), name)

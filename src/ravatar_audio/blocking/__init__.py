@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ravatar_audio._version import __version__
 from ravatar_audio.api.messages import (
+    Audio,
     ConnectionMessage,
     EventMessage,
     Reply,
@@ -22,6 +23,7 @@ from ravatar_audio.api.messages import (
     SystemMessage,
     UnknownMessage,
 )
+from ravatar_audio.api.results import Avatar, ChatItem, Connection, Language
 from ravatar_audio.blocking.diagnosis import diagnose
 from ravatar_audio.blocking.playback import Player
 from ravatar_audio.blocking.sessions import ChatSession, Emulator, LiveSession
@@ -41,12 +43,27 @@ from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_
 from ravatar_audio.converter import Converter
 from ravatar_audio.deprecation import renamed_names
 from ravatar_audio.diagnosis import Finding
-from ravatar_audio.emulator import EmulatorSettings
+from ravatar_audio.emulator import (
+    ConnectionStatistics,
+    EmulatedAvatar,
+    EmulatedLiveStatistics,
+    EmulatorSettings,
+    Fault,
+    Mark,
+    ViolationRecord,
+)
+from ravatar_audio.emulator.faults import FaultScript
+from ravatar_audio.emulator.statistics import EmulatorStatistics
 from ravatar_audio.errors import MediaError, NetworkError, PlatformError, RavatarError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, HOP_SAMPLES, RATE_HZ, Frame, Hop
-from ravatar_audio.playback import Played, PlayerStatistics
-from ravatar_audio.processing import VoiceStatistics
+from ravatar_audio.native import ChainStatistics
+from ravatar_audio.observe.histogram import Distribution
+from ravatar_audio.playback import Loudspeaker, Played, PlayerStatistics
+from ravatar_audio.processing import Canceller, EchoStatistics, VoiceStatistics
 from ravatar_audio.session import (
+    AvatarSilent,
+    AvatarSpeaks,
+    ChatStatistics,
     ConversationRenewed,
     LinkLost,
     LinkUp,
@@ -54,36 +71,71 @@ from ravatar_audio.session import (
     SendingAccepted,
     SendingRefused,
     SessionRenewed,
+    SessionState,
     StreamingUrlChanged,
+    TurnAnswered,
 )
 from ravatar_audio.session.sound_file import read_recording
 from ravatar_audio.settings import Settings
-from ravatar_audio.turns import Gate, Recording, TurnEvent, TurnEventKind, TurnMode, TurnRules
+from ravatar_audio.turns import (
+    Detector,
+    Gate,
+    GateStatistics,
+    Reason,
+    Recording,
+    Timing,
+    TurnEvent,
+    TurnEventKind,
+    TurnMode,
+    TurnRules,
+)
 
 __all__ = [
     "FRAME_BYTES",
     "FRAME_SAMPLES",
     "HOP_SAMPLES",
     "RATE_HZ",
+    "Audio",
+    "Avatar",
+    "AvatarSilent",
+    "AvatarSpeaks",
+    "Canceller",
     "CaptureEvent",
     "CaptureStatistics",
+    "ChainStatistics",
+    "ChatItem",
     "ChatSession",
+    "ChatStatistics",
+    "Connection",
     "ConnectionMessage",
+    "ConnectionStatistics",
     "ConversationRenewed",
     "Converter",
+    "Detector",
     "Device",
+    "Distribution",
+    "EchoStatistics",
+    "EmulatedAvatar",
+    "EmulatedLiveStatistics",
     "Emulator",
     "EmulatorSettings",
+    "EmulatorStatistics",
     "EventMessage",
+    "Fault",
+    "FaultScript",
     "FileSource",
     "Finding",
     "Frame",
     "Gate",
+    "GateStatistics",
     "Hop",
+    "Language",
     "LinkLost",
     "LinkUp",
     "LiveSession",
     "LiveStatistics",
+    "Loudspeaker",
+    "Mark",
     "MediaError",
     "Microphone",
     "NetworkError",
@@ -94,6 +146,7 @@ __all__ = [
     "PlayerStatistics",
     "PushSource",
     "RavatarError",
+    "Reason",
     "Recording",
     "Recordings",
     "Reply",
@@ -101,6 +154,7 @@ __all__ = [
     "SendingRefused",
     "ServerMessage",
     "SessionRenewed",
+    "SessionState",
     "Settings",
     "SettingsError",
     "Source",
@@ -108,12 +162,15 @@ __all__ = [
     "StreamingUrlChanged",
     "SyntheticSource",
     "SystemMessage",
+    "Timing",
+    "TurnAnswered",
     "TurnEvent",
     "TurnEventKind",
     "TurnMode",
     "TurnRules",
     "TurnSource",
     "UnknownMessage",
+    "ViolationRecord",
     "VoiceSource",
     "VoiceStatistics",
     "__version__",

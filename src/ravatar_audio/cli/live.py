@@ -38,7 +38,10 @@ from ravatar_audio.session import (
 from ravatar_audio.session.start_pauses import StartPauses
 from ravatar_audio.turns import TurnEvent
 
-PLATFORM = ("api_url", "ws_url", "user_id", "project_id", "avatar_id", "language", "client_name", "width", "height")
+PLATFORM = (
+    *("api_url", "ws_url", "token_url", "user_id", "project_id", "avatar_id", "language", "client_name"),
+    *("width", "height"),
+)
 SOUND = (
     *("device", "fallback", "fallback_after_ms", "backend", "rate_hz", "channels", "format", "strict", "latency_ms"),
     *("channels_heard", "profile", "gain_db", "dc_block", "ring_ms", "lock_memory", "outbox_ms"),

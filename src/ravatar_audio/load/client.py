@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 import trio
 
@@ -16,6 +17,7 @@ from ravatar_audio.api.link import LinkLimits
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.api.shared import Shared
 from ravatar_audio.capture.sources.prepared import PreparedSource, SharedClock, Spoken, Utterance
+from ravatar_audio.choices import TurnModeName
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.groups import leaves
@@ -115,7 +117,7 @@ class Client:
 
     def _settings(self) -> Settings:
         user_id = f"{self._world.user_prefix}{self._visit.number:06d}"
-        mode = "open" if self._visit.mode == "chat" else self._visit.mode
+        mode = "open" if self._visit.mode == "chat" else cast(TurnModeName, self._visit.mode)
         state_dir = str(self._world.folder / user_id)
         return replace(self._world.settings, user_id=user_id, mode=mode, state_dir=state_dir)
 

@@ -14,6 +14,7 @@ from ravatar_audio.api.link import LinkLimits
 from ravatar_audio.api.messages import Reply
 from ravatar_audio.api.results import Avatar, Connection, Language
 from ravatar_audio.api.token_source import FetchToken
+from ravatar_audio.arguments import check_time_s
 from ravatar_audio.capture import Microphone
 from ravatar_audio.choices import RecordingFormat
 from ravatar_audio.errors import SettingsError
@@ -24,7 +25,7 @@ from ravatar_audio.session.event_queue import EventIterator
 from ravatar_audio.session.events import AvatarSilent, AvatarSpeaks, LiveEvent
 from ravatar_audio.session.linking import LinkKeeper
 from ravatar_audio.session.machine import stable_user_id
-from ravatar_audio.session.message_limits import check_text, check_time_s, check_voice
+from ravatar_audio.session.message_limits import check_text, check_voice
 from ravatar_audio.session.outbox import MakeText
 from ravatar_audio.session.reply_time import ReplyTime
 from ravatar_audio.session.selection import choose_language

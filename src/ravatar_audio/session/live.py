@@ -18,6 +18,7 @@ from ravatar_audio.api.link_end import LinkDown
 from ravatar_audio.api.messages import StreamFault
 from ravatar_audio.api.results import Avatar, viewer_url
 from ravatar_audio.api.token_source import FetchToken
+from ravatar_audio.arguments import check_time_s
 from ravatar_audio.capture import Microphone, Source, open_source
 from ravatar_audio.errors import SessionExpiredError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
@@ -27,8 +28,7 @@ from ravatar_audio.observe.observer import Observer
 from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import LiveEvent, SessionRenewed, StreamingUrlChanged
 from ravatar_audio.session.in_flight import QueuedFrame
-from ravatar_audio.session.message_limits import check_time_s
-from ravatar_audio.session.observing import attach, observed, observing
+from ravatar_audio.session.observing import attach, counted, observed, observing
 from ravatar_audio.session.refusals import Doubt
 from ravatar_audio.session.selection import choose_live_avatar
 from ravatar_audio.session.slot import Slot
@@ -223,24 +223,9 @@ class LiveSession(Conversation):
 
     def statistics(self) -> LiveStatistics:
         """Counters as of now; may be asked at any time, also afterwards."""
-        outbox, refused, age_newest = self._outbox, self._refusals, self._age_newest.distribution()
-        outbox.in_flight.settle()
+        age_newest = self._age_newest.distribution()
         return LiveStatistics(
-            taken_frames=outbox.taken_frames,
-            taken_samples=outbox.taken_samples,
-            sent_frames=outbox.sent_frames - refused.frames,
-            sent_samples=outbox.sent_samples - refused.samples,
-            dropped_frames=outbox.dropped_frames + refused.frames,
-            acknowledged_frames=outbox.in_flight.acknowledged_frames - refused.frames,
-            acknowledged_samples=outbox.in_flight.acknowledged_samples - refused.samples,
-            in_flight_frames=outbox.in_flight.frames,
-            in_flight_samples=outbox.in_flight.samples,
-            acknowledgements_known=outbox.in_flight.is_told,
-            repeated_frames=outbox.repeated_frames,
-            repeated_samples=outbox.repeated_samples,
-            dropped_samples=outbox.dropped_samples | {"refused": refused.samples},
-            pending_frames=outbox.pending_frames,
-            pending_samples=outbox.pending_samples,
+            **counted(self._outbox, self._refusals),
             source_lost_samples=self._source_lost_samples,
             age_newest=age_newest,
             age_oldest=age_newest.later_by(FRAME_SAMPLES / RATE_HZ),

@@ -1,6 +1,5 @@
-"""What may be given to a session: what it or the platform would refuse is refused before. Pure."""
+"""What may be sent as a message: what the platform would refuse is refused before. Pure."""
 
-import math
 import re
 
 from ravatar_audio.errors import SettingsError
@@ -44,11 +43,3 @@ def check_voice(data: bytes) -> None:
             f"the recording's {len(data)} bytes are neither a WAV nor a WebM file",
             advice="Send a whole file of 16 kHz, mono, or a Recording.",
         )
-
-
-def check_time_s(name: str, value: object) -> None:
-    """Check an argument that is a time in seconds or None. Raises SettingsError for one below 0, or no number."""
-    if value is None:
-        return
-    if not isinstance(value, int | float) or isinstance(value, bool) or math.isnan(value) or value < 0:
-        raise SettingsError(f"{name} is {value!r}; it must be a number of seconds from 0, or None")

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from ravatar_audio.capture import Source
 from ravatar_audio.observe.observer import Observer, Observers, Settling
 from ravatar_audio.session.outbox import Outbox
+from ravatar_audio.session.refusals import Refusals
 from ravatar_audio.session.statistics import LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
@@ -52,3 +54,26 @@ def observed(live: LiveStatistics, source: object) -> Mapping[str, object]:
     if (ask := getattr(source, "voice_statistics", None)) is not None:  # to ask for its class would load all of it
         found["voice"] = ask()
     return found
+
+
+def counted(outbox: Outbox, refused: Refusals) -> dict[str, Any]:
+    """What LiveStatistics has of a session's outbox, and of what the platform had and did not accept."""
+    in_flight = outbox.in_flight
+    in_flight.settle()
+    return {
+        "taken_frames": outbox.taken_frames,
+        "taken_samples": outbox.taken_samples,
+        "sent_frames": outbox.sent_frames - refused.frames,
+        "sent_samples": outbox.sent_samples - refused.samples,
+        "acknowledged_frames": in_flight.acknowledged_frames - refused.frames,
+        "acknowledged_samples": in_flight.acknowledged_samples - refused.samples,
+        "in_flight_frames": in_flight.frames,
+        "in_flight_samples": in_flight.samples,
+        "acknowledgements_known": in_flight.is_told,
+        "repeated_frames": outbox.repeated_frames,
+        "repeated_samples": outbox.repeated_samples,
+        "dropped_frames": outbox.dropped_frames + refused.frames,
+        "dropped_samples": outbox.dropped_samples | {"refused": refused.samples},
+        "pending_frames": outbox.pending_frames,
+        "pending_samples": outbox.pending_samples,
+    }

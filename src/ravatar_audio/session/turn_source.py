@@ -11,6 +11,7 @@ from typing import Self
 import trio
 
 from ravatar_audio.api.results import Connection
+from ravatar_audio.arguments import check_number
 from ravatar_audio.capture import Source
 from ravatar_audio.capture.host.one_taker import OneTaker, OwnThread
 from ravatar_audio.capture.microphone.source import HeldFrames, frame_since
@@ -60,6 +61,7 @@ class TurnSource:
         on_event: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
+        check_number("trailing_silence_s", trailing_silence_s, 0.0, 60.0)
         self.source: Source = source
         self.gate: Gate = gate
         self._trailing_samples = round(trailing_silence_s * RATE_HZ)

@@ -37,7 +37,7 @@ from ravatar_audio.deprecation import renamed_names
 from ravatar_audio.turns.events import Reason, TurnEvent, TurnEventKind, TurnMode
 from ravatar_audio.turns.gate import Gate, Outcome
 from ravatar_audio.turns.recording import Recording
-from ravatar_audio.turns.rules import TurnRules
+from ravatar_audio.turns.rules import Timing, TurnRules
 from ravatar_audio.turns.speech_edges import Detector
 from ravatar_audio.turns.statistics import GateStatistics
 
@@ -48,6 +48,7 @@ __all__ = [
     "Outcome",
     "Reason",
     "Recording",
+    "Timing",
     "TurnEvent",
     "TurnEventKind",
     "TurnMode",

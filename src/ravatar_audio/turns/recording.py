@@ -3,6 +3,7 @@
 import io
 import struct
 
+from ravatar_audio.arguments import check_number
 from ravatar_audio.choices import RECORDING_FORMATS, RecordingFormat
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
@@ -19,8 +20,7 @@ class Recording:
     def __init__(self, limit_s: float = 120.0, *, is_push_to_talk: bool = False) -> None:
         self.is_push_to_talk = is_push_to_talk
         """The user held a button for it."""
-        if not 0.1 <= limit_s <= 3_600:
-            raise SettingsError(f"limit_s is {limit_s}; it must be 0.1 to 3,600")
+        check_number("limit_s", limit_s, 0.1, 3_600)
         self._limit_samples = round(limit_s * RATE_HZ)
         self._pcm = bytearray()
         self.cut_samples: int = 0

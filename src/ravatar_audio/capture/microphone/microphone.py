@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import trio
 
+from ravatar_audio.arguments import check_number
 from ravatar_audio.capture.devices.device import Device, layout_text
 from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.host.memory_lock import lock_memory
@@ -135,8 +136,7 @@ class Microphone(Source):
             ("recover_s", recover_s, 0.0, math.inf),
             ("fallback_after_s", fallback_after_s, 0.0, math.inf),
         ):
-            if not low <= value <= high:
-                raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
+            check_number(name, value, low, high)
         chain_options: dict[str, Any] = {
             "channels_heard": channels_asked(channels_heard, heard),
             "profile": profile,
