@@ -1,18 +1,25 @@
 """Old public names: each still works, and its warning says the new one, the version that removes it, and the caller."""
 
+import dataclasses
 import importlib
 from collections.abc import Callable
 from types import ModuleType
 
+import click
 import pytest
 
 import ravatar_audio
 from ravatar_audio import emulator, turns
+from ravatar_audio.cli import live
 from ravatar_audio.deprecation import REMOVED_IN
+from ravatar_audio.settings import Settings
 from ravatar_audio.testing import FakeMicrophone
 from ravatar_audio.turns import Gate, TurnRules
 
 WORLDS = [importlib.import_module(f"ravatar_audio{world}") for world in ("", ".asyncio", ".blocking", ".turns")]
+RENAMED_SETTINGS = [
+    (item.name, item.metadata["replaced_by"]) for item in dataclasses.fields(Settings) if item.metadata["replaced_by"]
+]
 NAMES = {"EventKind": "TurnEventKind", "Mode": "TurnMode"}
 
 
@@ -83,3 +90,11 @@ def test_call_off_is_cancel() -> None:
     other.press(1.0)
     assert outcomes == other.cancel(2.0)
     assert [warning.filename for warning in caught] == [__file__]
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED_SETTINGS)
+def test_a_renamed_setting_is_an_option_that_help_does_not_show(old: str, new: str) -> None:
+    options = {option.name: option for option in live.command.params if isinstance(option, click.Option)}
+    assert options[old].hidden
+    assert f"--{old.replace('_', '-')}" in options[old].opts
+    assert not options[new].hidden
