@@ -23,7 +23,7 @@ HOP = struct.Struct("=QIIII")
 
 
 def dbfs(amplitude: float) -> float:
-    """Level of an amplitude against int16 full scale (32,768), in dB; -inf for 0."""
+    """Return the level of an amplitude against int16 full scale (32,768), in dB; -inf for 0."""
     return 20.0 * math.log10(amplitude / _FULL_SCALE) if amplitude > 0 else -math.inf
 
 
@@ -111,7 +111,7 @@ class Frame(NamedTuple):
         return tuple(hop for hop in map(Hop._make, HOP.iter_unpack(self.hop_data)) if hop.length_samples)
 
     def after(self, samples: int) -> "Frame":
-        """The frame without its first samples (1 to `length_samples` - 1), measured anew.
+        """Return the frame without its first samples (1 to `length_samples` - 1), measured anew.
 
         Clipped samples stay with the hop in which they were, as nearly as hops can tell.
         """

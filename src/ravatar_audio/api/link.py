@@ -64,7 +64,7 @@ class LinkLimits:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """As the user has set them."""
+        """Make them as the user has set them."""
         return cls(
             connect_s=settings.connect_timeout_ms / 1000,
             ping_interval_s=settings.ping_interval_ms / 1000,
@@ -136,7 +136,7 @@ class Link:
             raise self._judged(reason)
 
     async def receive(self) -> str | bytes:
-        """The next message. Somebody must always be waiting here: the library reads nothing otherwise."""
+        """Receive the next message. Somebody must always be waiting here: the library reads nothing otherwise."""
         assert self._ws is not None
         try:
             return await self._ws.get_message()
@@ -144,7 +144,7 @@ class Link:
             raise await self._down(closed) from None
 
     async def watch(self) -> None:
-        """Runs until the peer is found dead, and raises LinkDown then."""
+        """Run until the peer is found dead, and raise LinkDown then."""
         await self._watchdog.watch(self._heartbeat)
 
     async def _run_library(self, host: str, resource: str, cookies: str) -> None:

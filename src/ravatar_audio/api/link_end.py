@@ -126,7 +126,7 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
         return isinstance(self.__cause__, BadRequestError | AuthenticationError | PaymentRequiredError)
 
     def error(self) -> RavatarError:
-        """What the user gets when there is no further try."""
+        """Return what the user gets when there is no further try."""
         if isinstance(cause := self.__cause__, RavatarError):
             return cause.replaced()
         details: dict[str, Any] = {"close_code": self.close_code, "status": self.status}
@@ -145,7 +145,7 @@ class LinkDown(Exception):  # noqa: N818 - a state of the link; not an error yet
 
 
 def redirect_target(location: str) -> str:
-    """Where a Location header leads, without its query, which may hold a secret; empty where it is none."""
+    """Return where a Location header leads, without its query, which may hold a secret; empty where it is none."""
     try:
         parts = urlsplit(location)
     except ValueError:

@@ -95,7 +95,10 @@ class WireStream(trio.abc.Stream):
 
     @classmethod
     async def begin(cls, sock: socket.socket, ssl_context: ssl.SSLContext | None, host: str) -> Self:
-        """On a connected socket, which it owns from now on; with a context make TLS. Raises ssl.SSLError, OSError."""
+        """Begin on a connected socket, which it owns from now on; with a context make TLS.
+
+        Raises ssl.SSLError, OSError.
+        """
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if hasattr(socket, "TCP_NOTSENT_LOWAT"):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_LIMIT_BYTES)
@@ -204,7 +207,7 @@ class WireStream(trio.abc.Stream):
         self._free.unpark_all()  # one that sends at once wakes nobody after it
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Part of trio's Stream; waits until the socket takes bytes."""
+        """Wait until the socket takes bytes."""
         while self.is_busy:
             await self._free.park()
         self.is_busy = True
@@ -215,7 +218,7 @@ class WireStream(trio.abc.Stream):
             self._set_free()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Some bytes, or b"" at the end. Raises trio.BrokenResourceError for a connection that broke."""
+        """Return some bytes, or b"" at the end. Raises trio.BrokenResourceError for a connection that broke."""
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             while True:

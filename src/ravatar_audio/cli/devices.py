@@ -98,7 +98,7 @@ def _as_dict(device: Device, devices: list[Device], look: ChannelsLook | None) -
 
 
 def page(devices: list[Device], looks: Mapping[Device, ChannelsLook] | None = None) -> str:
-    """All devices for people; `looks` has what was heard of some."""
+    """Show all devices for people; `looks` has what was heard of some."""
     has_default = any(device.is_default for device in devices)
     last = "* is the default." if has_default else "The system has no default."
     looks = looks or {}

@@ -136,7 +136,7 @@ def make_plan(
     minutes: float,
     allowed: tuple[str, ...],
 ) -> LoadPlan:
-    """The plan that the command's options mean; raises SettingsError."""
+    """Make the plan that the command's options mean; raises SettingsError."""
     from dataclasses import fields, replace
 
     workload = Workload.load(workload_file) if workload_file else Workload()

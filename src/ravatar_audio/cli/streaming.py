@@ -155,7 +155,7 @@ async def play_answer(player: Player, reply: Reply) -> None:
 
 
 def turn_text(event: TurnEvent) -> str:
-    """A turn's event for the log."""
+    """Return a turn's event for the log."""
     number = "" if event.turn is None else f" {event.turn}"
     why = f" ({event.reason})" if event.reason is not None else ""
     return f"{event.kind}{number}{why} at {event.position_samples / RATE_HZ:.3f} s"

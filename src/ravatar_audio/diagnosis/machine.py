@@ -15,7 +15,7 @@ from ravatar_audio.observe.board import Power, is_pi, read_power
 
 
 def power_finding(power: Power) -> Finding:
-    """Pure."""
+    """Report the power. Pure."""
     advice = (
         "Use the power supply made for this model and a short, thick cable; give the microphone a powered hub."
         if any("voltage" in word for word in power.now + power.since_boot)
@@ -29,7 +29,7 @@ def power_finding(power: Power) -> Finding:
 
 
 def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding | None:
-    """None on what is no Raspberry Pi. `vcgencmd` is the program's output, asked for when None."""
+    """Check the power; None on what is no Raspberry Pi. `vcgencmd` is the program's output, asked for when None."""
     if not is_pi(root):
         return None
     if power := read_power(root, vcgencmd):
@@ -38,7 +38,7 @@ def check_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Finding 
 
 
 def why_no_priority() -> str | None:
-    """Why a thread of this process may not have a real-time priority; None when it may, or need not.
+    """Return why a thread of this process may not have a real-time priority; None when it may, or need not.
 
     One more than the audio thread's is for the thread that keeps watch over PortAudio's (csrc/streams/rva_watch.h).
 
@@ -62,7 +62,7 @@ def why_no_priority() -> str | None:
 
 
 def check_priority(refusal: str | None, limit: int | None) -> Finding:
-    """Pure: `refusal` is why_no_priority()'s, `limit` RLIMIT_RTPRIO's soft value."""
+    """Check the priority. Pure: `refusal` is why_no_priority()'s, `limit` RLIMIT_RTPRIO's soft value."""
     if limit is None:
         return Finding("priority", "skipped", f"is the sound system's affair on {sys.platform}")
     if refusal is None:
@@ -81,7 +81,7 @@ def check_priority(refusal: str | None, limit: int | None) -> Finding:
 
 
 def check_memory(refusal: str | None, *, is_asked_for: bool) -> Finding:
-    """Pure: `refusal` is why_memory_cannot_be_locked()'s."""
+    """Check the locking of memory. Pure: `refusal` is why_memory_cannot_be_locked()'s."""
     if refusal is None:
         return Finding("memory", "ok", "is locked, as asked" if is_asked_for else "may be locked; not asked for")
     why = refusal.partition(";")[0]  # without what to do, which follows
@@ -97,7 +97,7 @@ def check_memory(refusal: str | None, *, is_asked_for: bool) -> Finding:
 
 
 def check_limits(*, locks_memory: bool) -> list[Finding]:
-    """Of this process; `locks_memory` is the setting."""
+    """Check the limits of this process; `locks_memory` is the setting."""
     limit = None
     if sys.platform == "linux":
         import resource

@@ -59,7 +59,7 @@ class LoadCounters:
         return number
 
     def is_active(self, number: int) -> bool:
-        """Whether this live session has begun and has not ended."""
+        """Return whether this live session has begun and has not ended."""
         return number < LIVES_MAX and self._memory[self._lives_at + number] == _ACTIVE
 
     def end_live(self, number: int) -> None:

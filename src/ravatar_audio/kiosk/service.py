@@ -51,12 +51,12 @@ class KioskService:
         """The session or the wait that is under way."""
 
     def obey(self, command: str) -> None:
-        """press, release, mute or unmute; nothing without a session."""
+        """Obey a word: press, release, mute or unmute; nothing without a session."""
         if (turns := self._turns) is not None:
             {"press": turns.press, "release": turns.release, "mute": turns.mute, "unmute": turns.unmute}[command]()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Run until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep_notified)
             await nursery.start(self._obey_signals)

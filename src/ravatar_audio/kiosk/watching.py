@@ -28,7 +28,9 @@ class Watching:
 
 @asynccontextmanager
 async def watching(settings: Settings) -> AsyncIterator[Watching]:
-    """As the settings say at the start; metrics in any case, for the kiosk's own page, where the extra is installed."""
+    """Watch as the settings say at the start; metrics in any case, for the kiosk's own page, where the extra is
+    installed.
+    """
     async with AsyncExitStack() as stack:
         observers: list[Observer] = []
         metrics = None

@@ -68,7 +68,7 @@ def _carry(spec: dict[str, Any], topic: str, key: str) -> None:
 
 
 def get_python() -> str:
-    """The interpreter of this machine's worker."""
+    """Return the interpreter of this machine's worker."""
     return COMMAND[0]
 
 
@@ -106,7 +106,7 @@ class DaskWorker(Worker):
         self._is_gone = False
 
     def note(self, event: dict[str, Any]) -> None:
-        """A line of the share's, or of its task's."""
+        """Note a line of the share's, or of its task's."""
         line = event["line"]
         if self._address is None:
             self._address = event["address"]
@@ -138,7 +138,7 @@ class DaskWorker(Worker):
                 await trio.to_thread.run_sync(self.future.cancel, abandon_on_cancel=True)
 
     async def end_remains(self, settings: Settings) -> tuple[int, int]:
-        """The task does it; where the whole worker has gone, its child ends its sessions by itself."""
+        """Leave it to the task; where the whole worker has gone, its child ends its sessions by itself."""
         if self._is_gone:
             return 0, 0
         with trio.move_on_after(_REMAINS_LIMIT_S):
@@ -159,7 +159,8 @@ class DaskWorker(Worker):
 
 @asynccontextmanager
 async def dask_workers(make_spec: MakeSpec, scheduler: str, count: int | None = None) -> AsyncIterator[list[Worker]]:
-    """`count` shares on the workers of the scheduler at this address, as "tcp://host:8786"; default: one for each.
+    """Start `count` shares on the workers of the scheduler at this address, as "tcp://host:8786"; default: one for
+    each.
 
     Raises UnreachableError where no scheduler answers, SettingsError without workers or with another version there.
     """

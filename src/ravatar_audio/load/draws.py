@@ -28,7 +28,7 @@ class Draw:
 
     @classmethod
     def parse(cls, name: str, given: object) -> "Draw":
-        """Of a file's value; `name` is what errors call it. Raises SettingsError."""
+        """Make it of a file's value; `name` is what errors call it. Raises SettingsError."""
         if isinstance(given, int | float) and not isinstance(given, bool):
             given = {"constant": given}
         if not isinstance(given, Mapping):
@@ -49,16 +49,16 @@ class Draw:
         return cls(kind, tuple(map(float, values)), float(least_s), float(most_s))
 
     def draw(self, chance: random.Random) -> float:
-        """The next length, in seconds."""
+        """Draw the next length, in seconds."""
         return min(self.most_s, max(self.least_s, _KINDS[self.kind][1](chance, self.values)))
 
     def mean_s(self) -> float:
-        """About how long they are, by 2,000 draws."""
+        """Return about how long they are, by 2,000 draws."""
         chance = random.Random(1)  # noqa: S311 - no secret
         return math.fsum(self.draw(chance) for _ in range(2_000)) / 2_000
 
     def as_dict(self) -> dict[str, Any]:
-        """As in a file."""
+        """Return it as in a file."""
         return {self.kind: list(self.values), "least": self.least_s, "most": self.most_s}
 
 

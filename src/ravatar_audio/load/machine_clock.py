@@ -30,6 +30,6 @@ class ClockOffset:
 
     @classmethod
     def best_of(cls, readings: list[ClockReading]) -> "ClockOffset":
-        """Of the quickest of several: it is known best."""
+        """Take that of the quickest of several: it is known best."""
         best = min(readings, key=lambda reading: reading.round_trip_s)
         return cls(best.theirs_s - (best.sent_s + best.came_s) / 2, best.round_trip_s / 2)

@@ -22,7 +22,7 @@ _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made there
 
 @contextmanager
 def licence_folder() -> Iterator[str]:
-    """A folder for the LicenseIds of a run on this machine; in memory where that can be, as each is synced."""
+    """Make a folder for the LicenseIds of a run on this machine; in memory where that can be, as each is synced."""
     where = _MEMORY if _MEMORY.is_dir() else None
     try:
         folder = TemporaryDirectory(prefix="ravatar-load-", dir=where, ignore_cleanup_errors=True)

@@ -11,7 +11,7 @@ _HEADER = ("count", "p50", "p90", "p99", "max")
 
 
 def progress_line(progress: Progress, clients: int) -> str:
-    """One second while it runs."""
+    """Show one second while it runs."""
     lost = f"  {progress.lost_workers} workers lost" if progress.lost_workers else ""
     return (
         f"{progress.second:5d} s  {progress.clients_up:6d}/{clients} up  {progress.messages:7d} messages/s  "
@@ -21,7 +21,7 @@ def progress_line(progress: Progress, clients: int) -> str:
 
 
 def text(result: dict[str, Any]) -> str:
-    """The whole result, from its JSON."""
+    """Show the whole result, from its JSON."""
     lines = [f"{'phase, ms':<18}" + "".join(f"{name:>11}" for name in _HEADER)]
     for phase, figures in result["phases"].items():
         values = "".join(f"{figures[f'{name}_ms']:>11.1f}" for name in _HEADER[1:])
@@ -70,7 +70,7 @@ def _worker_line(worker: dict[str, Any]) -> str:
 
 
 def page(result: dict[str, Any]) -> str:
-    """One file of HTML without anything from elsewhere."""
+    """Make one file of HTML without anything from elsewhere."""
     seconds = result["seconds"]
     curves = [
         ("clients up", {"clients": [(item["second"], item["counts"].get("clients_up", 0)) for item in seconds]}),

@@ -40,7 +40,7 @@ class Requirement:
 
     @classmethod
     def parse(cls, text: str) -> "Requirement":
-        """Raises SettingsError, with what may be written, for anything else."""
+        """Read a requirement. Raises SettingsError, with what may be written, for anything else."""
         found = _SHAPE.fullmatch(text)
         if found is None:
             raise SettingsError(
@@ -62,7 +62,7 @@ class Requirement:
         return cls(text.strip(), what, str(phase or count), found["sign"], limit, unit == "%")
 
     def judge(self, times: Mapping[str, Histogram], counts: Mapping[str, int]) -> "Judgement":
-        """Of a run's figures. A percentile of nothing is not met, whatever the limit: nothing was shown."""
+        """Judge a run's figures. A percentile of nothing is not met, whatever the limit: nothing was shown."""
         value: float | None
         if not self.what:
             value = float(counts.get(self.name, 0))

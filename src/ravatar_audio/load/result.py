@@ -44,7 +44,7 @@ class WorkerResult:
     """Live sessions of a lost worker that were ended in its place, and that could not be."""
 
     def note_beat(self, beat: Mapping[str, Any]) -> None:
-        """What it has told."""
+        """Note what it has reported."""
         self.clients_up = int(beat["clients_up"])
         self.cpu_s = float(beat["cpu_s"])
         self.memory_mb = float(beat["memory_mb"])
@@ -67,16 +67,16 @@ class LoadResult:
         self.is_over_deadline = False
 
     def note_seconds(self, seconds: Mapping[str, Any]) -> None:
-        """A worker's finished seconds; any of them may come again with more in it."""
+        """Note a worker's finished seconds; any of them may come again with more in it."""
         for number, data in seconds.items():
             self.seconds.setdefault(int(number), Second()).add(Second.from_dict(data))
 
     def whole(self) -> Second:
-        """All seconds in one."""
+        """Return all seconds in one."""
         return total(self.seconds.values())
 
     def counts(self) -> dict[str, int]:
-        """Of the whole run, with those that may be required."""
+        """Return the counts of the whole run, with those that may be required."""
         counts = dict(self.whole().counts)
         counts.pop("clients_up", None)
         lost = [worker for worker in self.workers if worker.lost is not None]
@@ -106,7 +106,7 @@ class LoadResult:
         return None
 
     def judge(self, requirements: Sequence[Requirement]) -> list[Judgement]:
-        """Each of them; what is about time is not met by an overloaded generator, which has not measured it."""
+        """Judge each of them; what is about time is not met by an overloaded generator, which has not measured it."""
         whole, counts = self.whole(), self.counts()
         verdicts = [requirement.judge(whole.times, counts) for requirement in requirements]
         if self.overload is None:
@@ -116,7 +116,7 @@ class LoadResult:
         ]
 
     def as_dict(self, requirements: Sequence[Requirement] = ()) -> dict[str, Any]:
-        """For JSON: everything, with the histograms of the whole run."""
+        """Return it for JSON: everything, with the histograms of the whole run."""
         whole = self.whole()
         return {
             "run": self.described | {"began_at": self.began_at.astimezone(UTC).isoformat() if self.began_at else None},

@@ -58,14 +58,14 @@ class LoadPlan:
         self.client_settings()
 
     def client_settings(self) -> Settings:
-        """As all clients have them."""
+        """Return the settings as all clients have them."""
         workload = self.workload
         times = {"connect_timeout_ms": round(1000 * workload.connect_s), "slot_wait_s": workload.slot_wait_s}
         given = {"client_name": "ravatar-audio-load", "detector": "energy"} | times
         return Settings(**given | dict(workload.settings) | dict(self.settings))
 
     def as_spec_settings(self) -> dict[str, Any]:
-        """The same for a worker, where they differ from the defaults."""
+        """Return the same for a worker, where they differ from the defaults."""
         plain, mine = Settings(api_url="http://localhost"), self.client_settings()
         names = plain.__dataclass_fields__
         return {name: getattr(mine, name) for name in names if getattr(mine, name) != getattr(plain, name)} | {
@@ -83,7 +83,7 @@ class LoadPlan:
         check_targets([settings.api_url, settings.websocket_url], self.allowed_hosts)
 
     def described(self) -> dict[str, Any]:
-        """For the report."""
+        """Return it for the report."""
         workload = self.workload.as_dict()
         workload["files"] = [name for name, _ in self.workload.files]
         settings = self.client_settings()
@@ -128,7 +128,7 @@ class LoadRun:
         """By trio's clock."""
 
     async def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> LoadResult:
-        """To the end, or until cancelled: then all sessions are ended first, which takes up to 15 s.
+        """Run to the end, or until cancelled: then all sessions are ended first, which takes up to 15 s.
 
         Raises SettingsError when no worker can be had, or one is not fit.
         """

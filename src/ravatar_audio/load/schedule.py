@@ -43,7 +43,7 @@ class Schedule:
     length_s: float
 
     def arrivals_s(self) -> list[float]:
-        """When each client comes first, from the run's beginning."""
+        """Return when each client comes first, from the run's beginning."""
         if self.workload.process == "even":
             return [number / self.ramp_per_s for number in range(self.clients)]
         chance = random.Random(f"{self.workload.seed}:arrivals")  # noqa: S311 - no secret, as all here
@@ -51,7 +51,7 @@ class Schedule:
         return list(itertools.accumulate(gaps_s))
 
     def modes(self) -> list[str]:
-        """How each client talks: in the shares' proportions to within one client, in an order drawn once."""
+        """Return how each client talks: in the shares' proportions to within one client, in an order drawn once."""
         total = sum(self.workload.shares.values())
         quotas = [(mode, self.clients * self.workload.shares.get(mode, 0.0) / total) for mode in MODES]
         modes = [mode for mode, quota in quotas for _ in range(int(quota))]
@@ -61,7 +61,7 @@ class Schedule:
         return modes
 
     def visits(self, first: int = 0, step: int = 1) -> Iterator[Visit]:
-        """All of the clients `first`, `first` + `step`, ..., in the order of their coming."""
+        """Yield all of the clients `first`, `first` + `step`, ..., in the order of their coming."""
         arrivals_s, modes = self.arrivals_s(), self.modes()
         numbers = range(first, self.clients, step)
         return heapq.merge(*(self._visits_of(number, arrivals_s[number], modes[number]) for number in numbers))
@@ -79,5 +79,5 @@ class Schedule:
                 return
 
     def end_s(self) -> float:
-        """When the last client has gone, from the beginning; the ends of sessions not counted."""
+        """Return when the last client has gone, from the beginning; the ends of sessions not counted."""
         return (max(self.arrivals_s()) if self.clients else 0.0) + self.length_s

@@ -63,7 +63,7 @@ class Spec:
         return len(range(self.first, self.schedule.clients, self.step))
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         schedule = self.schedule
         return {
             "version": __version__,
@@ -77,7 +77,7 @@ class Spec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Spec":
-        """What `as_dict` has told. Raises SettingsError for another version's."""
+        """Make it from what `as_dict` gave. Raises SettingsError for another version's."""
         if data["version"] != __version__:
             raise SettingsError(
                 f"this worker has ravatar-audio {__version__}, and was asked by {data['version']}",
@@ -97,7 +97,7 @@ class Share:
         self._begun, self._stopped = trio.Event(), trio.CancelScope()
 
     async def run(self) -> None:
-        """Until all clients have gone, or it was stopped."""
+        """Run until all clients have gone, or it was stopped."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._listen)
             with self._stopped:
@@ -186,7 +186,7 @@ class Lines:
             await self._write.send_all(json.dumps(line, separators=(",", ":")).encode() + b"\n")
 
     def end(self) -> None:
-        """Nothing more will be put."""
+        """Let nothing more be put."""
         self._queue.close()
 
     def __aiter__(self) -> "Lines":
@@ -248,7 +248,7 @@ async def make_utterances(workload: Workload, folder: Path) -> list[Utterance]:
 
 
 def machine() -> dict[str, Any]:
-    """What figures depend on."""
+    """Return what figures depend on."""
     model = ""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
@@ -296,7 +296,7 @@ async def _run_spec(spec: Spec, lines: Lines) -> None:
 
 
 async def on_pipes() -> None:
-    """The whole program."""
+    """Run the whole program."""
     lines = Lines(trio.lowlevel.FdStream(os.dup(0)), trio.lowlevel.FdStream(os.dup(1)))
     os.dup2(2, 1)  # nothing else may come between the lines
     async for spec in lines:

@@ -51,7 +51,7 @@ class Demand:
     megabit_per_s: float
 
     def lines(self) -> list[str]:
-        """For people."""
+        """Return the lines for people."""
         return [f"{item.name.replace('_', ' '):<22} {getattr(self, item.name):,.5g}" for item in fields(self)]
 
 

@@ -30,7 +30,7 @@ class Second:
         self.times: dict[str, Histogram] = {}
 
     def record(self, phase: str, value_s: float) -> None:
-        """One duration."""
+        """Record one duration."""
         histogram = self.times.get(phase)
         if histogram is None:
             histogram = self.times[phase] = Histogram()
@@ -43,13 +43,13 @@ class Second:
             self.times.setdefault(phase, Histogram()).add(histogram)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return it for JSON."""
         times = {phase: histogram.as_dict() for phase, histogram in self.times.items()}
         return {"counts": dict(self.counts), "times": times}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Second":
-        """What `as_dict` has told."""
+        """Make it from what `as_dict` gave."""
         made = cls()
         made.counts.update({str(name): int(count) for name, count in data["counts"].items()})
         made.times = {str(phase): Histogram.from_dict(values) for phase, values in data["times"].items()}
@@ -63,7 +63,7 @@ class Tally:
         self._seconds: dict[int, Second] = {}
 
     def at(self, now_s: float) -> Second:
-        """The second of a moment, from the run's beginning."""
+        """Return the second of a moment, from the run's beginning."""
         number = int(now_s // 1)
         second = self._seconds.get(number)
         if second is None:
@@ -77,7 +77,7 @@ class Tally:
 
 
 def total(seconds: Iterable[Second]) -> Second:
-    """All of them in one."""
+    """Return all of them in one."""
     made = Second()
     for second in seconds:
         made.add(second)

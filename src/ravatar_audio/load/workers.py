@@ -32,7 +32,7 @@ class Worker(ABC):
 
     @abstractmethod
     async def receive(self) -> dict[str, Any] | None:
-        """Its next line; None when there will be none. One task at a time."""
+        """Receive its next line; None when there will be none. One task at a time."""
 
     @abstractmethod
     async def kill(self) -> None:
@@ -79,7 +79,7 @@ class LocalWorker(Worker):
 
 @asynccontextmanager
 async def local_workers(make_spec: MakeSpec, count: int) -> AsyncIterator[list[Worker]]:
-    """So many processes on this machine, each with its spec; leaving ends those that still run."""
+    """Start so many processes on this machine, each with its spec; leaving ends those that still run."""
     async with AsyncExitStack() as stack:
         workers: list[Worker] = []
         for number in range(count):

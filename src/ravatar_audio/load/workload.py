@@ -65,7 +65,10 @@ class Workload:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Of a TOML file; sound files are named relative to it. Raises SettingsError, with the field's name."""
+        """Load it from a TOML file; sound files are named relative to it.
+
+        Raises SettingsError, with the field's name.
+        """
         path = Path(path)
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -82,7 +85,10 @@ class Workload:
 
     @classmethod
     def parse(cls, data: Mapping[str, Any], files: tuple[tuple[str, bytes], ...] = ()) -> Self:
-        """Of a file's tables, and the sound files that these name. Raises SettingsError, with the field's name."""
+        """Make it of a file's tables, and the sound files that these name.
+
+        Raises SettingsError, with the field's name.
+        """
         _check_names(data)
         if sum(len(content) for _, content in files) > _LARGEST_FILES_BYTES:
             raise SettingsError(
@@ -114,7 +120,7 @@ class Workload:
         return cls(**values, settings=dict(data.get("settings", {})))
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` makes the same again. The sound goes along."""
+        """Return it for JSON; `from_dict` makes the same again. The sound goes along."""
         tables: dict[str, Any] = {
             "clients": dict(self.shares),
             "arrivals": {"process": self.process, "seed": self.seed},
@@ -134,7 +140,7 @@ class Workload:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What `as_dict` has told."""
+        """Make it from what `as_dict` gave."""
         tables = {name: table for name, table in data.items() if name != "files"}
         return cls.parse(tables, tuple((name, base64.b64decode(content)) for name, content in data["files"]))
 

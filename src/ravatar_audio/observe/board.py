@@ -31,7 +31,9 @@ class Power:
 
 
 def parse_throttled(text: str) -> Power | None:
-    """From "throttled=0x50005", as vcgencmd prints it, or the bare number of the kernel's file; None for neither."""
+    """Read it from "throttled=0x50005", as vcgencmd prints it, or the bare number of the kernel's file; None for
+    neither.
+    """
     found = re.fullmatch(r"(?:throttled=)?(?:0x)?([0-9a-fA-F]+)", text.strip())
     if not found:
         return None
@@ -41,7 +43,7 @@ def parse_throttled(text: str) -> Power | None:
 
 
 def ask_firmware() -> str:
-    """What vcgencmd says of the power; empty where there is none."""
+    """Return what vcgencmd says of the power; empty where there is none."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         done = subprocess.run(
             ["vcgencmd", "get_throttled"],  # noqa: S607 - wherever the system has it
@@ -57,12 +59,13 @@ def ask_firmware() -> str:
 
 
 def is_pi(root: Path = Path("/")) -> bool:
-    """The machine is a Raspberry Pi."""
+    """Return whether the machine is a Raspberry Pi."""
     return "Raspberry Pi" in _read(root / "proc/device-tree/model")
 
 
 def read_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Power | None:
-    """Of a Raspberry Pi: by the kernel, or the firmware's program, or the voltage sensor. None: nothing says.
+    """Read the power of a Raspberry Pi: by the kernel, or the firmware's program, or the voltage sensor. None: nothing
+    says.
 
     `vcgencmd` is the program's output, asked for when None.
     """
@@ -78,7 +81,7 @@ def read_power(root: Path = Path("/"), vcgencmd: str | None = None) -> Power | N
 
 
 def read_temperatures(root: Path = Path("/")) -> dict[str, float]:
-    """Degrees Celsius by the kernel's thermal zone, as "cpu-thermal"; of zones with one name the hottest."""
+    """Read the degrees Celsius by the kernel's thermal zone, as "cpu-thermal"; of zones with one name the hottest."""
     found: dict[str, float] = {}
     for zone in sorted(root.glob("sys/class/thermal/thermal_zone*"))[:_ZONES_MAX]:
         with contextlib.suppress(ValueError):

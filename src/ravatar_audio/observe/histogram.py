@@ -23,7 +23,7 @@ class Distribution:
     max_s: float = 0.0
 
     def later_by(self, delay_s: float) -> "Distribution":
-        """Of the same values, each `delay_s` longer."""
+        """Return that of the same values, each `delay_s` longer."""
         if not self.count:
             return self
         times_s = (value + delay_s for value in (self.p50_s, self.p90_s, self.p99_s, self.p999_s, self.max_s))
@@ -61,13 +61,16 @@ class Histogram:
         self._max_s = max(self._max_s, other._max_s)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: the buckets that are not empty, and the largest value. `from_dict` makes the same again."""
+        """Return it for JSON: the buckets that are not empty, and the largest value.
+
+        `from_dict` makes the same again.
+        """
         counts = {str(index): count for index, count in enumerate(self._counts) if count}
         return {"counts": counts, "max_s": self._max_s}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """What `as_dict` has told. Raises ValueError or KeyError for anything else."""
+        """Make it from what `as_dict` gave. Raises ValueError or KeyError for anything else."""
         made = cls()
         for index, count in data["counts"].items():
             if not (0 <= int(index) < _BUCKETS and int(count) >= 0):
@@ -78,7 +81,7 @@ class Histogram:
         return made
 
     def percentile_s(self, share: float) -> float:
-        """The value that `share` (0 to 1) of all values do not exceed, to the bucket's upper edge."""
+        """Return the value that `share` (0 to 1) of all values do not exceed, to the bucket's upper edge."""
         wanted = max(1, math.ceil(share * self._total))
         seen = 0
         for index, count in enumerate(self._counts):

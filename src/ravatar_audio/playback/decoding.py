@@ -19,7 +19,7 @@ _FULL_SCALE = {"uint8": 2.0**7, "int16": 2.0**15, "int24": 2.0**31, "int32": 2.0
 
 
 def decode(sound: bytes | str | os.PathLike[str], rate_hz: int) -> "NDArray[np.int16]":
-    """The sound of a file's path, or of a file's bytes, all channels averaged, at `rate_hz`.
+    """Decode the sound of a file's path, or of a file's bytes, all channels averaged, at `rate_hz`.
 
     WAV needs nothing; MP3, Ogg, WebM, ... the extra "files". Raises SettingsError for what is no sound, is longer than
     `LONGEST_S`, or cannot be decoded.

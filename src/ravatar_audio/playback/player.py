@@ -131,7 +131,7 @@ class Player:
             pass
 
     def statistics(self) -> PlayerStatistics:
-        """A snapshot; may be called from any thread."""
+        """Return a snapshot; may be called from any thread."""
         with self._lock:
             return PlayerStatistics(
                 self._sounds, self._interrupted, self._played_samples / self._speaker.rate_hz, self._level_dbfs

@@ -37,7 +37,7 @@ class PortAudioLoudspeaker:
         self._stream: Any = None
 
     def open(self, fill: Fill) -> None:
-        """Raises DeviceNotFoundError, DeviceInUseError, ... as a microphone does."""
+        """Open the device. Raises DeviceNotFoundError, DeviceInUseError, ... as a microphone does."""
         from ravatar_audio.capture.streams.portaudio import PortAudio
 
         self._library = PortAudio()

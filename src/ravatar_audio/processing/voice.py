@@ -214,14 +214,14 @@ class VoiceSource(Source):
         return self.source.group_delay_s + self.canceller.lag_samples / RATE_HZ
 
     def request_flush(self) -> None:
-        """As Source says, at the end of a hop."""
+        """Do as Source says, at the end of a hop."""
         counts = self.source.statistics()
         since = round((self._now_s() - self._captured_s) * RATE_HZ) if self._captured_s else 0
         soon = round(counts.block_s * RATE_HZ) + HOP_SAMPLES  # where the microphone is not yet, when it learns of it
         self.flush_at(self._position_samples + max(counts.pending_samples, since) + soon)
 
     def flush_at(self, position_samples: int | None) -> None:
-        """As Source says, rounded up to a whole hop behind the last frame: cancellation goes by hops."""
+        """Do as Source says, rounded up to a whole hop behind the last frame: cancellation goes by hops."""
         if position_samples is not None:
             ahead = max(0, position_samples - self._position_samples)
             position_samples = self._position_samples + -(-ahead // HOP_SAMPLES) * HOP_SAMPLES
@@ -232,18 +232,18 @@ class VoiceSource(Source):
         return None
 
     def tap(self, seconds: float) -> None:
-        """As Source says: of the microphone itself."""
+        """Do as Source says: of the microphone itself."""
         self.source.tap(seconds)
 
     def tapped(self) -> tuple[bytes, tuple[int, ...]]:
-        """As Source says: of the microphone itself."""
+        """Do as Source says: of the microphone itself."""
         return self.source.tapped()
 
     def _now_s(self) -> float:
         return self.source._now_s()
 
     def statistics(self) -> CaptureStatistics:
-        """The microphone's; what was discarded here it has delivered."""
+        """Return the microphone's counters; what was discarded here it has delivered."""
         counts, discarded = self.source.statistics(), self._discarded_samples
         return replace(
             counts,
@@ -252,7 +252,7 @@ class VoiceSource(Source):
         )
 
     def voice_statistics(self) -> VoiceStatistics:
-        """What has become of the echo, as of now."""
+        """Return what has become of the echo, as of now."""
         echo, placing = self.canceller.statistics(), self._placed.statistics()
         return VoiceStatistics(
             erle_db=echo.erle_db,

@@ -77,18 +77,18 @@ class InFlight:
         return self._was_told if self._wire is None else self._wire.acknowledged_bytes is not None
 
     def begin(self, wire: Wire) -> None:
-        """What is written from now on goes to this connection; `take_all` comes first."""
+        """Note that what is written from now on goes to this connection; `take_all` comes first."""
         self._wire = wire
         self._line_s = 2 * wire.round_trip_s + SLACK_S
 
     def end(self) -> None:
-        """The connection is over; what it has not acknowledged by now stays here for `take_all`."""
+        """Note that the connection is over; what it has not acknowledged by now stays here for `take_all`."""
         self.settle()
         self._was_told = self.is_told
         self._wire = None
 
     def add(self, queued: QueuedFrame) -> None:
-        """A frame has been written to the connection, as the last of what was."""
+        """Note that a frame has been written to the connection, as the last of what was."""
         assert self._wire is not None
         self._frames.append(_Written(queued, self._wire.sent_bytes, trio.current_time()))
         self.samples += queued.frame.length_samples
@@ -112,14 +112,15 @@ class InFlight:
             self.observer.acknowledged(oldest.queued.frame)
 
     def take_all(self) -> tuple[list[QueuedFrame], bool]:
-        """What the last connection has left behind, and whether that was reported by the system or is a guess."""
+        """Return what the last connection has left behind, and whether the system reported that or it is a guess."""
         left = [written.queued for written in self._frames]
         self._frames.clear()
         self.samples = 0
         return left, self.is_told
 
     def is_full(self) -> bool:
-        """As much sound is under way as the line takes by itself: more would only queue up in front of it.
+        """Return whether as much sound is under way as the line takes by itself: more would only queue up in front of
+        it.
 
         On a line that carries a share r of the stream, what is written now arrives after two round trips and
         `SLACK_S`, divided by r.
@@ -132,7 +133,7 @@ class InFlight:
         return self.samples >= self._line_s * RATE_HZ
 
     def moving_samples(self) -> int:
-        """What is under way on a connection that is getting on; 0 on one that stands, as that may be over."""
+        """Return what is under way on a connection that is getting on; 0 on one that stands, as that may be over."""
         if self._wire is None or trio.current_time() - self._wire.last_acknowledged_s > self._line_s + 1.0:
             return 0
         return self.samples

@@ -75,7 +75,8 @@ class Utterance:
 
     @classmethod
     async def prepare(cls, source: Source) -> "Utterance":
-        """All frames of a source that is not open yet, as fast as it gives them; the last one is filled with silence.
+        """Take all frames of a source that is not open yet, as fast as it gives them; the last one is filled with
+        silence.
 
         Raises SettingsError for one without sound, and what the source raises.
         """
@@ -249,7 +250,7 @@ class PreparedSource(Source):
         self._events.close()
 
     def statistics(self) -> CaptureStatistics:
-        """Counters as of now; once closed, as of then."""
+        """Return the counters as of now; once closed, as of then."""
         if self._begin_s is not None:
             due_frames = self._begin_seq + int((trio.current_time() - self._begin_s) / FRAME_S)
             captured = max(self._seq, int(min(due_frames, self._end_frames)))

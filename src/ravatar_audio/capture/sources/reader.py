@@ -26,13 +26,13 @@ class Reader(Protocol):
     """The core's."""
 
     def read(self, samples: int) -> bytes:
-        """The next `samples` of all channels, fewer at the end, none after it.
+        """Return the next `samples` of all channels, fewer at the end, none after it.
 
         Raises MediaAbortedError when the file has been written to since it was opened.
         """
 
     def close(self) -> None:
-        """May be called again."""
+        """Close it; may be called again."""
 
 
 def open_sound_file(path: str | os.PathLike[str]) -> Reader:
@@ -93,7 +93,7 @@ class WavReader:
             raise no_sound(file.name)
 
     def read(self, samples: int) -> bytes:
-        """As Reader says."""
+        """Read as Reader says."""
         block, size = b"", samples * self.channels * SAMPLE_BYTES[self.format]
         while len(block) < size and not self._cutter.is_complete:
             wanted = (size - len(block)) // (self.channels * SAMPLE_BYTES[self.format]) * self._stride_bytes
@@ -106,10 +106,10 @@ class WavReader:
         return block
 
     def close(self) -> None:
-        """May be called again."""
+        """Close it; may be called again."""
         self._file.close()
 
 
 def no_sound(name: str) -> SettingsError:
-    """What is said of a file without sound, wherever it is met."""
+    """Return what is said of a file without sound, wherever it is met."""
     return SettingsError(f"the sound file {name!r} has no sound in it", advice="Choose a file that has some.")

@@ -62,11 +62,11 @@ class Provider:
                     meter.create_observable_gauge(callbacks=[self._callback(metric)], **about)
 
     def record(self, name: str, value: float) -> None:
-        """One value of a histogram; any thread may call."""
+        """Record one value of a histogram; any thread may call."""
         self._histograms[name].record(value)
 
     def prometheus_text(self) -> bytes:
-        """All metrics, in Prometheus' text format (0.0.4). Takes some milliseconds; any thread may call."""
+        """Return all metrics, in Prometheus' text format (0.0.4). Takes some milliseconds; any thread may call."""
         with self._lock:
             return generate_latest(self._registry)
 

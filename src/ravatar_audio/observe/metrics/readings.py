@@ -55,7 +55,7 @@ class Readings(Observer):
         return values
 
     def for_session(self) -> Observer:
-        """Its turns and its answers belong together."""
+        """Make an observer for one session, whose turns and answers belong together."""
         return _SessionReadings(self)
 
 
@@ -133,7 +133,7 @@ class _SessionReadings(Observer):
 
 
 def shown_values(session: ObservedSession) -> dict[Key, float]:
-    """What SHOWN says, of one session."""
+    """Return what SHOWN says, of one session."""
     statistics = session.observed()
     values: dict[Key, float] = {}
     for shown in SHOWN:

@@ -62,7 +62,7 @@ class MetricsService(Readings):
         return await self._stack.__aexit__(kind, error, trace)
 
     async def text(self) -> bytes:
-        """The Prometheus page as of now."""
+        """Return the Prometheus page as of now."""
         async with self._turn:
             await self._read()
             return await trio.to_thread.run_sync(self._provider.prometheus_text)
