@@ -2,7 +2,7 @@
 
 The rooms, from the ground up; each uses those above it in this list, never those below:
 
-errors, frames      one tree of errors; frames as pure data; deprecation: old names that still work
+errors, frames      one tree of errors; frames as pure data; addresses, choices, arguments: what settings take
 settings            one frozen Settings; groups: exception groups, taken apart
 native, converter   the C core (csrc/) as a chain with a ring; the conversion alone
 capture             microphones, and the sources that stand in for them

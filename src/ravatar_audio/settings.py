@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args, get_origin
-from urllib.parse import quote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
+from ravatar_audio.addresses import encoded_host, is_loopback, normal_url, place
 from ravatar_audio.choices import (
     BACKENDS,
     DETECTORS,
@@ -202,7 +203,7 @@ class Settings:
         for item in fields(self):
             object.__setattr__(self, item.name, _checked(item.name, getattr(self, item.name), item.type, item.metadata))
         for name in ("api_url", "ws_url", "token_url", "metrics_otlp"):
-            object.__setattr__(self, name, _normal_url(name, getattr(self, name)))
+            object.__setattr__(self, name, normal_url(name, getattr(self, name)))
         _check_pattern("user_id", self.user_id, USER_ID, "1 to 128 letters, digits, '-' or '_'")
         _check_pattern("project_id", self.project_id, PROJECT_ID, "1 to 64 letters, digits or '-'")
         if self.ca_file is not None and not Path(self.ca_file).is_file():
@@ -246,19 +247,19 @@ class Settings:
         parts = urlsplit(self.ws_url or self.api_url)
         host = parts.hostname or ""
         with contextlib.suppress(UnicodeError):  # connecting says what is wrong with it
-            host = host if host.isascii() else _encoded_host(host)
-        place = _place(host, parts.port)
+            host = host if host.isascii() else encoded_host(host)
+        netloc = place(host, parts.port)
         if self.ws_url is not None:
-            return urlunsplit((parts.scheme, place, parts.path, "", ""))
+            return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
         scheme = "wss" if parts.scheme == "https" else "ws"
-        return urlunsplit((scheme, place, parts.path.rstrip("/") + "/ws/chat", "", ""))
+        return urlunsplit((scheme, netloc, parts.path.rstrip("/") + "/ws/chat", "", ""))
 
     @property
     def in_the_clear(self) -> str | None:
         """An address, of api_url, ws_url and token_url, that is not encrypted and leaves this machine, or None."""
         for url in filter(None, (self.api_url, self.websocket_url, self.token_url)):
             parts = urlsplit(url)
-            if parts.scheme in ("http", "ws") and not _is_loopback(parts.hostname or ""):
+            if parts.scheme in ("http", "ws") and not is_loopback(parts.hostname or ""):
                 return f"{parts.scheme}://{parts.netloc}"
         return None
 
@@ -371,68 +372,6 @@ def _as_bool(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     raise ValueError
-
-
-_EXAMPLES = {
-    "token_url": "https://example.com/jwt",
-    "api_url": "https://chat.rvtr.ai",
-    "ws_url": "wss://chat.rvtr.ai/ws/chat",
-    "metrics_otlp": "http://localhost:4318/v1/metrics",
-}
-
-
-def _normal_url(name: str, url: str | None) -> str | None:
-    """The address as every library reads it: scheme and host in lower case, and what may not stand in a path
-    percent-encoded (RFC 3986). Raises SettingsError, which does not repeat the value: a token may be in it."""
-    if url is None:
-        return None
-    schemes = ("ws", "wss") if name == "ws_url" else ("http", "https")
-    example = _EXAMPLES[name]
-    if not url.isprintable() or url != url.strip():
-        raise SettingsError(
-            f"{name} has a space at an end, or a line end, tab or other control character in it",
-            advice="Write it without; a file with Windows' line ends may be where it comes from.",
-        )
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-        usable = parts.scheme in schemes and bool(host) and port != 0 and _is_host(host)
-    except ValueError:
-        usable = False
-    if not usable or parts.username is not None or parts.query or parts.fragment or "?" in url or "#" in url:
-        raise SettingsError(f"{name} is no address of the form {example} (no user, query or fragment in it)")
-    return urlunsplit((parts.scheme, _place(host, port), _encoded_path(parts.path), "", ""))
-
-
-def _place(host: str, port: int | None) -> str:
-    host = f"[{host}]" if ":" in host else host
-    return host if port is None else f"{host}:{port}"
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or host == "::1" or bool(re.fullmatch(r"127(\.\d+){3}", host))
-
-
-def _encoded_path(path: str) -> str:
-    """What is percent-encoded already stays."""
-    return quote(re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", path), safe="/%:@!$&'()*+,;=~-._")
-
-
-_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%.+)?")
-"""Letters, digits and hyphens (some have underscores, too), or an IPv6 address with its zone."""
-
-
-def _is_host(host: str) -> bool:
-    """It can be looked up: no space in it, no label that is empty or longer than 63 characters, and in other scripts
-    what IDNA 2008 allows, as the HTTP library and trio have it. Raises UnicodeError, a ValueError, if not."""
-    host.encode("idna")
-    return bool(_HOST.fullmatch(host)) if host.isascii() else bool(_encoded_host(host))
-
-
-def _encoded_host(host: str) -> str:
-    import idna  # trio's; most programs have no such address
-
-    return idna.encode(host.lower()).decode("ascii")
 
 
 def _check_pattern(name: str, value: str | None, pattern: re.Pattern[str], allowed: str) -> None:
