@@ -193,6 +193,13 @@ class Settings:
         None, "Address to push metrics to, by OTLP over HTTP: http://HOST:4318/v1/metrics (extra 'metrics')."
     )
     metrics_interval_ms: int = _setting(15_000, "How often metrics are pushed.", low=1_000, high=3_600_000)
+    record: str | None = _setting(
+        None, "Folder for a flight recording: all sound, and what became of it (extra 'record'); see docs/recorder.md."
+    )
+    record_mb: int = _setting(
+        500, "Most that recordings take in the folder; the oldest go first.", low=5, high=1_000_000
+    )
+    record_hours: int = _setting(24, "How long recordings are kept.", low=1, high=8_760)
     state_dir: str | None = _setting(
         None, "Folder for what must outlive the program; default: the user's state folder."
     )

@@ -131,7 +131,7 @@ def test_what_is_pure_knows_neither_trio_nor_the_core(path: Path) -> None:
     assert not imported_rooms(path) & {"_core", "native", "converter"}
 
 
-OUTER = ["trio_websocket", "httpx2", "pyaudio", "opentelemetry", "prometheus_client", "distributed"]
+OUTER = ["trio_websocket", "httpx2", "pyaudio", "opentelemetry", "prometheus_client", "distributed", "mcap"]
 
 
 @pytest.mark.parametrize("package", OUTER)

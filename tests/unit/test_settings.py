@@ -29,6 +29,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "metrics_otlp": "http://localhost:1",
         "metrics_prometheus": "9464",
         "token_url": "https://example.com/jwt",
+        "record_hours": "48",
         "backend": "alsa",
         "format": "int24",
         "channels_heard": "0",

@@ -22,10 +22,12 @@ COMMANDS = {
     "devices": "List the microphones.",
     "doctor": "Find out what is wrong: settings, network, platform, microphone.",
     "emulator": "Run a local RAVATAR platform to develop against.",
+    "explain": "Say what happened in a flight recording, with a picture.",
     "kiosk": "Run live sessions as a service, with a page for the screen.",
     "live": "Stream the microphone to the platform in Live Mode.",
     "load": "Run thousands of simulated clients against a platform, and judge it.",
     "record": "Record one turn to a file.",
+    "replay": "Send a flight recording again, with its timing.",
     "say": "Send a sound file as a recorded voice message.",
     "support-bundle": "Collect what is needed to find out what is wrong, without secrets.",
 }

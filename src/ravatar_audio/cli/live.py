@@ -47,7 +47,10 @@ SOUND = (
     *("channels_heard", "profile", "gain_db", "dc_block", "ring_ms", "lock_memory", "outbox_ms"),
 )
 SESSION = ("slot_wait_s", "renew", "linger_s")
-WATCH = ("metrics_prometheus", "metrics_otlp", "metrics_interval_ms")
+WATCH = (
+    *("metrics_prometheus", "metrics_otlp", "metrics_interval_ms"),
+    *("record", "record_mb", "record_hours"),
+)
 PIPE = ("pipe_timeout_ms", "endless")
 TURNS = (
     "mode",

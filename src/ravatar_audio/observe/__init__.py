@@ -2,5 +2,5 @@
 
 log         the log, without secrets           histogram   distributions of delays
 observer    what hears of a session            board       the machine's temperature and power
-metrics     OpenTelemetry (extra "metrics")
+metrics     OpenTelemetry (extra "metrics")    recorder    the flight recorder (extra "record")
 """

@@ -38,6 +38,9 @@ class Observer:
     def captured(self, frame: Frame) -> None:
         """A frame has come from the source, before the gate."""
 
+    def taken(self, frame: Frame) -> None:
+        """The session has it, to be sent: of a turn, where there is a gate."""
+
     def written(self, frame: Frame, lost_samples: int, is_repeated: bool) -> None:
         """A frame's message is in the socket. `lost_samples`: missing before it, since the one written before."""
 
@@ -70,6 +73,10 @@ class Observers(Observer):
     def captured(self, frame: Frame) -> None:
         for observer in self._observers:
             observer.captured(frame)
+
+    def taken(self, frame: Frame) -> None:
+        for observer in self._observers:
+            observer.taken(frame)
 
     def written(self, frame: Frame, lost_samples: int, is_repeated: bool) -> None:
         for observer in self._observers:

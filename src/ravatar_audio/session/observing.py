@@ -2,7 +2,9 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import trio
 
 from ravatar_audio.capture import Source
 from ravatar_audio.observe.observer import Observer, Observers, Settling
@@ -11,6 +13,9 @@ from ravatar_audio.session.refusals import Refusals
 from ravatar_audio.session.statistics import LiveStatistics
 from ravatar_audio.session.turn_source import TurnSource
 from ravatar_audio.settings import Settings
+
+if TYPE_CHECKING:
+    from ravatar_audio.observe.recorder.recorder import FlightRecorder
 
 
 @asynccontextmanager
@@ -29,7 +34,18 @@ async def observing(settings: Settings) -> AsyncIterator[tuple[Observer, ...]]:
             from ravatar_audio.observe.metrics.service import MetricsService  # OpenTelemetry takes its time to load
 
             observers.append(await stack.enter_async_context(MetricsService(settings)))
+        if settings.record is not None:
+            from ravatar_audio.observe.recorder.recorder import FlightRecorder
+
+            recorder = FlightRecorder(settings)
+            stack.push_async_callback(_close, recorder)
+            observers.append(recorder.__enter__())
         yield tuple(observers)
+
+
+async def _close(recorder: "FlightRecorder") -> None:
+    with trio.CancelScope(shield=True):  # others of this loop go on while the disk takes its time
+        await trio.to_thread.run_sync(recorder.close)
 
 
 def attach(observers: Sequence[Observer], outbox: Outbox, source: object) -> Observer:

@@ -143,6 +143,7 @@ class Outbox:
         """
         self.taken_frames += 1
         self.taken_samples += frame.length_samples
+        self._observer.taken(frame)
         lost_samples = frame.ring_lost_samples + frame.device_lost_samples + self._owed_samples
         self._owed_samples = 0
         queued = QueuedFrame(frame, lost_samples, trio.current_time())
