@@ -169,6 +169,7 @@ LEFT_OUT: Final = {
     "live.source_lost_samples": "the capture's device and ring, as the frames told",
     "live.age_newest": "ravatar.frame.age has the whole distribution",
     "live.age_oldest": "256 ms more than that",
+    "live.first_reply": "ravatar.reply.latency has the whole distribution",
     "gate.received_samples": "given, gated and pending",
     "gate.lost_samples": "the capture's device and ring, as the frames told",
 }
