@@ -289,14 +289,14 @@ async def hurt(world: World, recovery: Recovery, chance: random.Random, until_s:
     deck = chance.sample(every, len(every))
     while deck or trio.current_time() < until_s:
         await recovery.is_up.wait()
-        emulator.faults.clear()  # an obstacle that this way did not meet is none for the next
+        emulator.faults.clear()  # obstacles that were not met
         do, details, kind = deck[-1] if deck else chance.choice(every)
         # What is timed, and a token that is refused right after its renewal, which by design ends a session.
         is_calm = kind in (BLACK_HOLE, NO_NAMES) or do == "expire_token" or (kind and chance.random() < 0.4)
         await trio.sleep(STABLE_S + 0.1 if is_calm else chance.uniform(0.1, 1.0))
         is_stable = trio.current_time() - recovery.up_s > STABLE_S
-        if do == "expire_token" and not is_stable:
-            continue
+        if not recovery.is_up.is_set() or (do == "expire_token" and not is_stable):
+            continue  # what struck before has only now been noticed
         del deck[-1:]
         recovery.strikes += 1
         if kind == BLACK_HOLE and world.proxy is not None:
