@@ -87,7 +87,7 @@ async def refuse(emulator: Emulator, talk: Talk, place: str) -> None:
     await until(lambda: emulator.statistics().faults_fired >= 3, "all answers", 20)
 
 
-BOTH = {
+BOTH: dict[str, tuple[Callable[[Emulator, Talk], Awaitable[None]], bool | None]] = {
     # what happens, and whether the connection outlives it; None: it may
     "reset": (partial(strike, text="reset"), False),
     "black hole": (partial(strike, text="black_hole=20"), False),
