@@ -47,11 +47,15 @@ if TYPE_CHECKING:
         CaptureStatistics,
         Device,
         FileSource,
+        FrameSource,
         Microphone,
         PipeSource,
         PushSource,
+        SoundBlock,
         Source,
         SyntheticSource,
+        Tee,
+        TeeStatistics,
         list_devices,
         open_source,
     )
@@ -120,8 +124,8 @@ _HOMES = {
     "api.results": "Avatar ChatItem ChatPage Connection Language LiveStart",
     "api.shared": "Shared",
     "capture": (
-        "CaptureEvent CaptureStatistics Device FileSource Microphone PipeSource PushSource Source SyntheticSource "
-        "list_devices open_source"
+        "CaptureEvent CaptureStatistics Device FileSource FrameSource Microphone PipeSource PushSource SoundBlock "
+        "Source SyntheticSource Tee TeeStatistics list_devices open_source"
     ),
     "converter": "Converter",
     "diagnosis": "Finding diagnose",
@@ -186,6 +190,7 @@ __all__ = [
     "FileSource",
     "Finding",
     "Frame",
+    "FrameSource",
     "Gate",
     "GateStatistics",
     "Hop",
@@ -225,11 +230,14 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Shared",
+    "SoundBlock",
     "Source",
     "StreamFault",
     "StreamingUrlChanged",
     "SyntheticSource",
     "SystemMessage",
+    "Tee",
+    "TeeStatistics",
     "Timing",
     "TurnAnswered",
     "TurnEvent",

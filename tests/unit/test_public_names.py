@@ -67,7 +67,8 @@ def missing(module_name: str) -> dict[str, str]:
         for where, annotation in signatures(getattr(module, name)):
             for kind in types_in(annotation):
                 is_inner = kind.__name__.startswith("_") or kind.__module__.startswith("ravatar_audio.embedding")
-                if kind.__module__.startswith("ravatar_audio") and kind not in exported and not is_inner:
+                has_face = kind.__name__ in module.__all__ and module_name in WORLDS[1:]
+                if kind.__module__.startswith("ravatar_audio") and kind not in exported and not (is_inner or has_face):
                     found[kind.__name__] = where
     return found
 

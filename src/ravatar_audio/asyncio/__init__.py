@@ -37,11 +37,20 @@ from ravatar_audio.asyncio.sources import (
     Recordings,
     Source,
     SyntheticSource,
+    Tee,
     TurnSource,
     VoiceSource,
     open_source,
 )
-from ravatar_audio.capture import CaptureEvent, CaptureStatistics, Device, list_devices
+from ravatar_audio.capture import (
+    CaptureEvent,
+    CaptureStatistics,
+    Device,
+    FrameSource,
+    SoundBlock,
+    TeeStatistics,
+    list_devices,
+)
 from ravatar_audio.converter import Converter
 from ravatar_audio.deprecation import renamed_names
 from ravatar_audio.diagnosis import Finding
@@ -128,6 +137,7 @@ __all__ = [
     "FileSource",
     "Finding",
     "Frame",
+    "FrameSource",
     "Gate",
     "GateStatistics",
     "Hop",
@@ -159,11 +169,14 @@ __all__ = [
     "SessionState",
     "Settings",
     "SettingsError",
+    "SoundBlock",
     "Source",
     "StreamFault",
     "StreamingUrlChanged",
     "SyntheticSource",
     "SystemMessage",
+    "Tee",
+    "TeeStatistics",
     "Timing",
     "TurnAnswered",
     "TurnEvent",

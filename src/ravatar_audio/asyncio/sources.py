@@ -9,7 +9,7 @@ from ravatar_audio import capture, processing
 from ravatar_audio.asyncio.waiting import LosslessIterator, call, enter, in_loop, leave
 from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.choices import Pace
-from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TurnSourceFace, takes_arguments_of
+from ravatar_audio.embedding.faces import MicrophoneFace, SourceFace, TeeFace, TurnSourceFace, takes_arguments_of
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.frames import Frame
 from ravatar_audio.session import recordings, turn_source
@@ -17,6 +17,21 @@ from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Gate, Outcome, Recording, TurnEvent
 
 AnySource = TypeVar("AnySource", bound=capture.Source)
+
+
+class Tee(TeeFace):
+    """`ravatar_audio.Tee` for asyncio: blocks for one task at a time."""
+
+    def __init__(self, inner: capture.Tee, resident: Resident[Any]) -> None:
+        super().__init__(inner, resident)
+        self._blocks = LosslessIterator(resident, inner.__anext__)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> capture.SoundBlock:
+        """The next block. A cancellation loses none."""
+        return await self._blocks.__anext__()
 
 
 class Source(SourceFace[AnySource]):
@@ -49,6 +64,10 @@ class Source(SourceFace[AnySource]):
             channel = self._inner.events()
             self._events = LosslessIterator(self._resident, channel.__anext__)
         return self._events
+
+    def tee(self, block_s: float = 0.032, *, ring_s: float = 2.048) -> "Tee":
+        """A second consumer's sound from now on, as blocks of `block_s` (0.010 to 0.256 s); see Source.tee."""
+        return Tee(self._ask(lambda: self._inner.tee(block_s, ring_s=ring_s)), self._resident)
 
     async def stop(self) -> None:
         """Capture no more: iteration ends after the frames there are, the last one flushed. May be called again."""

@@ -13,7 +13,8 @@ sources      what stands in for a microphone: files, pipes, generated sound
 from ravatar_audio.capture.devices.device import Device, choose_device
 from ravatar_audio.capture.microphone.microphone import Microphone
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
-from ravatar_audio.capture.microphone.source import CaptureStatistics, Source
+from ravatar_audio.capture.microphone.source import CaptureStatistics, FrameSource, Source
+from ravatar_audio.capture.microphone.tee import SoundBlock, Tee, TeeStatistics
 from ravatar_audio.capture.sources import FileSource, PacedSource, PipeSource, PushSource, SyntheticSource, open_source
 from ravatar_audio.capture.streams.device_list import list_devices
 
@@ -22,12 +23,16 @@ __all__ = [
     "CaptureStatistics",
     "Device",
     "FileSource",
+    "FrameSource",
     "Microphone",
     "PacedSource",
     "PipeSource",
     "PushSource",
+    "SoundBlock",
     "Source",
     "SyntheticSource",
+    "Tee",
+    "TeeStatistics",
     "choose_device",
     "list_devices",
     "open_source",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 from ravatar_audio.api.results import Avatar, Connection, Language
-from ravatar_audio.capture import CaptureStatistics, Device, Microphone, Source
+from ravatar_audio.capture import CaptureStatistics, Device, Microphone, Source, Tee, TeeStatistics
 from ravatar_audio.choices import TurnModeName
 from ravatar_audio.embedding.resident import Resident
 from ravatar_audio.emulator import Emulator, EmulatorSettings
@@ -37,6 +37,12 @@ def takes_arguments_of(
     return decorate
 
 
+def ask(resident: Resident[Any], function: Callable[[], T]) -> T:
+    """Call where the object lives, or here before and after that."""
+    thread = resident.thread
+    return function() if thread is None else thread.ask(function)
+
+
 class Face(Generic[Inner]):
     """An object of another world that stands for one of this package's in the thread."""
 
@@ -46,8 +52,22 @@ class Face(Generic[Inner]):
         self._resident = Resident(inner) if resident is None else resident
 
     def _ask(self, function: Callable[[], T]) -> T:
-        thread = self._resident.thread
-        return function() if thread is None else thread.ask(function)
+        return ask(self._resident, function)
+
+
+class TeeFace:
+    """Of a second consumer of a source's sound."""
+
+    def __init__(self, inner: Tee, resident: Resident[Any]) -> None:
+        self._inner, self._resident = inner, resident
+
+    def close(self) -> None:
+        """Hear no more: iteration ends after the blocks that there are. May be called again."""
+        ask(self._resident, self._inner.close)
+
+    def statistics(self) -> TeeStatistics:
+        """Counters as of now."""
+        return ask(self._resident, self._inner.statistics)
 
 
 class SourceFace(Face[AnySource]):

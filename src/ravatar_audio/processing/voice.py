@@ -206,6 +206,7 @@ class VoiceSource(Source):
         try:
             await self.source.aclose()
         finally:
+            self._end_tees()
             await self.reference.aclose()
 
     @property

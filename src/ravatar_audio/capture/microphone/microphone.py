@@ -432,7 +432,7 @@ class Microphone(Source):
             self._recovery.close()
             self._delivered.look()
             self._emit_news()
-            self._events.close()
+            self._close_listeners()
 
     def __del__(self) -> None:
         if (opened := self._opened) is None or sys.is_finalizing():

@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import trio
 
 from ravatar_audio.capture.host.one_taker import OneTaker, OwnThread
 from ravatar_audio.capture.microphone.events import EventLog
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
+from ravatar_audio.capture.microphone.tee import Tee
 from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ, Frame
@@ -76,6 +77,23 @@ class CaptureStatistics:
     hosts that give their audio threads one themselves."""
 
 
+class FrameSource(Protocol):
+    """What a LiveSession takes its sound from, when it is no Source: an async iterator of Frames, made by a Converter.
+
+    It has been opened before, is not closed by the session, and is asked for one frame at a time; it ends with
+    StopAsyncIteration. `anext` is cancelled when the session ends: it must lose nothing by that if it is to be used
+    again. `seq` counts frames and `position_samples` samples, both from 0 and with what was lost counted in;
+    `captured_s` is a time.monotonic(). A class attribute `is_real_time = False` says that it can wait, so that nothing
+    is dropped for a slow network. What has blocks of sound instead of frames pushes them to a PushSource.
+    """
+
+    def __aiter__(self) -> AsyncIterator[Frame]:
+        """Give itself."""
+
+    async def __anext__(self) -> Frame:
+        """The next frame."""
+
+
 class HeldFrames:
     """The frames of what is held by one taker."""
 
@@ -91,6 +109,8 @@ class HeldFrames:
 
 class Source(ABC):
     """A source of frames. `async with` opens and closes it, `async for` takes its frames; one task at a time.
+
+    What a program has to give a LiveSession is less: see FrameSource. A second consumer takes a tee().
 
     A second task that takes frames, or any while a TurnSource or a LiveSession has the source, gets
     trio.BusyResourceError. `request_flush`, `flush_at` and `discard` may be called by any thread. Iteration ends
@@ -110,6 +130,7 @@ class Source(ABC):
     def __init__(self) -> None:
         self._chain: Chain | None = None
         self._events = EventLog()
+        self._tees: list[Tee] = []
         self._was_opened = False
         self._delivered_frames = self._delivered_samples = self._position_samples = 0
         self._discarded_samples, self._discard_s = 0, -math.inf
@@ -157,7 +178,9 @@ class Source(ABC):
             while frame is None:
                 frame = await self._next()
                 if frame is None:
+                    self._end_tees()
                     raise StopAsyncIteration
+                self._share(frame)
                 frame = self._undiscarded(frame)
         self._note_delivered(frame)
         return frame
@@ -166,6 +189,31 @@ class Source(ABC):
         self._delivered_frames += 1
         self._delivered_samples += frame.length_samples
         self._position_samples = frame.position_samples + frame.length_samples
+
+    def tee(self, block_s: float = 0.032, *, ring_s: float = 2.048) -> Tee:
+        """A second consumer's sound, for example a wake word's, from now on: blocks of `block_s` (0.010 to 0.256 s).
+
+        It hears what the first consumer's frames bring, when they come: every 256 ms, or every 64 ms where voice
+        activity listens; also what a gate leaves out, and what is discarded. It has counters of its own, and slows
+        nobody down: what waits for longer than `ring_s` (0.256 to 600) is dropped, and counted there. Any number of
+        them may be made, before the source is opened too. Raises SettingsError for lengths out of range.
+        """
+        made = Tee(block_s, ring_s)
+        self._tees.append(made)
+        return made
+
+    def _share(self, frame: Frame) -> None:
+        for tee in self._tees:
+            tee.hear(frame)
+
+    def _end_tees(self) -> None:
+        for tee in self._tees:
+            tee.close()
+
+    def _close_listeners(self) -> None:
+        """Once it is closed: end the events, and every tee."""
+        self._events.close()
+        self._end_tees()
 
     def discard(self) -> None:
         """Forget what was captured until now, to within 10 ms, and was not taken yet.
@@ -177,6 +225,7 @@ class Source(ABC):
     def _discard(self) -> None:
         self._discard_s = self._now_s()
         while (frame := self._take_waiting()) is not None:
+            self._share(frame)
             self._discarded_samples += frame.length_samples
         self._discard_to = self._end_frame_here()
 
@@ -204,6 +253,7 @@ class Source(ABC):
     def _waiting_frames(self) -> Iterator[Frame]:
         """The frames that are there, for the holder, without waiting for more."""
         while (frame := self._take_waiting()) is not None:
+            self._share(frame)
             self._note_delivered(frame)
             yield frame
 

@@ -136,4 +136,4 @@ class PacedSource(Source):
     async def aclose(self) -> None:
         await self.stop()
         self._close_chain()
-        self._events.close()
+        self._close_listeners()

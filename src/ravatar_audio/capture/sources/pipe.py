@@ -272,7 +272,7 @@ class PipeSource(Source):
         await self.stop()
         self._close_chain()
         self._close_fd()
-        self._events.close()
+        self._close_listeners()
 
     def _close_fd(self) -> None:
         if self._path is not None and self._fd >= 0:

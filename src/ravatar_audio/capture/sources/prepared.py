@@ -247,7 +247,7 @@ class PreparedSource(Source):
         await self.stop()
         self.statistics()
         self._begin_s = None
-        self._events.close()
+        self._close_listeners()
 
     def statistics(self) -> CaptureStatistics:
         """Return the counters as of now; once closed, as of then."""

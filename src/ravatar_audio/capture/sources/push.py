@@ -159,7 +159,7 @@ class PushSource(Source):
         if wake is not None:
             wake.let_go()
             wake.close()
-        self._events.close()
+        self._close_listeners()
         await trio.lowlevel.checkpoint()
 
     async def _next(self) -> Frame | None:
