@@ -16,8 +16,6 @@ import secrets
 import selectors
 import socket
 import ssl
-import sys
-from array import array
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -33,6 +31,7 @@ from ravatar_audio.emulator.contract import (
     check_message,
     check_start_request,
 )
+from ravatar_audio.emulator.load_bytes import LISTENED_BYTES, level_at, loudness, response, unmask
 from ravatar_audio.emulator.load_counters import LoadCounters
 from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.token_issuer import TokenIssuer, TokenRefused
@@ -47,8 +46,6 @@ _LOUD: Final = 300
 _GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, section 1.3
 _TEXT, _CLOSE, _PING = 1, 8, 9
 _LARGEST_HEAD_BYTES: Final = 64 * 1024
-_LISTENED_BYTES: Final = 128
-"""Of a frame's base64, for its level in one place: 48 samples."""
 _SOUND_FIELD: Final = re.compile(rb'"audio_base64_pcm"\s*:\s*"')
 _LARGEST_MESSAGE_BYTES: Final = 16 * 1024 * 1024
 
@@ -177,7 +174,7 @@ class LoadServer:
             ("POST", "/endLiveSession"): self._end,
         }.get((method, path))
         if handler is None:
-            return _response(404, {"status": 404, "error": "not_found"})
+            return response(404, {"status": 404, "error": "not_found"})
         try:
             token = headers.get("authorization", "").partition(" ")[2]
             user_id = "" if path == "/jwt" else self._tokens.check(token)
@@ -185,9 +182,9 @@ class LoadServer:
         except Violation as violation:
             self._counters.add("violations")
             values = {"error": violation.code, "field": violation.field, "message": str(violation)}
-            return _response(violation.status, {"status": violation.status, "result": "failure", **values})
+            return response(violation.status, {"status": violation.status, "result": "failure", **values})
         except TokenRefused as refused:
-            return _response(403, {"status": 403, "error": refused.code})
+            return response(403, {"status": 403, "error": refused.code})
 
     def _jwt(self, _: str, body: dict[str, Any]) -> bytes:
         user_id, project_id = check_jwt_request(body)
@@ -195,7 +192,7 @@ class LoadServer:
         if projects is not None and project_id not in projects:
             raise Violation("project_id", "there is no such project", code="project_not_found", status=401)
         self._counters.add("tokens")
-        return _response(200, {"result": "success", "jwt": self._tokens.issue(user_id, project_id)})
+        return response(200, {"result": "success", "jwt": self._tokens.issue(user_id, project_id)})
 
     def _connection(self, user_id: str, _: dict[str, Any]) -> bytes:
         avatars = [
@@ -203,7 +200,7 @@ class LoadServer:
             for item in self._settings.avatars
         ]
         languages = [{"name": name, "language_code": code} for name, code in self._settings.languages]
-        return _response(
+        return response(
             200,
             {
                 "status": 200,
@@ -219,16 +216,16 @@ class LoadServer:
         check_start_request(body, self._live_avatars)
         number = self._counters.start_live(self._settings.slots)
         if number is None:
-            return _response(503, {"status": 503, "error": "All AI assistants are busy at the moment"})
+            return response(503, {"status": 503, "error": "All AI assistants are busy at the moment"})
         license_id = self._signed(f"{number:08x}", "license", user_id)
-        return _response(200, {"status": 200, "LicenseId": license_id, "streamingUrl": f"{self._url}/stream/{number}"})
+        return response(200, {"status": 200, "LicenseId": license_id, "streamingUrl": f"{self._url}/stream/{number}"})
 
     def _end(self, user_id: str, body: dict[str, Any]) -> bytes:
         license_id = check_end_request(body)
         if not self._is_signed(license_id, "license", user_id):
             raise Violation("LicenseId", "it is no LicenseId that /startLiveSession gave to this user")
         self._counters.end_live(int(license_id[:8], 16))
-        return _response(200, {"status": 200})
+        return response(200, {"status": 200})
 
     def _signed(self, name: str, kind: str, user_id: str) -> str:
         """Return a name that each of the processes can tell to be one of theirs, and this user's."""
@@ -243,7 +240,7 @@ class LoadServer:
         try:
             user_id = self._tokens.check(next(iter(parse_qs(query).get("token", [])), None))
         except TokenRefused as refused:
-            self._send(client, _response(403, {"status": 403, "error": refused.code}))
+            self._send(client, response(403, {"status": 403, "error": refused.code}))
             return
         key = headers.get("sec-websocket-key", "").encode()
         accept = base64.b64encode(hashlib.sha1(key + _GUID).digest())  # noqa: S324 - as RFC 6455 has it
@@ -288,12 +285,12 @@ class LoadServer:
                 raise ConnectionError
             return self._take_whole(client, opcode, data, at, length) if len(data) >= whole else 0
         places = [at + 4 + client.sound_at + FRAME_CHARACTERS * part // 24 * 8 for part in (1, 2)]
-        if len(data) < places[1] + _LISTENED_BYTES:
+        if len(data) < places[1] + LISTENED_BYTES:
             return 0
         client.messages += 1
         self._counters.add("frames")
         mask = bytes(data[at : at + 4])
-        self._note_level(client, any(_level(data, at + 4, place, mask) >= _LOUD for place in places))
+        self._note_level(client, any(level_at(data, at + 4, place, mask) >= _LOUD for place in places))
         if len(data) < whole:
             client.skip_bytes = whole - len(data)
             return len(data)
@@ -315,7 +312,7 @@ class LoadServer:
             client.loud_frames = client.quiet_frames = 0
 
     def _take_whole(self, client: _Client, opcode: int, data: memoryview, at: int, length: int) -> int:
-        payload = _unmask(data[at + 4 : at + 4 + length], bytes(data[at : at + 4]))
+        payload = unmask(data[at + 4 : at + 4 + length], bytes(data[at : at + 4]))
         if opcode == _CLOSE:
             self._send(client, bytes([0x80 | _CLOSE, len(payload)]) + payload)
             raise ConnectionError  # a server closes TCP first (RFC 6455, 7.1.1)
@@ -353,7 +350,7 @@ class LoadServer:
             client.frame_bytes, client.sound_at = (len(text), begins.end()) if begins else (0, 0)
             if message.lost_samples or message.repeated_samples:
                 client.frame_bytes = 0
-            levels = [_loudness(message.data[begin : begin + 96]) for begin in (2_730, 5_460)]
+            levels = [loudness(message.data[begin : begin + 96]) for begin in (2_730, 5_460)]
             self._note_level(client, max(levels) >= _LOUD)
         else:
             self._counters.add("texts" if message.kind == "text" else "voices")
@@ -380,36 +377,3 @@ class LoadServer:
         if sent < len(data):
             self._counters.add("torn")
             raise ConnectionError
-
-
-def _unmask(data: memoryview, mask: bytes) -> bytes:
-    """RFC 6455, 5.3; as one large number, which is quicker than byte by byte."""
-    key = int.from_bytes((mask * (len(data) // 4 + 1))[: len(data)], "little")
-    return (int.from_bytes(data, "little") ^ key).to_bytes(len(data), "little")
-
-
-def _level(data: memoryview, payload_at: int, at: int, mask: bytes) -> int:
-    """How loud a frame is in one place of its base64, which is a multiple of 8 letters from its beginning."""
-    turn = (at - payload_at) & 3
-    try:
-        return _loudness(base64.b64decode(_unmask(data[at : at + _LISTENED_BYTES], mask[turn:] + mask[:turn])))
-    except ValueError:
-        return 0  # it is no base64: a message that is checked as a whole will show that
-
-
-def _loudness(pcm: bytes) -> int:
-    samples = array("h", pcm)
-    if sys.byteorder == "big":
-        samples.byteswap()
-    return sum(map(abs, samples)) // len(samples)
-
-
-def _response(status: int, values: dict[str, Any]) -> bytes:
-    body = json.dumps(values).encode()
-    reason = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}.get(
-        status, "Error"
-    )
-    return (
-        f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        + body
-    )

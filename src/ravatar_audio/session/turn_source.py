@@ -25,8 +25,8 @@ from ravatar_audio.session.avatar_speech import AvatarVoice
 from ravatar_audio.session.selection import choose_mode
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Gate, Outcome, Reason, TurnEvent, TurnEventKind, TurnMode, TurnRules
-from ravatar_audio.turns.gate import checked_time_s
 from ravatar_audio.turns.neural import NeuralDetector
+from ravatar_audio.turns.queue import checked_time_s
 
 
 class TurnSource:

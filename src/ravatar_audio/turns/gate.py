@@ -1,6 +1,5 @@
 """The gate: frames of a capture in, turns out."""
 
-import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +12,7 @@ from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.turns.events import Reason, TurnEvent, TurnEventKind, TurnMode
 from ravatar_audio.turns.machine import TurnMachine
-from ravatar_audio.turns.queue import ChangeQueue
+from ravatar_audio.turns.queue import ChangeQueue, checked_time_s
 from ravatar_audio.turns.rules import TurnRules
 from ravatar_audio.turns.sample_buffer import SampleBuffer, prepare
 from ravatar_audio.turns.speech_edges import Detector, SpeechEdges
@@ -364,10 +363,7 @@ class Gate:
         return outcomes
 
     def checked_mode(self, mode: TurnMode | TurnModeName) -> TurnMode:
-        """Return a mode by its name.
-
-        Raises SettingsError for one that is unknown, or voice activity without a detector.
-        """
+        """Return a mode by its name. Raises SettingsError for an unknown one, and for "vad" without a detector."""
         try:
             mode = TurnMode(mode)
         except ValueError:
@@ -377,16 +373,6 @@ class Gate:
         if mode is not TurnMode.OPEN:
             prepare()  # not when the first turn begins
         return mode
-
-
-def checked_time_s(at_s: float) -> float:
-    """Check a control's time.
-
-    Raises SettingsError for what is none, where the control is called and not where it acts.
-    """
-    if not isinstance(at_s, int | float) or not math.isfinite(at_s):
-        raise SettingsError(f"at_s is {at_s!r}; it must be a time in seconds, as of time.monotonic()")
-    return at_s
 
 
 def _first(*positions: int | None) -> int | None:

@@ -1,8 +1,10 @@
 """Changes that wait for their sample: given by their times, in effect at their positions."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import RATE_HZ
 from ravatar_audio.turns.events import TurnMode
 from ravatar_audio.turns.talk_key import Change
@@ -107,3 +109,13 @@ class ChangeQueue:
         last = {_SETS[item.change]: item for item in older}
         gone = {id(item) for item in older} - {id(item) for item in last.values()}
         self._items = [item for item in self._items if id(item) not in gone]
+
+
+def checked_time_s(at_s: float) -> float:
+    """Check a control's time.
+
+    Raises SettingsError for what is none, where the control is called and not where it acts.
+    """
+    if not isinstance(at_s, int | float) or not math.isfinite(at_s):
+        raise SettingsError(f"at_s is {at_s!r}; it must be a time in seconds, as of time.monotonic()")
+    return at_s
