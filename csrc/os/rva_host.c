@@ -1,4 +1,4 @@
-/* rva_host - memory locking, watched folders and timers (rva_host.h). */
+/* rva_host - memory locking and watched folders (rva_host.h). */
 #include <errno.h>
 
 #include "os/rva_host.h"
@@ -6,7 +6,6 @@
 #ifdef __linux__
 #include <sys/inotify.h>
 #include <sys/mman.h>
-#include <sys/timerfd.h>
 
 int rva_host_lock_memory(void) {
 #ifdef MCL_ONFAULT /* else the whole of each thread's stack would be filled */
@@ -25,16 +24,6 @@ int rva_host_watch(int watcher, const char *folder) {
     return inotify_add_watch(watcher, folder, IN_CREATE | IN_MOVED_TO | IN_ATTRIB | IN_ONLYDIR) < 0 ? -errno : 0;
 }
 
-int rva_host_timer(void) {
-    int fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
-    return fd < 0 ? -errno : fd;
-}
-
-int rva_host_timer_set(int timer, int64_t after_ns) {
-    struct itimerspec when = {.it_value = {.tv_sec = after_ns / 1000000000, .tv_nsec = after_ns % 1000000000}};
-    return timerfd_settime(timer, 0, &when, NULL) ? -errno : 0;
-}
-
 #else
 
 int rva_host_lock_memory(void) { return -ENOSYS; }
@@ -44,14 +33,6 @@ int rva_host_watcher(void) { return -ENOSYS; }
 int rva_host_watch(int watcher, const char *folder) {
     (void)watcher;
     (void)folder;
-    return -ENOSYS;
-}
-
-int rva_host_timer(void) { return -ENOSYS; }
-
-int rva_host_timer_set(int timer, int64_t after_ns) {
-    (void)timer;
-    (void)after_ns;
     return -ENOSYS;
 }
 

@@ -21,13 +21,6 @@ int rva_host_watcher(void);
  * a negative errno. */
 int rva_host_watch(int watcher, const char *folder);
 
-/* Any thread. A descriptor of a timer, or a negative errno; it is the caller's to close. */
-int rva_host_timer(void);
-
-/* Any thread. Makes a timer readable `after_ns` from now, once; 0: never. Until then it is not readable any more, whatever
- * it was. 0 or a negative errno. */
-int rva_host_timer_set(int timer, int64_t after_ns);
-
 /* --- cdef end --- */
 
 #endif

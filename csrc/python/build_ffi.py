@@ -19,6 +19,7 @@ PUBLIC = [
     "core/rva.h",
     "wire/rva_message.h",
     "streams/rva_stream.h",
+    "streams/rva_fed.h",
     "streams/rva_portaudio.h",
     "streams/rva_alsa.h",
     "streams/rva_pulse.h",

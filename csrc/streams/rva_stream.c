@@ -44,6 +44,7 @@ void rva_stream_init(rva_stream *stream, rva_chain *chain, uint32_t rate_hz, int
     stream->opened_ns = rva_clock_ns();
     stream->resumes = resume_ns != 0;
     stream->captured_ns = resume_ns;
+    stream->is_awaited = 1;
 }
 
 int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time) {
@@ -52,6 +53,7 @@ int rva_stream_expect_server(rva_stream *stream, uint32_t block_samples, size_t 
 
 int rva_stream_rejoin(rva_stream *stream, uint32_t block_samples, size_t stride_bytes, bool keeps_time) {
     stream->resumes = READ(stream->captured_ns) != 0;
+    atomic_store_explicit(&stream->is_awaited, 1, memory_order_relaxed);
     return rva_stream_expect_server(stream, block_samples, stride_bytes, keeps_time);
 }
 
@@ -138,17 +140,23 @@ RVA_REALTIME void rva_stream_hole(rva_stream *stream, size_t samples, int64_t ar
     atomic_store_explicit(&stream->captured_ns, captured_ns, memory_order_relaxed);
 }
 
-RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
-                                   bool has_overrun) {
+RVA_REALTIME void rva_stream_block_begun(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
+                                         bool has_overrun, int64_t begun_ns) {
     const int64_t end_ns = end_of(stream, arrived_ns, age_s);
     if (stream->gap) server_block(stream, block, samples, arrived_ns, end_ns, has_overrun);
     else device_block(stream, block, samples, arrived_ns, end_ns, has_overrun);
     COUNT(stream->blocks, 1);
     atomic_store_explicit(&stream->last_block_ns, arrived_ns, memory_order_relaxed);
-    int64_t duration_ns = rva_clock_ns() - arrived_ns;
+    if (READ(stream->is_awaited) && atomic_exchange(&stream->is_awaited, 0)) rva_stream_wake(stream);
+    int64_t duration_ns = rva_clock_ns() - begun_ns;
     if (duration_ns > READ(stream->longest_block_ns))
         atomic_store_explicit(&stream->longest_block_ns, duration_ns, memory_order_relaxed);
     COUNT(stream->durations[bucket_of(duration_ns)], 1);
+}
+
+RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
+                                   bool has_overrun) {
+    rva_stream_block_begun(stream, block, samples, arrived_ns, age_s, has_overrun, arrived_ns);
 }
 
 void rva_stream_close(rva_stream *stream) {
@@ -182,6 +190,7 @@ RVA_REALTIME int64_t rva_stream_look(rva_stream *stream, int64_t now_ns) {
     if (now_ns - last_ns < stall_ns) return last_ns + stall_ns - now_ns;
     if (stream->reported_ns != last_ns) {
         stream->reported_ns = last_ns;
+        atomic_store(&stream->is_awaited, 1);
         rva_stream_wake(stream);
     }
     return stall_ns;

@@ -54,7 +54,8 @@ typedef struct {
     _Atomic int32_t finish_code;
     _Atomic uint32_t is_real_time;
     _Atomic int64_t stall_ns; /* 0: nobody wants to know */
-    int64_t reported_ns;      /* last_block_ns of the stall that has been reported; the watching thread's */
+    int64_t reported_ns;          /* last_block_ns of the stall that has been reported; the watching thread's */
+    _Atomic uint32_t is_awaited; /* the next block wakes the consumer: the first of a stream, and after a reported stall */
     _Atomic uint32_t durations[RVA_DURATION_BUCKETS];
 } rva_stream;
 
@@ -83,6 +84,10 @@ void rva_stream_close(rva_stream *stream);
 RVA_REALTIME void rva_stream_block(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
                                    bool has_overrun);
 
+/* As rva_stream_block, for whoever's clock is not rva_clock_ns: by that the block came at `begun_ns`. */
+RVA_REALTIME void rva_stream_block_begun(rva_stream *stream, const void *block, size_t samples, int64_t arrived_ns, double age_s,
+                                         bool has_overrun, int64_t begun_ns);
+
 /* Audio thread; real-time safe. In place of a block: the server says that these `samples` per channel are missing. The rest as
  * in rva_stream_block. */
 RVA_REALTIME void rva_stream_hole(rva_stream *stream, size_t samples, int64_t arrived_ns, double age_s);
@@ -90,7 +95,8 @@ RVA_REALTIME void rva_stream_hole(rva_stream *stream, size_t samples, int64_t ar
 /* Any thread; real-time safe but for the wake-up. Wakes the consumer. */
 RVA_REALTIME void rva_stream_wake(const rva_stream *stream);
 
-/* Any thread. From now on the consumer is woken when nothing has come for `stall_ns` (0: never), once for each stall. */
+/* Any thread. From now on the consumer is woken when nothing has come for `stall_ns` (0: never), once for each stall; it is
+ * woken by the block that ends a stall, and by a stream's first one, in any case. */
 void rva_stream_watch(rva_stream *stream, int64_t stall_ns);
 
 /* The one thread that keeps watch; real-time safe but for the wake-up. Wakes the consumer when a stall has begun. How long

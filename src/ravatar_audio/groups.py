@@ -1,7 +1,8 @@
 """Exception groups, taken apart: a nursery of one's own should not show in what a caller catches."""
 
+import contextvars
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
 import trio
@@ -58,6 +59,55 @@ async def background_nursery() -> AsyncIterator[trio.Nursery]:
             raise
     if failure is not None:
         raise failure
+
+
+class DetachedTask:
+    """A task beside whoever started it, which goes on until it returns or anybody calls aclose().
+
+    For what one task may open and another close, in whatever order, and what goes on while its user, cancelled, takes
+    what is left: a nursery of the user's could do neither. It is a system task of trio's: cancelled when the run ends.
+    `run` sees to its own errors.
+    """
+
+    def __init__(self, run: Callable[[], Awaitable[None]]) -> None:
+        self._scope, self._over, self._token = trio.CancelScope(), trio.Event(), trio.lowlevel.current_trio_token()
+        trio.lowlevel.spawn_system_task(self._run, run, context=contextvars.copy_context())
+
+    async def _run(self, run: Callable[[], Awaitable[None]]) -> None:
+        try:
+            with self._scope:
+                await run()
+        finally:
+            self._over.set()
+
+    def cancel_soon(self) -> None:
+        """End it, without waiting. Any thread, also after the run; may be called again."""
+        with suppress(trio.RunFinishedError):
+            self._token.run_sync_soon(self._scope.cancel)
+
+    async def aclose(self) -> None:
+        """End it, and wait until it has; not cut short by a cancellation, as it is over at once."""
+        self._scope.cancel()
+        with trio.CancelScope(shield=True):
+            await self._over.wait()
+
+
+async def first_of(*waits: Callable[[], Awaitable[T]]) -> list[T]:
+    """Wait for several things at once until one has come, and cancel the rest: the results of those that have come.
+
+    An error of one cancels the rest too, and comes out alone.
+    """
+    results: list[T] = []
+
+    async def run(wait: Callable[[], Awaitable[T]], scope: trio.CancelScope) -> None:
+        results.append(await wait())
+        scope.cancel()
+
+    with single_error():
+        async with trio.open_nursery() as nursery:
+            for wait in waits:
+                nursery.start_soon(run, wait, nursery.cancel_scope)
+    return results
 
 
 async def finish(

@@ -228,9 +228,9 @@ def test_a_server_or_source_that_portaudio_lost_is_noticed_and_not_waited_for(
     server = place.server
     assert server is not None
     constants = {
-        "microphone.attempts.BACKOFF_FACTOR": 1e4,
-        "microphone.attempts.BACKOFF_S": (0.1, 1e3),
-        "microphone.attempts.SILENT_BACKOFF_S": (1e3, 1e3),
+        "microphone.retry.BACKOFF_FACTOR": 1e4,
+        "microphone.retry.BACKOFF_S": (0.1, 1e3),
+        "microphone.retry.SILENT_BACKOFF_S": (1e3, 1e3),
         "microphone.stall_detector.FIRST_BLOCK_TIMEOUT_S": 1.0,
     }
     with Watched(server, **place.microphone, backend="portaudio", reopen_s=0.5, constants=constants) as watched:

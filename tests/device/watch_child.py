@@ -163,7 +163,7 @@ async def main(arguments: dict[str, Any]) -> None:
         assert os.read(0, 1) == b""
         await microphone.stop()  # what there is by then still goes out
 
-    Telling("microphone.attempts", "not_yet")
+    Telling("microphone.retry", "not_yet")
     summary: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as state:
         async with Emulator(EmulatorSettings()) as emulator:

@@ -69,7 +69,7 @@ def test_a_renamed_argument_is_taken_for_the_new_one(old: str) -> None:
     if old == "stand_in":
         assert microphone._opener.has_fallback
     else:
-        assert microphone._recovery._fallback_after_s == 7.0
+        assert microphone._supervisor._fallback_after_s == 7.0
 
 
 @pytest.mark.parametrize("value", [2_000, None])

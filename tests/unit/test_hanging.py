@@ -10,7 +10,7 @@ import trio.testing
 from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.capture.microphone.delivery_ledger import DeliveryLedger
 from ravatar_audio.capture.microphone.opener import MicrophoneOpener
-from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, Line
 from ravatar_audio.errors import DeviceNotFoundError, RecorderError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain
@@ -118,7 +118,7 @@ async def test_a_fallback_that_needs_the_library_that_hangs_is_not_asked_for(
     monkeypatch.setattr(FakeSystem, "is_served", lambda self, device: True)
     find = FakeSystem.find
 
-    def find_by_portaudio(self: FakeSystem, wanted: DeviceRequest) -> DeviceStream:
+    def find_by_portaudio(self: FakeSystem, wanted: DeviceRequest) -> Line:
         if wanted.backend == "alsa":
             raise DeviceNotFoundError("no hardware of this name")
         return find(self, wanted)
@@ -198,6 +198,7 @@ async def test_what_a_stream_that_hangs_feeds_is_there_and_not_counted_until_tha
         chain = await with_fallback(microphone)
         is_gone = weakref.ref(chain)
         before, held = microphone.statistics(), chain.statistics()
+        system.devices[0].on_change = lambda: None  # the machine does not look at once
         microphone.do("ok")
         system.devices[0].advance(system.now_s())  # what the server had kept
         assert chain.statistics().ring_dropped_samples > held.ring_dropped_samples
@@ -221,12 +222,12 @@ async def test_a_microphone_that_is_closed_leaves_to_a_stream_that_hangs_what_it
     files = len(os.listdir("/dev/fd"))
     microphone = FakeMicrophone(*devices({24_000: "hang"}), device="Desk", fallback="Spare")
     async with microphone:
-        chain, wake = await with_fallback(microphone), microphone._wake
-        assert wake is not None
-    gone: tuple[weakref.ref[object], ...] = weakref.ref(chain), weakref.ref(wake)
+        chain, wakes = await with_fallback(microphone), microphone._wakes
+        assert wakes is not None
+    gone: tuple[weakref.ref[object], ...] = weakref.ref(chain), weakref.ref(wakes)
     assert chain.handle, "it is open"
-    os.fstat(wake.write_fd)
-    del chain, wake
+    os.fstat(wakes.frames.write_fd)
+    del chain, wakes
     gc.collect()
     assert all(it() is not None for it in gone), "the stream has them"
     microphone.do("ok")

@@ -16,10 +16,10 @@ import trio.testing
 import ravatar_audio.capture.microphone.system as module
 from ravatar_audio.capture import Device, Microphone
 from ravatar_audio.capture.host.blocking_call import stuck_calls
-from ravatar_audio.capture.microphone import attempts, recovery
-from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.microphone import reopening, retry, supervisor
+from ravatar_audio.capture.microphone.hotplug_watch import HotplugWatch
 from ravatar_audio.capture.microphone.system import System
-from ravatar_audio.capture.streams.stream import EndingStream, StreamRequest, StreamStatistics
+from ravatar_audio.capture.streams.stream import CoreStream, StreamRequest, StreamStatistics
 from ravatar_audio.errors import DeviceNotFoundError, MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain
@@ -27,7 +27,7 @@ from ravatar_audio.native import Chain
 DEVICE = Device(None, "fake", "ALSA hardware", 1, 16_000, True, "hw:CARD=Fake,DEV=0", "Fake")
 
 
-class FakeStream(EndingStream):
+class FakeStream(CoreStream):
     """A stream that pushes what the test says."""
 
     backend = "alsa"
@@ -95,7 +95,7 @@ def fake_line(monkeypatch: pytest.MonkeyPatch) -> type[FakeDeviceStream]:
     FakeDeviceStream.made, FakeDeviceStream.refusals, FakeDeviceStream.gate = [], [], threading.Event()
     FakeDeviceStream.gate.set()
     monkeypatch.setattr(module, "DeviceStream", FakeDeviceStream)
-    monkeypatch.setattr(attempts, "BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setattr(retry, "BACKOFF_S", (0.01, 0.02))
     return FakeDeviceStream
 
 
@@ -202,8 +202,7 @@ async def test_what_comes_while_a_fallback_is_opened_beside_a_close_that_hangs_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The fallback's stream begins its count where the delivered frames ended when it was begun to be opened."""
-    monkeypatch.setattr(attempts, "HANGING_S", 0.01)
-    monkeypatch.setattr(recovery, "HANGING_S", 0.01)
+    monkeypatch.setattr(reopening, "HANGING_S", 0.01)
     is_opening, may_open, may_close = threading.Event(), threading.Event(), threading.Event()
     stuck_before = stuck_calls()
     open_at_once = FakeDeviceStream.open
@@ -310,7 +309,7 @@ async def test_cancelled_before_anything_opens_it_leaves_nothing_behind() -> Non
 
 async def test_cancelled_while_it_begins_to_open_again_it_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fallback ends while the device is being looked for, and the program waits for a frame no longer just then."""
-    monkeypatch.setattr(recovery, "LOOK_BACK_S", (0.0, 0.0))
+    monkeypatch.setattr(supervisor, "LOOK_BACK_S", (0.0, 0.0))
     token = trio.lowlevel.current_trio_token()
     FakeDeviceStream.refusals = [DeviceNotFoundError("not there yet")]
     with trio.fail_after(10):
@@ -367,47 +366,32 @@ async def test_a_device_that_is_plugged_in_is_tried_at_once(
     tmp_path: Path, is_told: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not is_told:
-        monkeypatch.setattr(Arrivals, "_watch", lambda self: -38)  # no inotify here
+        monkeypatch.setattr(HotplugWatch, "_watch", lambda self: -38)  # no inotify here
     elif sys.platform != "linux":
         pytest.skip("inotify is Linux's")
-    tried_s: list[float] = []
-    ended = threading.Event()
-
-    def refuse() -> Any:
-        tried_s.append(time.monotonic())
-        raise DeviceNotFoundError("gone")
-
     folder = tmp_path / "snd"  # there is none before the first card comes
-    arrivals = Arrivals(folder)
-    waiting = attempts.Attempts(
-        refuse,
-        lambda _: None,
-        MediaAbortedError("unplugged"),
-        within_s=1e9,
-        wake=ended.set,
-        arrivals=arrivals,
-        system=System(),
-        patience=attempts.Patience("open", 10, lambda _: None),
-    )
-
-    async def attempt() -> None:
-        ended.clear()
-        assert waiting.step() is None
-        assert await trio.to_thread.run_sync(ended.wait, 5)
-        assert waiting.step() is None
-
-    await attempt()
+    hotplug = HotplugWatch(folder)
+    attempts = retry.Retry(MediaAbortedError("unplugged"), System(), hotplug, until_s=1e9)
+    with trio.fail_after(5):
+        await attempts.pause()
+        attempts.note_failure(DeviceNotFoundError("gone"))
+        await attempts.pause()  # a moment, as after the first failure
     folder.mkdir()
     steps: list[Callable[[], object]] = [(folder / "pcmC1D0c").touch, lambda: (folder / "pcmC1D0c").chmod(0o660)]
     for plug in steps:
-        waiting._next_s = time.monotonic() + 3_600  # as after many attempts
-        assert waiting.step() is None
-        assert waiting.patience_s > (3_000 if is_told else 0)
-        plug()
-        if is_told:
+        attempts._next_s = time.monotonic() + 3_600  # as after many attempts
+        with trio.move_on_after(0.2) as scope:
+            await attempts.pause()
+        assert scope.cancelled_caught, "nothing has come"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(attempts.pause)
+            await trio.testing.wait_all_tasks_blocked()
             with trio.fail_after(5):
-                await arrivals.wait()
-        await attempt()
-        assert waiting.patience_s < 1
-    assert len(tried_s) == 3
-    arrivals.close()
+                plug()
+                while nursery.child_tasks:  # noqa: ASYNC110 - it ends by itself
+                    await trio.sleep(0.001)
+        attempts.note_failure(DeviceNotFoundError("gone"))
+        assert attempts._next_s - time.monotonic() < 1, "it may take a moment until it can be opened"
+        with trio.fail_after(5):
+            await attempts.pause()
+    hotplug.close()

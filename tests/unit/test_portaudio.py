@@ -58,7 +58,7 @@ def test_a_stream_is_not_closed_while_it_is_asked_whether_it_runs() -> None:
     instance: Any = SimpleNamespace(get_device_count=lambda: 1, open=lambda **_: MadeUpStream())
     with Chain(rate_hz=16_000) as chain:
         request = StreamRequest(DEVICE, 16_000, 1, "int16", 0.01, 0.1)
-        stream = _PyAudioStream(SimpleNamespace(**FORMATS), instance, chain, request, 0)  # type: ignore[arg-type]
+        stream = _PyAudioStream(SimpleNamespace(**FORMATS), instance, chain, request, Wake(), 0)  # type: ignore[arg-type]
         closer = threading.Thread(target=stream.close)
         stream._on_block(bytes(320), 160, {"current_time": 0.0, "input_buffer_adc_time": 0.0}, 0)
         assert not stream.statistics().has_finished

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from ravatar_audio.capture.devices.device import Device
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.capture.streams.alsa import error_for
-from ravatar_audio.capture.streams.blocks import Blocks
-from ravatar_audio.capture.streams.stream import EndingStream, StreamRequest, StreamStatistics
+from ravatar_audio.capture.streams.fed import FedStream
+from ravatar_audio.capture.streams.stream import StreamRequest, StreamStatistics
 from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.native import Chain
 from ravatar_audio.testing.sound import OneSound, make_sound
@@ -77,6 +77,8 @@ class FakeDevice:
         self._begun_s: float | None = None
         self._clock: Callable[[], float] = lambda: 0.0
         self._stream: FakeStream | None = None
+        self.on_change: Callable[[], object] = lambda: None
+        """Called when something has happened to it: what comes next may come sooner."""
         self.comings = 0
         """Times that it was plugged in again."""
         self.moves = 0
@@ -136,6 +138,8 @@ class FakeDevice:
             self._is_muted = True
         elif word == "move":
             self.moves += 1
+            if stream:
+                stream.wake.set()
         elif word == "lose":
             if stream:
                 stream.skip_to(max(stream.next_position, position) + int(number))
@@ -147,7 +151,8 @@ class FakeDevice:
                 if stream and was == "stall":
                     stream.skip_to(position)
             if stream and word in _WHILE_RUNNING:
-                stream.end(-_WHILE_RUNNING[word])
+                stream.finish(-_WHILE_RUNNING[word])
+        self.on_change()
 
     # What the system below the microphone asks for.
 
@@ -160,10 +165,10 @@ class FakeDevice:
         self._clock = clock
         if self._begun_s is None:
             self._begun_s = clock()
-        blocks = Blocks(chain, self.rate_hz, clock(), resume_ns)
-        self._stream = stream = FakeStream(self, blocks, wake, request.block_samples, self.position)
+        self._stream = stream = FakeStream(self, chain, wake, clock(), resume_ns, request.block_samples)
         if self._word == "enospc":
-            stream.end(-errno.ENOSPC)
+            stream.finish(-errno.ENOSPC)
+        self.on_change()
         return stream
 
     def let_go(self, stream: "FakeStream") -> None:
@@ -186,21 +191,33 @@ class FakeDevice:
             elif stream and (due_s := self._due_s(stream)) <= now_s:
                 samples = stream.block_end - stream.next_position
                 block = self._sound.read(stream.next_position, samples)
-                stream.push(bytes(len(block)) if self._is_muted else block, due_s, self._time_of(stream.block_end))
+                stream.come(bytes(len(block)) if self._is_muted else block, due_s, self._time_of(stream.block_end))
                 stream.late_s = self._jitter_s * self._chance.random() if self._jitter_s else 0.0
             else:
+                if stream is None and self._stream is not None:
+                    self._stream.look(now_s)
                 return
+
+    def catch_up(self) -> None:
+        """Do all that has fallen due by now."""
+        self.advance(self._clock())
 
     def next_due_s(self, *, by_block: bool) -> float:
         """When the program will see something next: a frame (or the next block), or the script; infinity for never."""
         if self._begun_s is None:
             return float("inf")
+        if (stream := self._running()) is None:
+            scripted_s = self._time_of(self._script[0][0]) if self._script else float("inf")
+            return min(scripted_s, self._stalls_s())
         if scripted := self._scripted_next():
             return self._time_of(scripted[0])
-        if (stream := self._running()) is None:
-            return float("inf")
         frame_s = max(self._due_s(stream), 0.0 if by_block else self._time_of(stream.frame_end))
         return min(frame_s, self._time_of(self._script[0][0])) if self._script else frame_s
+
+    def _stalls_s(self) -> float:
+        """When the stream from which nothing comes will have stalled."""
+        now_s, stream = self._clock(), self._stream
+        return float("inf") if stream is None or stream.has_ended else now_s + stream.look(now_s)
 
     def _scripted_next(self) -> tuple[int, str] | None:
         """The script's next entry, unless a block comes before it."""
@@ -220,16 +237,19 @@ class FakeDevice:
         return self._time_of(stream.block_end) + stream.late_s
 
 
-class FakeStream(EndingStream):
+class FakeStream(FedStream):
     """An open stream of a made-up device; what the microphone sees of it is the Stream protocol."""
 
     backend = "fake"
 
-    def __init__(self, device: FakeDevice, blocks: Blocks, wake: Wake, block_samples: int, position: int) -> None:
-        self._device, self._blocks, self._wake, self._block_samples = device, blocks, wake, block_samples
-        self.latency_s = block_samples / device.rate_hz
-        self.next_position = position
+    def __init__(
+        self, device: FakeDevice, chain: Chain, wake: Wake, opened_s: float, resume_ns: int, block_samples: int
+    ) -> None:
+        super().__init__(chain, wake, opened_s, resume_ns, block_samples / device.rate_hz)
+        self._device, self._block_samples, self.wake = device, block_samples, wake
+        self.next_position = device.position
         self.late_s = 0.0
+        self.has_ended = False
         self._seen_moves = device.moves
         self._has_overrun = False
 
@@ -241,47 +261,39 @@ class FakeStream(EndingStream):
     @property
     def frame_end(self) -> int:
         """Position behind the block that ends the open frame, or one before it: the resampler holds samples back."""
-        missing = math.ceil(self._blocks.missing_samples / self._block_samples)
+        missing = math.ceil(self.missing_samples / self._block_samples)
         return self.next_position + max(1, missing) * self._block_samples
-
-    @property
-    def has_ended(self) -> bool:
-        return self._blocks.has_finished
 
     def skip_to(self, position: int) -> None:
         """What lies before this is lost."""
         self.next_position, self._has_overrun = position, True
 
-    def push(self, block: bytes | memoryview, arrived_s: float, captured_s: float) -> None:
-        samples = self._block_samples
-        self._blocks.take(block, samples, arrived_s, arrived_s - captured_s, self._has_overrun)
-        self.next_position += samples
+    def come(self, block: bytes | memoryview, arrived_s: float, captured_s: float) -> None:
+        """The next block."""
+        self.push(block, arrived_s, arrived_s - captured_s, has_overrun=self._has_overrun)
+        self.next_position += self._block_samples
         self._has_overrun = False
 
-    def end(self, code: int) -> None:
+    def finish(self, code: int) -> None:
         """As the audio thread does when the device is gone."""
-        self._blocks.finish(code)
-        self._wake.set()
+        self.has_ended = True
+        super().finish(code)
 
     def start(self) -> None:
         """Nothing: it runs as time does."""
 
     def close(self) -> None:
         self._device.let_go(self)
+        super().close()
 
-    def watch(self, stall_s: float) -> bool:
-        return False
+    def statistics(self) -> StreamStatistics:
+        self._device.catch_up()
+        return super().statistics()
 
     def events(self) -> list[tuple[str, str]]:
         before, self._seen_moves = self._seen_moves, self._device.moves
         moved = ("source_changed", "the sound server moved the stream to another source")
         return [moved] if self._device.moves != before else []
-
-    def statistics(self) -> StreamStatistics:
-        return self._blocks.statistics()
-
-    def block_durations_s(self) -> list[tuple[float, int]]:
-        return []
 
 
 def _check(text: str) -> None:

@@ -1,13 +1,13 @@
 """The real microphone around devices that are made up."""
 
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 from ravatar_audio.capture import Microphone
-from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain
+from ravatar_audio.groups import DetachedTask
 from ravatar_audio.testing.device import FakeDevice
 from ravatar_audio.testing.sound import OneSound
 from ravatar_audio.testing.system import FakeSystem
@@ -20,13 +20,13 @@ class FakeMicrophone(Microphone):
             async for frame in microphone:
                 ...
 
-    Conversion, ring, watchdog, recovery, fallback, events and statistics are those of a Microphone; only threads and
+    Conversion, ring, stalls, recovery, fallback, events and statistics are those of a Microphone; only threads and
     the sound library are missing. `devices` are the machine's, the default first; anything that is no FakeDevice is
     one's sound. `drift_ppm`, `jitter_s`, `script` and `seed` are for devices that are not made yet; other options are
     Microphone's. `duration_s` stops it after so long; else it never ends.
 
-    Sound comes as trio's clock goes, real or virtual, but is pushed when a frame is asked for and due, which a program
-    cannot tell apart but by statistics(). Under a virtual clock the ages that a live session reports mean nothing.
+    Sound comes as trio's clock goes, real or virtual, frame by frame. Under a virtual clock the ages that a session
+    reports mean nothing.
     """
 
     def __init__(
@@ -40,6 +40,7 @@ class FakeMicrophone(Microphone):
         made = [given if isinstance(given, FakeDevice) else FakeDevice(given, **of_device) for given in devices]
         self.devices = tuple(made or [FakeDevice(**of_device)])
         self._duration_s = duration_s
+        self._running: DetachedTask | None = None
         self._machine = FakeSystem(self.devices)
         super().__init__(device, **options)
 
@@ -54,23 +55,24 @@ class FakeMicrophone(Microphone):
         await super()._open()
         if self._duration_s is not None:
             self._machine.end_s = self._system.now_s() + self._duration_s
+        machine, microphone = self._machine, weakref.proxy(self)
+        self._running = DetachedTask(lambda: machine.run(lambda: microphone.stop()))
 
     async def _next(self) -> Frame | None:
-        self._machine.advance()  # what came while the program was away
         frame = await super()._next()
         self._machine.is_hurried = False
         return frame
 
-    async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
-        if self._system.now_s() >= self._machine.end_s or any(device.is_over for device in self.devices):
-            await self.stop()
-        else:
-            await super()._look_after_line(chain, wake)
-            self._machine.is_stalled = self._stall_detector.is_stalled
-
-    async def stop(self) -> None:
+    async def _end(self, *, wants_sound: bool) -> None:
         self._machine.advance()
-        await super().stop()
+        await super()._end(wants_sound=wants_sound)
+
+    async def aclose(self) -> None:
+        try:
+            await super().aclose()
+        finally:
+            if self._running is not None:
+                await self._running.aclose()
 
     def _request_flush(self) -> None:
         self._hurry()
@@ -88,8 +90,7 @@ class FakeMicrophone(Microphone):
     def _hurry(self) -> None:
         self._machine.advance()  # or it would take effect in the past
         self._machine.is_hurried = True
-        if self._wake is not None:
-            self._wake.set()
+        self._machine.note_change()
 
 
 _DEVICE_OPTIONS = ("drift_ppm", "jitter_s", "script", "seed")

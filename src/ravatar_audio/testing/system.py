@@ -1,19 +1,18 @@
 """A machine that has only made-up devices, no threads, and the time that trio says."""
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
 
 import trio
 
 from ravatar_audio.capture.devices.device import Device, choose_device
 from ravatar_audio.capture.host.blocking_call import ThreadCall
-from ravatar_audio.capture.host.wakeup import Wake
-from ravatar_audio.capture.microphone.arrivals import Arrivals
-from ravatar_audio.capture.microphone.system import System
-from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
+from ravatar_audio.capture.host.one_taker import OwnThread
+from ravatar_audio.capture.host.wakeup import Wakes
+from ravatar_audio.capture.microphone.system import Hotplug, System
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, Line
 from ravatar_audio.capture.streams.stream import StreamRequest
 from ravatar_audio.errors import ConstraintsError, RecorderError
 from ravatar_audio.native import Chain
@@ -23,17 +22,18 @@ T = TypeVar("T")
 
 
 class FakeSystem(System):
-    """See System. Blocks are pushed while the microphone is waited for, all that have fallen due by then."""
+    """See System. Blocks are pushed by run(), which goes on beside the microphone, as they fall due."""
 
     def __init__(self, devices: Sequence[FakeDevice]) -> None:
         self.devices = devices
         self._offset_s: float | None = None
         self._hanging: list[ThreadCall[Any]] = []
+        self._thread, self._waiting = OwnThread(), trio.lowlevel.ParkingLot()
+        for device in devices:
+            device.on_change = self.note_change
         self.end_s = math.inf
         self.is_hurried = False
         """The open frame may end with any block: a flush has been asked for."""
-        self.is_stalled = False
-        """The microphone says so, and is to say when it is over."""
 
     def now_s(self) -> float:
         """Goes as trio's clock does, and is time.monotonic() where that is a real one."""
@@ -41,14 +41,14 @@ class FakeSystem(System):
             self._offset_s = time.monotonic() - trio.current_time()
         return trio.current_time() + self._offset_s
 
-    def find(self, wanted: DeviceRequest) -> DeviceStream:
-        return cast(DeviceStream, FakeDeviceStream(self, wanted))
+    def find(self, wanted: DeviceRequest) -> Line:
+        return FakeDeviceStream(self, wanted)
 
     def is_served(self, device: Device) -> bool:
         return False
 
-    def arrivals(self, *, of_servers: bool) -> Arrivals:
-        return cast(Arrivals, FakeArrivals(self.devices))
+    def watch_hotplug(self, *, of_servers: bool) -> Hotplug:
+        return FakeHotplugWatch(self)
 
     async def call(self, call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:
         await trio.lowlevel.checkpoint()
@@ -67,22 +67,30 @@ class FakeSystem(System):
         else:
             thread_call.run()
 
-    async def wait_ended(self, thread_call: ThreadCall[Any], timeout_s: float) -> bool:
-        if not thread_call.has_ended:
-            await trio.sleep(timeout_s)
-            self.advance()
-        return thread_call.has_ended
+    async def run(self, end: Callable[[], Awaitable[None]]) -> None:
+        """Let time go by for the devices; `end` is called once, when it is over for the microphone."""
+        self._thread.enter()
+        async with trio.open_nursery() as nursery:
+            has_ended = False
+            while True:
+                self.advance()
+                is_over = self.now_s() >= self.end_s or any(device.is_over for device in self.devices)
+                if is_over and not has_ended:
+                    has_ended = True
+                    nursery.start_soon(end)
+                due_s = min(device.next_due_s(by_block=self.is_hurried) for device in self.devices)
+                wait_s = (due_s if has_ended else min(due_s, self.end_s)) - self.now_s()
+                # Never so little that adding it to the clock's float would change nothing: a virtual clock would stand.
+                with trio.move_on_after(max(1e-6, wait_s)):
+                    await self.wait_change()
 
-    async def wait(self, wake: Wake, patience_s: float, arrivals: Arrivals | None = None) -> None:
-        due_s = min(device.next_due_s(by_block=self.is_hurried) for device in self.devices)
-        # A device that runs well needs no looking at before its frame is there, which makes hours short.
-        if any(device.is_running for device in self.devices) and not self.is_stalled:
-            patience_s = math.inf
-        limit_s = min(patience_s, due_s - self.now_s(), self.end_s - self.now_s())
-        # Never so little that adding it to the clock's float would change nothing: a virtual clock would stand still.
-        with trio.move_on_after(max(1e-6, limit_s)), contextlib.suppress(trio.ClosedResourceError):
-            await wake.wait()
-        self.advance()
+    def note_change(self) -> None:
+        """Something has happened to a device. Any thread."""
+        self._thread.run(self._waiting.unpark_all)
+
+    async def wait_change(self) -> None:
+        """Until something happens to a device."""
+        await self._waiting.park()
 
     @property
     def hangs(self) -> bool:
@@ -126,8 +134,8 @@ class FakeDeviceStream:
         self._stream: FakeStream | None = None
         self.refusal: ConstraintsError | None = None
 
-    def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> FakeStream:
-        self._stream = self._fake.open(chain, self.request, wake, resume_ns, self._system.now_s)
+    def open(self, chain: Chain, wakes: Wakes, resume_ns: int = 0) -> FakeStream:
+        self._stream = self._fake.open(chain, self.request, wakes.stream, resume_ns, self._system.now_s)
         return self._stream
 
     def close(self) -> None:
@@ -135,21 +143,20 @@ class FakeDeviceStream:
             self._stream.close()
 
 
-class FakeArrivals:
-    """See Arrivals."""
+class FakeHotplugWatch:
+    """See HotplugWatch."""
 
-    patience_s = float("inf")
-
-    def __init__(self, devices: Sequence[FakeDevice]) -> None:
-        self._devices = devices
+    def __init__(self, system: FakeSystem) -> None:
+        self._system = system
         self._seen = self._comings()
 
     def _comings(self) -> int:
-        return sum(device.comings for device in self._devices)
+        return sum(device.comings for device in self._system.devices)
 
-    def have_come(self) -> bool:
-        before, self._seen = self._seen, self._comings()
-        return self._seen != before
+    async def wait_come(self) -> None:
+        while self._comings() == self._seen:
+            await self._system.wait_change()
+        self._seen = self._comings()
 
     def close(self) -> None:
         """Nothing to give back."""

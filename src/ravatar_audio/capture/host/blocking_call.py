@@ -1,5 +1,6 @@
 """Blocking calls into sound libraries: in a thread, with a deadline, and with an undo for those that end too late."""
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any, Final, Generic, TypeVar
@@ -64,6 +65,11 @@ class ThreadCall(Generic[T]):
     def has_ended(self) -> bool:
         return self._ended.is_set()
 
+    @property
+    def error(self) -> Exception | None:
+        """What the ended call raised; None: it has a result."""
+        return self._error if isinstance(self._error, Exception) else None
+
     def wait(self, timeout_s: float) -> bool:
         """Block until it has ended; False when it has not in time."""
         return self._ended.wait(timeout_s)
@@ -94,6 +100,25 @@ class ThreadCall(Generic[T]):
             self._undo(self._results.pop())
         except Exception as error:
             log.error("what came too late could not be given back: %r", error)  # noqa: TRY400
+
+
+class AwaitedCall(ThreadCall[T]):
+    """One whose end tasks of trio's wait for; made in trio."""
+
+    def __init__(self, call: Callable[[], T], undo: Callable[[T], None]) -> None:
+        token, told = trio.lowlevel.current_trio_token(), trio.Event()
+
+        def note_end() -> None:
+            with contextlib.suppress(trio.RunFinishedError):
+                token.run_sync_soon(told.set)
+
+        super().__init__(call, undo, note_end)
+        self._told = told
+
+    async def wait_ended(self) -> None:
+        """Until it has ended."""
+        if not self.has_ended:
+            await self._told.wait()
 
 
 async def call_in_thread(call: Callable[[], T], *, timeout_s: float, undo: Callable[[T], None]) -> T:

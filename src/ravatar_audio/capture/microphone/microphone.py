@@ -1,31 +1,32 @@
 """The microphone: a device stream that pushes into a chain, as an async iterator of frames."""
 
+import contextlib
 import math
 import sys
 import warnings
+import weakref
 from typing import Any, Self
 
 import trio
 
 from ravatar_audio.arguments import check_number
 from ravatar_audio.capture.devices.device import Device, layout_text
-from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.host.memory_lock import lock_memory
-from ravatar_audio.capture.host.wakeup import Wake
-from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.host.wakeup import Wakes
 from ravatar_audio.capture.microphone.delivery_ledger import DeliveryLedger
 from ravatar_audio.capture.microphone.opener import Handover, MicrophoneOpener, OpenMicrophone
-from ravatar_audio.capture.microphone.recovery import Recovery
+from ravatar_audio.capture.microphone.reopening import Client
 from ravatar_audio.capture.microphone.retired_chains import RetiredChains
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.capture.microphone.source import Source, ring_capacity
 from ravatar_audio.capture.microphone.stall_detector import StallDetector
+from ravatar_audio.capture.microphone.supervisor import Supervisor
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams.device_stream import DeviceRequest
-from ravatar_audio.capture.streams.stream import Stream, StreamStatistics
+from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.choices import BACKENDS, Backend, Profile, SampleFormat
 from ravatar_audio.deprecation import renamed_argument
-from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
+from ravatar_audio.errors import MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
 from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_asked
 from ravatar_audio.observe.log import line_logger
@@ -35,6 +36,8 @@ log = line_logger(__name__)
 
 DEFAULT_BLOCK_S = 0.010
 """A block's length where none is asked for."""
+LOOK_WITHIN_S = 0.1
+"""A frame that was delivered is looked at when the next is asked for, and so late at most."""
 CLOSE_TIMEOUT_S = 5.0
 """For stopping; streams of one process wait for each other here, as PortAudio takes one call at a time."""
 
@@ -88,11 +91,8 @@ class Microphone(Source):
     SettingsError.
     """
 
-    _opened: OpenMicrophone | None = None
-    _wake: Wake | None = None
+    _wakes: Wakes | None = None
     _last_stream: StreamStatistics | None = None
-    _has_changed = False
-    """Another device was chosen, and the one in use is to be closed."""
 
     def __init__(
         self,
@@ -149,13 +149,18 @@ class Microphone(Source):
         wanted = DeviceRequest(device, rate_hz, channels, format, block_s, buffer_s, backend, latency_s, strict)
         self._opener = MicrophoneOpener(self._system, wanted, fallback, chain_options)
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
-        self._stall_detector = StallDetector(max(stall_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
-        self._recovery = Recovery(
-            self._opener, self._system, self._emit, recover_s=recover_s, fallback_after_s=fallback_after_s
+        stall_detector = StallDetector(max(stall_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
+        self._supervisor = Supervisor(
+            self._opener,
+            self._system,
+            self._client(),
+            stall_detector,
+            recover_s=recover_s,
+            fallback_after_s=fallback_after_s,
         )
         self._locks_memory = lock_memory
         self._is_used = self._is_stopped = self._is_at_end = False
-        self._is_left_behind = False
+        self._is_left_behind = self._is_opening_beside = False
         self._earlier = RetiredChains()
         self._stopping = trio.Lock()
         self._delivered = DeliveryLedger()
@@ -164,6 +169,19 @@ class Microphone(Source):
 
     def _make_system(self) -> System:
         return System()
+
+    def _client(self) -> Client:
+        microphone = weakref.proxy(self)  # whoever is supervised can be forgotten
+        return Client(
+            emit=lambda kind, message: microphone._emit(kind, message),
+            take_over=lambda opened: microphone._take_over(opened),
+            reopened=lambda opened: microphone._note_reopened(opened),
+            hand_over=lambda ended: microphone._handover(ended),
+            begin_beside=lambda: microphone._begin_beside(),
+            end_beside=lambda: microphone._end_beside(),
+            look_at_delivered=lambda: microphone._look_at_delivered(),
+            wake=lambda: microphone._wake(),
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -206,9 +224,11 @@ class Microphone(Source):
         except trio.TooSlowError:
             raise RecorderError("the other microphone cannot be looked for: the sound library hangs") from None
         self._opener.choose(device)
-        self._has_changed = True
-        if self._wake is not None:
-            self._wake.set()
+        self._supervisor.replace()
+
+    @property
+    def _opened(self) -> OpenMicrophone | None:
+        return self._supervisor.running
 
     def _emit(self, kind: str, message: str, at_s: float | None = None) -> None:
         super()._emit(kind, message, self._system.now_s() if at_s is None else at_s)
@@ -224,6 +244,7 @@ class Microphone(Source):
             self._emit("memory_not_locked", why)
 
         opened = await self._opener.open_first()
+        self._supervisor.start(opened)
         try:
             self._take_over(opened)
         except BaseException:  # nobody else will
@@ -245,10 +266,10 @@ class Microphone(Source):
                 self._earlier.add(self._chain)
             else:
                 self._earlier.count(opened.cut)
-        self._opened, self._chain, self._wake = opened, opened.chain, opened.wake
+        self._chain, self._wakes = opened.chain, opened.wakes
+        self._is_opening_beside = False
         self.name, self.backend = line.device.name, opened.stream.backend
         self.rate_hz, self.channels, self.format = request.sample_layout
-        self._stall_detector.begin(opened.stream)
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
             line.device,
@@ -260,101 +281,81 @@ class Microphone(Source):
         if opened.is_fallback:
             why = "is not there, or does not last" if opened.cut is None else "hangs"
             self._emit("stand_in", f"the microphone {why}: {line.device} stands in for it")
-            self._recovery.look_out(opened.wake.set)
+
+    def _note_reopened(self, opened: OpenMicrophone) -> None:
+        self._take_over(opened)
+        self.reopenings += 1
+        self._emit("reopened", f"{opened.line.device} is open again")
+        self._look_at_delivered()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._wakes is not None:
+            self._wakes.frames.set()
 
     async def _next(self) -> Frame | None:
-        while self._chain is not None and (wake := self._wake) is not None:
+        self._supervisor.need_not_look()
+        while self._chain is not None and (wakes := self._wakes) is not None:
             self._look_at_delivered()
             if (frame := self._take()) is None:
-                wake.clear()  # and only then look again, or a wake-up is lost
+                wakes.frames.clear()  # and only then look again, or a wake-up is lost
                 frame = self._take()
             if frame is not None or self._is_at_end:
                 self._delivered.add(frame)
+                self._supervisor.look_within(LOOK_WITHIN_S)
                 return frame
-            if not self._is_stopped:  # while it is being stopped, the last frame is still to come
-                await self._look_after_line(self._chain, wake)
-            await self._system.wait(wake, *self._patience())
+            if self._supervisor.failure is not None and not self._is_stopped:
+                raise self._supervisor.failure
+            with contextlib.suppress(trio.ClosedResourceError):
+                await wakes.frames.wait()
         return None
 
     def _look_at_delivered(self) -> None:
+        """Emit what the frames that were delivered say, each once somebody has it."""
         self._delivered.look()
         if self._delivered.has_news:
-            if self._stall_detector.is_stalled and self._opened is not None:
-                self._look_at(self._opened.stream)
-            # That sound comes again is reported before what was lost until then.
-            if not self._stall_detector.is_stalled and not self._recovery.is_reopening:
+            if not self._supervisor.is_well:
+                self._supervisor.look()
+            if self._supervisor.is_well:  # that sound comes again is reported before what was lost until then
                 self._emit_news()
 
     def _emit_news(self) -> None:
         for event in self._delivered.take_news():
             self._put(event)
 
-    def _look_at(self, stream: Stream) -> StreamStatistics:
-        """Emit what begins or ends for the stream now; return its counters, by which that was seen."""
-        counts = stream.statistics()
-        for kind, message in (*stream.events(), *self._stall_detector.look(counts, self._system.now_s())):
-            self._emit(kind, message)
-        return counts
-
     def _take(self) -> Frame | None:
-        if self._recovery.is_opening_beside:
+        if self._is_opening_beside:
             return None
         frame = self._earlier.take()
         return self._chain.take() if frame is None and self._chain else frame
 
-    def _patience(self) -> tuple[float, Arrivals | None]:
-        patience_s, arrivals = self._recovery.patience
-        if not self._recovery.is_reopening:
-            patience_s = min(patience_s, self._stall_detector.look_again_in_s)
-        return patience_s, arrivals
+    def _handover(self, ended: OpenMicrophone) -> Handover:
+        """After a stream that has been closed."""
+        return Handover(ended.wakes, ended.chain, self._earlier.statistics(), ended.stream.statistics().captured_ns)
 
-    async def _look_after_line(self, chain: Chain, wake: Wake) -> None:
-        """See whether the stream is well, or get on with opening it again; raises when that is not to be."""
-        if self._recovery.is_reopening:
-            if (opened := self._recovery.step()) is not None:
-                self._stall_detector.is_stalled = False
-                self._take_over(opened)
-                self.reopenings += 1
-                self._emit("reopened", f"{opened.line.device} is open again")
-        elif self._opened is not None:
-            if self._has_changed:
-                self._has_changed = False
-                self._begin_recovery(MediaAbortedError("another microphone was chosen"), self._opened, chain, wake)
-            elif reason := self._reason_to_reopen(self._opened):
-                self._begin_recovery(reason, self._opened, chain, wake)
-            elif self._recovery.has_returned():
-                back = MediaAbortedError("the microphone that was missing is back")
-                self._begin_recovery(back, self._opened, chain, wake)
+    def _begin_beside(self) -> Handover:
+        """From the last frame that was delivered on, as nobody knows what else the stream gives that hangs."""
+        self._is_opening_beside = True
+        assert self._chain is not None
+        assert self._wakes is not None
+        self._delivered.look()
+        after = self._delivered.cut(self._chain_statistics(self._chain))
+        return Handover(self._wakes, after=after, resume_ns=self._delivered.captured_ns)
 
-    def _reason_to_reopen(self, opened: OpenMicrophone) -> MediaError | None:
-        return self._stall_detector.reason_to_reopen(self._look_at(opened.stream), self._system.now_s(), self.name)
-
-    def _begin_recovery(self, reason: MediaError, opened: OpenMicrophone, chain: Chain, wake: Wake) -> None:
-        stream = opened.stream
-        within_s = self._recovery.note_end(stream, is_fallback=opened.is_fallback)
-        if within_s <= 0:
-            raise reason
-        self._opened = None
-
-        def feed() -> Handover:
-            return Handover(wake, chain, self._earlier.statistics(), stream.statistics().captured_ns)
-
-        def feed_beside() -> Handover:
-            after = self._delivered.cut(self._chain_statistics(chain))
-            return Handover(wake, after=after, resume_ns=self._delivered.captured_ns)
-
-        self._recovery.begin(reason, opened, feed, feed_beside, within_s=within_s)
-        self._emit("reopening", reason.message)
+    def _end_beside(self) -> None:
+        self._is_opening_beside = False
+        self._wake()
 
     async def _close_line(self) -> None:
-        """When it does not end its thread may push, and chain and wake-up must live on, unused."""
-        if self._opened is not None:
+        """When it does not end its thread may push, and chain and wake-ups must live on, unused."""
+        opened, self._supervisor.opened = self._supervisor.opened, None
+        if opened is not None:
             try:
-                await self._system.call(self._opened.close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
+                await self._system.call(opened.close, timeout_s=CLOSE_TIMEOUT_S, undo=lambda _: None)
             except (trio.TooSlowError, MediaError) as error:
                 self._is_left_behind = True
                 log.error("the microphone %r did not stop and is left behind: %r", self.name, error)  # noqa: TRY400
-            self._last_stream, self._opened = self._opened.stream.statistics(), None
+            self._last_stream = opened.stream.statistics()
 
     def _take_waiting(self) -> Frame | None:
         frame = self._take()
@@ -395,48 +396,42 @@ class Microphone(Source):
         return self._opened.stream.block_durations_s() if self._opened else []
 
     async def stop(self) -> None:
+        await self._end(wants_sound=True)
+
+    async def _end(self, *, wants_sound: bool) -> None:
         with trio.CancelScope(shield=True):
             async with self._stopping:  # whoever comes second waits for the first
-                if not self._is_stopped and self._chain is not None and self._wake is not None:
+                if not self._is_stopped and self._chain is not None:
                     self._is_stopped = True
-                    await self._stop(self._chain, self._wake)
-
-    async def _stop(self, chain: Chain, wake: Wake) -> None:
-        has_closed, opened = await self._recovery.end()
-        self._is_left_behind = not has_closed
-        if opened is not None:
-            self._take_over(opened)
-            chain = opened.chain
-        await self._close_line()
-        if not self._is_left_behind:
-            chain.finish()
-        self._is_at_end = True
-        wake.set()
+                    self._is_left_behind = not await self._supervisor.stop(wants_sound=wants_sound)
+                    await self._close_line()
+                    if not self._is_left_behind:
+                        self._chain.finish()
+                    self._is_at_end = True
+                    self._wake()
 
     async def aclose(self) -> None:
         try:
-            await self.stop()
+            await self._end(wants_sound=False)
         finally:
-            wake, self._wake = self._wake, None
-            if wake is not None:
+            wakes, self._wakes = self._wakes, None
+            if wakes is not None:
                 self.statistics()
                 chains, self._chain = [*self._earlier.release(), self._chain], None
-                wake.let_go()  # another task may wait for a frame
+                wakes.let_go()  # another task may wait for a frame
                 # What a stream that was left behind uses lives on with its line, or with the call that opens it.
-                if not self._is_left_behind and self._opened is None:
+                if not self._is_left_behind:
                     for chain in chains:
                         if chain is not None:
                             chain.close()
-                    if not self._recovery.has_left_behind:
-                        wake.close()
-            self._recovery.close()
+                    if not self._supervisor.calls.has_left_behind:
+                        wakes.close()
             self._delivered.look()
             self._emit_news()
             self._close_listeners()
 
     def __del__(self) -> None:
-        if (opened := self._opened) is None or sys.is_finalizing():
+        if sys.is_finalizing() or not hasattr(self, "_supervisor") or not self._supervisor.is_active:
             return
         warnings.warn(f"the microphone {self.name!r} was not closed", ResourceWarning, stacklevel=2, source=self)
-
-        self._system.start(ThreadCall(opened.close, lambda _: None))  # what it fed lives on until then
+        self._supervisor.forget()

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import trio
 
 from ravatar_audio.capture.devices.arrays import known_layout
-from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.host.wakeup import Wakes
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams import alsa
-from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, Line
 from ravatar_audio.capture.streams.open_errors import is_bug
 from ravatar_audio.capture.streams.stream import Stream, StreamRequest
 from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, RecorderError
@@ -29,10 +29,10 @@ SERVER_RETURN_S = 30.0
 class OpenMicrophone(NamedTuple):
     """A running stream, its device, and what it feeds."""
 
-    line: DeviceStream
+    line: Line
     stream: Stream
     chain: Chain
-    wake: Wake
+    wakes: Wakes
     is_fallback: bool
     cut: ChainStatistics | None = None
     """All that was captured by then, where it was opened beside a stream that hangs, and that chain is left to it."""
@@ -40,14 +40,14 @@ class OpenMicrophone(NamedTuple):
     """Why the device's own rate, channels and format were taken in place of those that were asked for."""
 
     def close(self) -> None:
-        """Stop it; may block. The chain and the wake-up stay."""
+        """Stop it; may block. The chain and the wake-ups stay."""
         self.line.close()
 
 
 class Handover(NamedTuple):
     """Where a stream's sound is to go, and what it goes on from."""
 
-    wake: Wake
+    wakes: Wakes
     chain: Chain | None = None
     """What was fed before: a device of the same rate, channels and format goes on with it, any other gets its own."""
     after: ChainStatistics | None = None
@@ -118,7 +118,7 @@ class MicrophoneOpener:
         return self.has_fallback and self._wanted.backend in ("auto", "alsa")
 
     async def open_first(self) -> OpenMicrophone:
-        """The device or the fallback, with a wake-up of its own. Raises the device's media error."""
+        """The device or the fallback, with wake-ups of its own. Raises the device's media error."""
         try:
             return await self._call(lambda feed: self.open(feed, or_fallback=True))
         except trio.TooSlowError:
@@ -130,17 +130,17 @@ class MicrophoneOpener:
 
     async def _call(self, open_into: Callable[[Handover], OpenMicrophone]) -> OpenMicrophone:
         def call() -> OpenMicrophone:
-            wake = Wake()
+            wakes = Wakes()
             try:
-                return open_into(Handover(wake))
+                return open_into(Handover(wakes))
             except BaseException:
-                wake.close()
+                wakes.close()
                 raise
 
         def undo(opened: OpenMicrophone) -> None:
             opened.close()
             opened.chain.close()
-            opened.wake.close()
+            opened.wakes.close()
 
         return await self._system.call(call, timeout_s=FIRST_TIMEOUT_S, undo=undo)
 
@@ -216,11 +216,11 @@ class MicrophoneOpener:
         except BaseException:
             line.close()
             raise
-        stream = line.open(chain, feed.wake, feed.resume_ns)
+        stream = line.open(chain, feed.wakes, feed.resume_ns)
         if not is_fallback:
             self._is_served = wanted.backend in ("auto", "pulse") and bool(line.device.source)
             self._served_until_s = None
-        return OpenMicrophone(line, stream, chain, feed.wake, is_fallback)
+        return OpenMicrophone(line, stream, chain, feed.wakes, is_fallback)
 
     def _chain_for(self, request: StreamRequest, feed: Handover, is_fallback: bool) -> Chain:
         chain, after = feed.chain, feed.after
@@ -241,7 +241,7 @@ class MicrophoneOpener:
             rate_hz=request.rate_hz,
             channels=request.channels,
             format=request.format,
-            wake_fd=feed.wake.write_fd,
+            wake_fd=feed.wakes.frames.write_fd,
             after=after,
             **options,
         )

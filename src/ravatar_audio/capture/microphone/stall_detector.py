@@ -27,6 +27,7 @@ class StallDetector:
         self._stall_s = max(self._shortest_s[0], 3 * stream.latency_s)
         self._reopen_s = max(self._shortest_s[1], self._stall_s)
         self._is_watched = stream.watch(self._stall_s)
+        self.is_stalled = False
 
     def look(self, stream: StreamStatistics, now_s: float) -> Iterator[tuple[str, str]]:
         """Kind and message of what begins or ends now."""

@@ -3,7 +3,6 @@
 import errno
 import functools
 import os
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,14 +14,7 @@ from ravatar_audio.capture.devices.cards import CaptureDevice, list_capture_devi
 from ravatar_audio.capture.devices.device import Device, channels_text
 from ravatar_audio.capture.host.stderr_capture import chatter_to_log
 from ravatar_audio.capture.host.wakeup import Wake
-from ravatar_audio.capture.streams.stream import (
-    PRIORITY,
-    EndingStream,
-    StreamRequest,
-    StreamStatistics,
-    read_durations,
-    read_statistics,
-)
+from ravatar_audio.capture.streams.stream import PRIORITY, CoreStream, StreamRequest
 from ravatar_audio.errors import (
     ConstraintsError,
     DeviceInUseError,
@@ -174,10 +166,10 @@ def _refused(code: int, request: StreamRequest) -> str:
     return channels_text(request.channels) if code == lib.RVA_ERROR_CHANNELS else f"the format {request.format}"
 
 
-class AlsaStream(EndingStream):
+class AlsaStream(CoreStream):
     """The core's own thread on an ALSA device."""
 
-    backend = "alsa"
+    backend = prefix = "alsa"
 
     def __init__(self, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int = 0) -> None:
         if _library() is None:
@@ -206,45 +198,11 @@ class AlsaStream(EndingStream):
             )
         if code:
             _raise_for(code, f"the device {request.device.pcm!r} cannot be opened")
-        self._stream = out[0]
-        self.latency_s = float(lib.rva_alsa_latency_s(self._stream))
-        self._last: Any = None
-        self._reading = threading.Lock()  # a worker thread may close it meanwhile
+        super().__init__(out[0], float(lib.rva_alsa_latency_s(out[0])))
 
     def start(self) -> None:
         if code := lib.rva_alsa_start(self._stream):
             _raise_for(code, "the capture thread cannot be started")
 
-    def close(self) -> None:
-        self._last = self._read()  # for whoever asks meanwhile
-        with self._reading:
-            stream, self._stream = self._stream, None
-        if stream is not None:
-            last = ffi.new("rva_stream_statistics *")
-            lib.rva_alsa_close(stream, last)
-            self._last = last
-
-    def watch(self, stall_s: float) -> bool:
-        with self._reading:
-            if self._stream is not None:
-                lib.rva_alsa_watch(self._stream, round(stall_s * 1e9))
-        return True
-
     def hurry(self) -> None:
-        with self._reading:
-            if self._stream is not None:
-                lib.rva_alsa_hurry(self._stream)
-
-    def _read(self) -> Any:
-        with self._reading:
-            if self._stream is None:
-                return self._last
-            raw = ffi.new("rva_stream_statistics *")
-            lib.rva_alsa_statistics(self._stream, raw)
-        return raw
-
-    def statistics(self) -> StreamStatistics:
-        return read_statistics(self._read())
-
-    def block_durations_s(self) -> list[tuple[float, int]]:
-        return read_durations(self._read())
+        self._call("hurry")

@@ -6,11 +6,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from ravatar_audio._core import lib
 from ravatar_audio.capture.devices.device import Device, channels_text, choose_device
 from ravatar_audio.capture.devices.privacy import privacy_error
-from ravatar_audio.capture.host.wakeup import Wake
+from ravatar_audio.capture.host.wakeup import Wake, Wakes
 from ravatar_audio.capture.servers.sources import ServerAnswer, ask_server
 from ravatar_audio.capture.servers.status import is_client
 from ravatar_audio.capture.streams import alsa
@@ -34,7 +35,7 @@ _MOST_CHANNELS_BY_DEFAULT = 8
 _warned_of_pyaudio = False
 
 _open_streams: set["DeviceStream"] = set()
-"""Until a stream has been closed its thread pushes: its chain and its wake-up live on here, whoever forgets them."""
+"""Until a stream has been closed its thread pushes: its chain and its wake-ups live on here, whoever forgets them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,20 @@ class DeviceRequest:
         )
 
 
+class Line(Protocol):
+    """A device that has been found; see DeviceStream."""
+
+    device: Device
+    request: StreamRequest
+    refusal: ConstraintsError | None
+
+    def open(self, chain: Chain, wakes: Wakes, resume_ns: int = 0) -> Stream:
+        """Open its stream into the chain, and start it."""
+
+    def close(self) -> None:
+        """Give everything back."""
+
+
 class DeviceStream:
     """A device that has been found, and what open() makes of it. close() gives everything back."""
 
@@ -86,7 +101,7 @@ class DeviceStream:
         self._stream: Stream | None = None
         self.refusal: ConstraintsError | None = None
         """Why its latency is not the one that was asked for."""
-        self._feeds: tuple[Chain, Wake] | None = None
+        self._feeds: tuple[Chain, Wakes] | None = None
         self._wanted = wanted
         try:
             self.device = self._find(wanted)
@@ -125,14 +140,14 @@ class DeviceStream:
             listed = with_hardware(listed)
         return choose_device(listed, wanted.selector)
 
-    def open(self, chain: Chain, wake: Wake, resume_ns: int = 0) -> Stream:
+    def open(self, chain: Chain, wakes: Wakes, resume_ns: int = 0) -> Stream:
         """Open the stream into the chain and start it; close() ends it. On an error everything has been given back."""
-        self._feeds = chain, wake
+        self._feeds = chain, wakes
         _open_streams.add(self)
         try:
             if sys.platform == "darwin" and (refusal := privacy_error()) is not None:
                 raise refusal  # macOS would open it, and send zeros
-            self._stream = stream = self._opened(chain, wake, resume_ns)
+            self._stream = stream = self._opened(chain, wakes.stream, resume_ns)
             self.refusal = self._wanted.refusal(stream.latency_s)
             if self.refusal is not None and self._wanted.is_strict:
                 raise self.refusal

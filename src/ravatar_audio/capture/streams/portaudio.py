@@ -21,16 +21,8 @@ from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.devices.device import Device, layout_text
 from ravatar_audio.capture.host.stderr_capture import chatter_to_log
 from ravatar_audio.capture.host.wakeup import Wake
-from ravatar_audio.capture.streams.blocks import Blocks
-from ravatar_audio.capture.streams.stream import (
-    PRIORITY,
-    EndingStream,
-    Stream,
-    StreamRequest,
-    StreamStatistics,
-    read_durations,
-    read_statistics,
-)
+from ravatar_audio.capture.streams.fed import FedStream
+from ravatar_audio.capture.streams.stream import PRIORITY, CoreStream, Stream, StreamRequest, StreamStatistics
 from ravatar_audio.errors import (
     ConstraintsError,
     DeviceInUseError,
@@ -162,7 +154,7 @@ class PortAudio:
         `resume_ns` is captured_ns of the stream that fed the chain before; 0: there was none.
         """
         if backend == "pyaudio":
-            return _PyAudioStream(self._module, self._instance, chain, request, resume_ns)
+            return _PyAudioStream(self._module, self._instance, chain, request, wake, resume_ns)
         if self._native is None:
             raise RecorderError(
                 "PortAudio's functions cannot be looked up through PyAudio's extension module",
@@ -218,10 +210,10 @@ def _described(request: StreamRequest) -> str:
     return layout_text(request.rate_hz, request.channels, request.format)
 
 
-class _NativeStream(EndingStream):
+class _NativeStream(CoreStream):
     """The core's stream on PortAudio's own thread."""
 
-    backend = "portaudio"
+    backend = prefix = "portaudio"
 
     def __init__(self, native: Any, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int) -> None:
         self._native, self._what = native, _described(request)
@@ -246,10 +238,7 @@ class _NativeStream(EndingStream):
             code = lib.rva_portaudio_open(native, chain.handle, config, out)
             if code:
                 self._raise(code, f"the device cannot be opened with {self._what}")
-        self._stream = out[0]
-        self.latency_s = max(request.block_s, request.least_block_s)
-        self._last: Any = None
-        self._reading = threading.Lock()  # a worker thread may close it meanwhile
+        super().__init__(out[0], max(request.block_s, request.least_block_s))
 
     def _raise(self, code: int, what: str) -> NoReturn:
         text = ffi.string(lib.rva_portaudio_error_text(self._native, code)).decode(errors="replace")
@@ -266,47 +255,30 @@ class _NativeStream(EndingStream):
                 self._raise(code, f"the device cannot be started with {self._what}")
 
     def close(self) -> None:
-        if self._stream is None:
-            return
-        last = ffi.new("rva_stream_statistics *")
-        with _life_cycle():
-            self._last = self._read()  # for whoever asks while it hangs
-            with self._reading:
-                stream, self._stream = self._stream, None
-            code = lib.rva_portaudio_close(stream, last)
-            if code:
-                self._raise(code, "the stream cannot be closed")
-        self._last = last
+        if self._stream is not None:
+            with _life_cycle():
+                super().close()
+
+    def _close(self, stream: Any, last: Any) -> None:
+        if code := lib.rva_portaudio_close(stream, last):
+            self._raise(code, "the stream cannot be closed")
 
     def watch(self, stall_s: float) -> bool:
-        with self._reading:
-            return self._stream is not None and lib.rva_portaudio_watch(self._stream, round(stall_s * 1e9)) == 0
-
-    def _read(self) -> Any:
-        with self._reading:
-            if self._stream is None:
-                return self._last
-            raw = ffi.new("rva_stream_statistics *")
-            lib.rva_portaudio_statistics(self._stream, raw)
-        return raw
-
-    def statistics(self) -> StreamStatistics:
-        return read_statistics(self._read())
-
-    def block_durations_s(self) -> list[tuple[float, int]]:
-        return read_durations(self._read())
+        return bool(self._call("watch", round(stall_s * 1e9)) == 0)
 
 
-class _PyAudioStream(EndingStream):
+class _PyAudioStream(FedStream):
     """PyAudio's Python callback: every block waits for the interpreter. For where nothing better can be had."""
 
     backend = "pyaudio"
 
-    def __init__(self, module: ModuleType, instance: Any, chain: Chain, request: StreamRequest, resume_ns: int) -> None:
+    def __init__(
+        self, module: ModuleType, instance: Any, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int
+    ) -> None:
+        latency_s = max(request.block_s, request.least_block_s)
+        super().__init__(chain, wake, time.monotonic(), resume_ns, latency_s)
         self._rate_hz = request.rate_hz
-        self.latency_s = max(request.block_s, request.least_block_s)
         self._continue, self._overflow = module.paContinue, module.paInputOverflow
-        self._blocks = Blocks(chain, request.rate_hz, time.monotonic(), resume_ns)
         self._is_open = True
         self._asking = threading.Lock()  # a worker thread may close it meanwhile
         formats = {
@@ -316,15 +288,22 @@ class _PyAudioStream(EndingStream):
             "float32": module.paFloat32,
             "uint8": module.paUInt8,
         }
+        try:
+            self._pyaudio_stream = self._opened(instance, formats[request.format], request)
+        except BaseException:
+            super().close()
+            raise
+
+    def _opened(self, instance: Any, format: int, request: StreamRequest) -> Any:
         with _life_cycle(), chatter_to_log():
             index = request.device.index
             if index is None or index not in range(instance.get_device_count()):  # PyAudio would crash
                 _raise_for(-9996, "the device cannot be opened", f"PortAudio has no device {index}")
             try:
-                self._stream = instance.open(
+                return instance.open(
                     rate=request.rate_hz,
                     channels=request.channels,
-                    format=formats[request.format],
+                    format=format,
                     input=True,
                     input_device_index=index,
                     frames_per_buffer=request.block_samples,
@@ -338,13 +317,13 @@ class _PyAudioStream(EndingStream):
         arrived_s = time.monotonic()
         age_s = clock["current_time"] - clock["input_buffer_adc_time"] - samples / self._rate_hz
         is_timed = clock["input_buffer_adc_time"] > 0
-        self._blocks.take(block, samples, arrived_s, age_s if is_timed else None, bool(flags & self._overflow))
+        self.push(block, arrived_s, age_s if is_timed else None, has_overrun=bool(flags & self._overflow))
         return None, self._continue
 
     def start(self) -> None:
         with _life_cycle(), chatter_to_log():
             try:
-                self._stream.start_stream()
+                self._pyaudio_stream.start_stream()
             except OSError as error:
                 _raise_for_oserror(error, "the device cannot be started")
 
@@ -353,18 +332,17 @@ class _PyAudioStream(EndingStream):
             was_open, self._is_open = self._is_open, False
         if was_open:
             with _life_cycle():
-                self._stream.close()  # which aborts; PyAudio's stop_stream would wait for the device
+                self._pyaudio_stream.close()  # which aborts; PyAudio's stop_stream would wait for the device
+            super().close()
 
     def watch(self, stall_s: float) -> bool:
         return False
 
     def statistics(self) -> StreamStatistics:
+        counts = super().statistics()
         with self._asking:
-            has_finished = self._is_open and self._blocks.count > 0 and not self._stream.is_active()
-        return replace(self._blocks.statistics(), has_finished=has_finished)
-
-    def block_durations_s(self) -> list[tuple[float, int]]:
-        return []
+            has_finished = self._is_open and counts.blocks > 0 and not self._pyaudio_stream.is_active()
+        return replace(counts, has_finished=has_finished)
 
 
 def _raise_for_oserror(error: OSError, what: str) -> NoReturn:

@@ -1,19 +1,11 @@
 """Our own capture thread on a source of a sound server, by the PulseAudio protocol (csrc/streams/rva_pulse.h)."""
 
-import threading
 from dataclasses import replace
-from typing import Any
 
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.host.wakeup import Wake
 from ravatar_audio.capture.servers.connection import NO_LIBRARY, error_for, library, open_stream, take_events
-from ravatar_audio.capture.streams.stream import (
-    PRIORITY,
-    StreamRequest,
-    StreamStatistics,
-    read_durations,
-    read_statistics,
-)
+from ravatar_audio.capture.streams.stream import PRIORITY, CoreStream, StreamRequest, StreamStatistics
 from ravatar_audio.errors import RecorderError
 from ravatar_audio.native import Chain, format_code
 
@@ -21,10 +13,10 @@ OPEN_LIMIT_S = 5.0
 """Longest wait for a stream to begin: a Bluetooth microphone takes seconds to change its profile."""
 
 
-class PulseStream:
+class PulseStream(CoreStream):
     """The core's own thread on a source of a sound server."""
 
-    backend = "pulse"
+    backend = prefix = "pulse"
     gets_back = True
 
     def __init__(self, chain: Chain, request: StreamRequest, wake: Wake, resume_ns: int = 0) -> None:
@@ -46,33 +38,12 @@ class PulseStream:
                 "resume_ns": resume_ns,
             },
         )
-        self._stream: Any = open_stream(chain.handle, config)
-        self.latency_s = request.block_s
-        self._last: Any = None
-        self._reading = threading.Lock()  # a worker thread may close it meanwhile
+        super().__init__(open_stream(chain.handle, config), request.block_s)
 
     def start(self) -> None:
         code = lib.rva_pulse_start(self._stream) or lib.rva_pulse_wait(self._stream, round(OPEN_LIMIT_S * 1e9))
         if code:
             raise error_for(code, f"{self._what} cannot be opened")
-
-    def close(self) -> None:
-        self._last = self._read()  # for whoever asks meanwhile
-        with self._reading:
-            stream, self._stream = self._stream, None
-        if stream is not None:
-            last = ffi.new("rva_stream_statistics *")
-            lib.rva_pulse_close(stream, last)
-            self._last = last
-
-    def watch(self, stall_s: float) -> bool:
-        with self._reading:
-            if self._stream is not None:
-                lib.rva_pulse_watch(self._stream, round(stall_s * 1e9))
-        return True
-
-    def hurry(self) -> None:
-        """Nothing to be done: the next block is there in milliseconds."""
 
     def restart(self) -> None:
         with self._reading:
@@ -102,16 +73,5 @@ class PulseStream:
             return "the sound server does not have it any more"
         return "it is being opened again" if state in (lib.RVA_PULSE_LOOKING, lib.RVA_PULSE_OPENING) else ""
 
-    def _read(self) -> Any:
-        with self._reading:
-            if self._stream is None:
-                return self._last
-            raw = ffi.new("rva_stream_statistics *")
-            lib.rva_pulse_statistics(self._stream, raw)
-        return raw
-
     def statistics(self) -> StreamStatistics:
-        return replace(read_statistics(self._read()), missing=self._missing)
-
-    def block_durations_s(self) -> list[tuple[float, int]]:
-        return read_durations(self._read())
+        return replace(super().statistics(), missing=self._missing)

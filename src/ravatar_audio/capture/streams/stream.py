@@ -1,7 +1,8 @@
 """What a device backend gives to the microphone: one open stream that pushes into a chain on its own thread."""
 
+import threading
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.capture.devices.device import Device
@@ -106,13 +107,44 @@ class Stream(Protocol):
         """How long the audio thread took for its blocks: (least duration of a bucket, blocks in it), ascending."""
 
 
-class EndingStream:
-    """What streams have in common that end with their device, and that nobody tells anything."""
+class CoreStream:
+    """One of the core's streams, by the functions that all of them have; base of the backends.
 
+    Any thread may ask while a worker thread closes it. It ends with its device, unless a backend says otherwise.
+    """
+
+    prefix: ClassVar[str]
+    """Of its C functions: rva_PREFIX_close and so on."""
     gets_back = False
 
+    def __init__(self, stream: Any, latency_s: float) -> None:
+        self._stream, self.latency_s = stream, latency_s
+        self._last: Any = None
+        self._reading = threading.Lock()
+
+    def _call(self, name: str, *arguments: Any) -> Any:
+        """The C function, if the stream is open; else None."""
+        with self._reading:
+            return None if self._stream is None else getattr(lib, f"rva_{self.prefix}_{name}")(self._stream, *arguments)
+
+    def close(self) -> None:
+        self._last = self._read()  # for whoever asks meanwhile
+        with self._reading:
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            last = ffi.new("rva_stream_statistics *")
+            self._close(stream, last)
+            self._last = last
+
+    def _close(self, stream: Any, last: Any) -> None:
+        getattr(lib, f"rva_{self.prefix}_close")(stream, last)
+
+    def watch(self, stall_s: float) -> bool:
+        self._call("watch", round(stall_s * 1e9))
+        return True
+
     def hurry(self) -> None:
-        """Nothing to be done: the callback comes with each block."""
+        """Nothing to be done: the next block is there in milliseconds."""
 
     def restart(self) -> None:
         """Nothing: it is closed, and another opened."""
@@ -120,24 +152,26 @@ class EndingStream:
     def events(self) -> list[tuple[str, str]]:
         return []
 
+    def _read(self) -> Any:
+        raw = ffi.new("rva_stream_statistics *")
+        self._call("statistics", raw)
+        return self._last if self._stream is None and self._last is not None else raw
 
-def read_statistics(raw: Any) -> StreamStatistics:
-    """From the core's rva_stream_statistics."""
-    return StreamStatistics(
-        blocks=raw.blocks,
-        overruns=raw.overruns,
-        untimed_blocks=raw.untimed_blocks,
-        longest_block_s=raw.longest_block_ns * 1e-9,
-        opened_s=raw.opened_ns * 1e-9,
-        last_block_s=raw.last_block_ns * 1e-9 or None,
-        captured_ns=raw.captured_ns,
-        has_finished=bool(raw.has_finished),
-        finish_code=raw.finish_code,
-        is_real_time=bool(raw.is_real_time),
-    )
+    def statistics(self) -> StreamStatistics:
+        raw = self._read()
+        return StreamStatistics(
+            blocks=raw.blocks,
+            overruns=raw.overruns,
+            untimed_blocks=raw.untimed_blocks,
+            longest_block_s=raw.longest_block_ns * 1e-9,
+            opened_s=raw.opened_ns * 1e-9,
+            last_block_s=raw.last_block_ns * 1e-9 or None,
+            captured_ns=raw.captured_ns,
+            has_finished=bool(raw.has_finished),
+            finish_code=raw.finish_code,
+            is_real_time=bool(raw.is_real_time),
+        )
 
-
-def read_durations(raw: Any) -> list[tuple[float, int]]:
-    """The non-empty buckets of the core's histogram."""
-    counts = ffi.unpack(raw.durations, lib.RVA_DURATION_BUCKETS)
-    return [(lib.rva_stream_bucket_ns(bucket) * 1e-9, count) for bucket, count in enumerate(counts) if count]
+    def block_durations_s(self) -> list[tuple[float, int]]:
+        counts = ffi.unpack(self._read().durations, lib.RVA_DURATION_BUCKETS)
+        return [(lib.rva_stream_bucket_ns(bucket) * 1e-9, count) for bucket, count in enumerate(counts) if count]

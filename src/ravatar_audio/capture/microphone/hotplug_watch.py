@@ -1,6 +1,7 @@
 """Learning that a device was plugged in, or that a sound server or its source has come: inotify, else looking often."""
 
 import contextlib
+import math
 import os
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -18,7 +19,7 @@ POLL_S = 0.05
 """How often to look where nothing reports them."""
 
 
-class Arrivals:
+class HotplugWatch:
     """Devices that have come, sound servers' sockets and their sources, since this was made. Close it.
 
     What is there is compared with what was: many others use a socket's folder, and who connects changes nothing.
@@ -56,10 +57,11 @@ class Arrivals:
                 things.add((path, stat.st_ino, stat.st_mode, stat.st_uid, stat.st_gid, stat.st_ctime_ns))
         return frozenset(things)
 
-    @property
-    def patience_s(self) -> float:
-        """How long one may wait without looking: for ever when wait() reports changes."""
-        return POLL_S if self._fd < 0 else float("inf")
+    async def wait_come(self) -> None:
+        """Until something has come since this returned last."""
+        while not self.have_come():
+            with trio.move_on_after(POLL_S if self._fd < 0 else math.inf):
+                await self.wait()
 
     async def wait(self) -> None:
         """Until something may have come, or this is closed; for ever where nothing reports them."""

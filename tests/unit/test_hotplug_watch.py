@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from ravatar_audio.capture.microphone.arrivals import Arrivals
+from ravatar_audio.capture.microphone.hotplug_watch import HotplugWatch
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="inotify is Linux's")
 
@@ -31,13 +31,13 @@ def open_files() -> int:
 @pytest.fixture(params=["told", "polled"])
 def is_told(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     if request.param == "polled":
-        monkeypatch.setattr(Arrivals, "_watch", lambda self: -38)  # no inotify here
+        monkeypatch.setattr(HotplugWatch, "_watch", lambda self: -38)  # no inotify here
     return bool(request.param == "told")
 
 
 async def test_a_server_is_noticed_wherever_its_folders_begin(tmp_path: Path, is_told: bool) -> None:
     folder = tmp_path / "run" / "user" / "pulse"
-    with closing(Arrivals(tmp_path / "snd", [folder / "native"])) as arrivals:
+    with closing(HotplugWatch(tmp_path / "snd", [folder / "native"])) as arrivals:
         for made in (*reversed(folder.parents[:2]), folder):
             made.mkdir()
             if is_told:  # or the folder in it would never be heard of
@@ -54,7 +54,7 @@ async def test_a_server_is_noticed_wherever_its_folders_begin(tmp_path: Path, is
 
 async def test_a_server_that_comes_again_is_noticed_and_one_that_goes_is_not(tmp_path: Path, is_told: bool) -> None:
     path = tmp_path / "native"
-    with serve(path), closing(Arrivals(tmp_path / "snd", [path])) as arrivals:
+    with serve(path), closing(HotplugWatch(tmp_path / "snd", [path])) as arrivals:
         assert not arrivals.have_come(), "it was there before"
         path.unlink()
         assert not arrivals.have_come()
@@ -81,7 +81,7 @@ async def test_what_clients_and_others_do_in_a_servers_folder_is_no_arrival(tmp_
         (tmp_path / "dconf").mkdir,
         (tmp_path / "pid").unlink,
     ]
-    with serve(path), closing(Arrivals(tmp_path / "snd", [path])) as arrivals:
+    with serve(path), closing(HotplugWatch(tmp_path / "snd", [path])) as arrivals:
         for act in others:
             act()
             assert not arrivals.have_come()
@@ -89,7 +89,7 @@ async def test_what_clients_and_others_do_in_a_servers_folder_is_no_arrival(tmp_
 
 async def test_a_devices_folder_that_comes_goes_and_comes_is_watched_each_time(tmp_path: Path, is_told: bool) -> None:
     folder = tmp_path / "snd"
-    with closing(Arrivals(folder)) as arrivals:
+    with closing(HotplugWatch(folder)) as arrivals:
         for _ in range(3):
             folder.mkdir()
             assert not arrivals.have_come()
@@ -102,7 +102,7 @@ async def test_a_devices_folder_that_comes_goes_and_comes_is_watched_each_time(t
 
 async def test_closing_gives_the_files_back_and_lets_a_waiter_go(tmp_path: Path) -> None:
     before = open_files()
-    arrivals = Arrivals(tmp_path / "snd", [tmp_path / "pulse" / "native", tmp_path / "pipewire-0"])
+    arrivals = HotplugWatch(tmp_path / "snd", [tmp_path / "pulse" / "native", tmp_path / "pipewire-0"])
     assert open_files() == before + 1
     assert not os.get_inheritable(arrivals._fd)
     with trio.fail_after(5):
@@ -118,7 +118,7 @@ async def test_closing_gives_the_files_back_and_lets_a_waiter_go(tmp_path: Path)
 
 async def test_closing_lets_go_of_a_waiter_that_has_just_begun(tmp_path: Path) -> None:
     for turns in 20 * [1, 2]:  # trio shuffles who comes first
-        arrivals = Arrivals(tmp_path / "snd")
+        arrivals = HotplugWatch(tmp_path / "snd")
         async with trio.open_nursery() as nursery:
             nursery.start_soon(arrivals.wait)
             for _ in range(turns):
@@ -130,7 +130,7 @@ async def test_closing_lets_go_of_a_waiter_that_has_just_begun(tmp_path: Path) -
 
 async def test_looking_again_keeps_the_descriptor_as_closing_it_would_hold_up_everything(tmp_path: Path) -> None:
     folder = tmp_path / "snd"
-    with closing(Arrivals(folder)) as arrivals:
+    with closing(HotplugWatch(folder)) as arrivals:
         descriptor = os.fstat(arrivals._fd)
         closed: list[int] = []
         with pytest.MonkeyPatch.context() as patch:
