@@ -4,8 +4,10 @@ source                        what every source of frames is, and its statistics
 tee                           a second consumer's blocks
 microphone                    the source that has a device
 opener                        its device or the fallback, opened into a chain
-recovery, attempts            how it gets its device back
-arrivals                      devices and sound servers that come
+supervisor                    the task that looks after its stream
+reopening, retry              how it gets its device back
+library_calls                 calls that may hang
+hotplug_watch                 devices and sound servers that come
 system                        the machine below it: time, devices, threads; a test has another
 stall_detector                stalls, and when a stream must be opened again (pure)
 sound_monitor, drift          what can go wrong without an error; the device's clock (pure)

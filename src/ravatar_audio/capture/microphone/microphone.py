@@ -15,7 +15,7 @@ from ravatar_audio.capture.host.memory_lock import lock_memory
 from ravatar_audio.capture.host.wakeup import Wakes
 from ravatar_audio.capture.microphone.delivery_ledger import DeliveryLedger
 from ravatar_audio.capture.microphone.opener import Handover, MicrophoneOpener, OpenMicrophone
-from ravatar_audio.capture.microphone.reopening import Client
+from ravatar_audio.capture.microphone.reopening import Supervised
 from ravatar_audio.capture.microphone.retired_chains import RetiredChains
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.capture.microphone.source import Source, ring_capacity
@@ -170,9 +170,9 @@ class Microphone(Source):
     def _make_system(self) -> System:
         return System()
 
-    def _client(self) -> Client:
+    def _client(self) -> Supervised:
         microphone = weakref.proxy(self)  # whoever is supervised can be forgotten
-        return Client(
+        return Supervised(
             emit=lambda kind, message: microphone._emit(kind, message),
             take_over=lambda opened: microphone._take_over(opened),
             reopened=lambda opened: microphone._note_reopened(opened),

@@ -28,7 +28,7 @@ LAST_CHANCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Client:
+class Supervised:
     """The microphone, as its supervisor sees it. It may be forgotten by its program meanwhile: ReferenceError then."""
 
     emit: Callable[[str, str], None]
@@ -75,7 +75,7 @@ class Reopening:
         self,
         opener: MicrophoneOpener,
         system: System,
-        client: Client,
+        client: Supervised,
         calls: LibraryCalls,
         loss: Loss,
         hotplug: Hotplug,

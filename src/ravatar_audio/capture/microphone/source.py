@@ -267,7 +267,7 @@ class Source(ABC):
     def events(self) -> trio.MemoryReceiveChannel[CaptureEvent]:
         """What happened besides frames, for `async for`; ends when the source is closed. Each event has one reader.
 
-        Events come about while frames are taken, by whichever task does that.
+        A microphone's come when they happen, whether frames are taken or not; another source's while frames are taken.
         """
         return self._events.receiver()
 

@@ -22,7 +22,7 @@ import trio
 from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.microphone.library_calls import LibraryCalls
 from ravatar_audio.capture.microphone.opener import MicrophoneOpener, OpenMicrophone
-from ravatar_audio.capture.microphone.reopening import Client, Loss, Reopening
+from ravatar_audio.capture.microphone.reopening import Supervised, Loss, Reopening
 from ravatar_audio.capture.microphone.retry import FailureHistory, Retry
 from ravatar_audio.capture.microphone.stall_detector import FIRST_BLOCK_TIMEOUT_S, StallDetector
 from ravatar_audio.capture.microphone.system import Hotplug, System
@@ -57,7 +57,7 @@ class Supervisor:
         self,
         opener: MicrophoneOpener,
         system: System,
-        client: Client,
+        client: Supervised,
         stall_detector: StallDetector,
         *,
         recover_s: float,
@@ -107,7 +107,7 @@ class Supervisor:
                 await self._until_own()
             while True:
                 await self._until_own(await self._until_over(self._current))
-        except ReferenceError:  # see Client
+        except ReferenceError:  # see Supervised
             return
         except Exception as error:  # raised where frames are taken
             self.failure, self.state = error, SupervisorState.FAILED
