@@ -14,6 +14,7 @@ from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.capture.microphone.supervisor import SupervisorState
 from ravatar_audio.errors import MediaAbortedError, RecorderError
 from ravatar_audio.testing import FakeDevice, FakeMicrophone
+from ravatar_audio.testing.device import FakeStream
 from ravatar_audio.testing.system import FakeSystem
 
 SECOND = 16_000
@@ -321,3 +322,32 @@ async def test_a_call_that_hangs_for_ever_ends_the_capture_though_nobody_iterate
         assert kinds == ["no_constraints", "stalled", "reopening", "hanging"]
         with pytest.raises(RecorderError, match="did not close within 5 s"):
             [frame async for frame in microphone]
+
+
+@pytest.mark.parametrize(
+    ("state", "gets_back"),
+    [
+        (SupervisorState.RUNNING, False),
+        (SupervisorState.RUNNING, True),
+        (SupervisorState.OPENING, False),
+        (SupervisorState.WAITING, True),
+    ],
+)
+async def test_another_device_is_taken_though_nobody_takes_frames(
+    autojump_clock: Clock, monkeypatch: pytest.MonkeyPatch, state: SupervisorState, gets_back: bool
+) -> None:
+    monkeypatch.setattr(FakeStream, "gets_back", gets_back)
+    spare = FakeDevice("tone", name="Spare", usb_id="9:9")
+    async with FakeMicrophone(device(at_10="unplug"), spare, device="Desk") as microphone:
+        await trio.sleep(0.5 if state is SupervisorState.RUNNING else 3)
+        assert microphone._supervisor.state is state
+        chosen_s = trio.current_time()
+        await microphone.change_device("Spare")
+        with trio.fail_after(6):
+            async for event in microphone.events():
+                if event.kind == "reopened":
+                    break
+        assert trio.current_time() - chosen_s < (0.01 if state is not SupervisorState.OPENING else 2)
+        assert microphone.name == "Spare"
+        await trio.sleep(5)
+        assert microphone.reopenings == 1

@@ -224,7 +224,7 @@ class Microphone(Source):
         except trio.TooSlowError:
             raise RecorderError("the other microphone cannot be looked for: the sound library hangs") from None
         self._opener.choose(device)
-        self._supervisor.replace()
+        self._supervisor.look_soon()
 
     @property
     def _opened(self) -> OpenMicrophone | None:

@@ -38,6 +38,8 @@ class OpenMicrophone(NamedTuple):
     """All that was captured by then, where it was opened beside a stream that hangs, and that chain is left to it."""
     refusal: ConstraintsError | None = None
     """Why the device's own rate, channels and format were taken in place of those that were asked for."""
+    choice: int = 0
+    """The opener's, by which it was opened."""
 
     def close(self) -> None:
         """Stop it; may block. The chain and the wake-ups stay."""
@@ -68,12 +70,15 @@ class MicrophoneOpener:
     ) -> None:
         self._system, self._wanted, self._fallback = system, wanted, fallback
         self._chain_options = chain_options
+        self.choice = 0
+        """Times that another device was chosen."""
         self._is_served = False
         self._served_until_s: float | None = None
 
     def choose(self, selector: str | int | None) -> None:
         """From now on another device is the wanted one."""
         self._wanted = replace(self._wanted, selector=selector)
+        self.choice += 1
         self._is_served, self._served_until_s = False, None
 
     async def check(self, selector: str | int | None) -> None:
@@ -149,6 +154,10 @@ class MicrophoneOpener:
 
         With `fallback_first` it is the other way round.
         """
+        choice = self.choice  # of now: another may come meanwhile
+        return self._open_either(feed, or_fallback, fallback_first)._replace(choice=choice)
+
+    def _open_either(self, feed: Handover, or_fallback: bool, fallback_first: bool) -> OpenMicrophone:
         if fallback_first and (fallback := self._open_fallback(feed)):
             return fallback
         try:
@@ -177,8 +186,8 @@ class MicrophoneOpener:
 
         Raises the media error, also when that cannot serve it.
         """
-        wanted = replace(self._wanted_fallback, backend="alsa")
-        return self._open(wanted, feed, is_fallback=True)._replace(cut=feed.after)
+        wanted, choice = replace(self._wanted_fallback, backend="alsa"), self.choice
+        return self._open(wanted, feed, is_fallback=True)._replace(cut=feed.after, choice=choice)
 
     def look(self) -> bool:
         """Whether the device is there, and fit for use, to whoever uses the fallback. Raises the media error if not."""

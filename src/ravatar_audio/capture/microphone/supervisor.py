@@ -22,7 +22,7 @@ import trio
 from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.microphone.library_calls import LibraryCalls
 from ravatar_audio.capture.microphone.opener import MicrophoneOpener, OpenMicrophone
-from ravatar_audio.capture.microphone.reopening import Supervised, Loss, Reopening
+from ravatar_audio.capture.microphone.reopening import Loss, Reopening, Supervised
 from ravatar_audio.capture.microphone.retry import FailureHistory, Retry
 from ravatar_audio.capture.microphone.stall_detector import FIRST_BLOCK_TIMEOUT_S, StallDetector
 from ravatar_audio.capture.microphone.system import Hotplug, System
@@ -96,6 +96,11 @@ class Supervisor:
         self._run(opened)
         self._task = DetachedTask(self._supervise)
 
+    def look_soon(self) -> None:
+        """Something has happened of which nobody else reports: the opener has another choice. In trio only."""
+        if self.opened is not None:
+            self.opened.wakes.stream.set()
+
     def _run(self, opened: OpenMicrophone) -> None:
         self.opened, self.state = opened, SupervisorState.RUNNING
         self._stall_detector.begin(opened.stream)
@@ -139,6 +144,8 @@ class Supervisor:
             opened.wakes.stream.clear()
             counts = self._look_at(opened)
             self._client.look_at_delivered()
+            if opened.choice != self._opener.choice:
+                return MediaAbortedError("another microphone was chosen")
             if (reason := self._stall_detector.reason_to_reopen(counts, self._system.now_s(), name)) is not None:
                 return reason
             await self._wait(opened, self._stall_detector.look_again_in_s)
@@ -197,7 +204,7 @@ class Supervisor:
         """Have another stream in place of one that is over, or that one when it gives sound again."""
         loss = self._lost(ended, reason)
         self._client.emit("reopening", reason.message)
-        waits = ended.stream.gets_back and not loss.fallback_first
+        waits = ended.stream.gets_back and not loss.fallback_first and ended.choice == self._opener.choice
         if not waits or not await self._has_got_back(loss):
             self.state, self.opened = SupervisorState.CLOSING, None
             reopening = Reopening(self._opener, self._system, self._client, self.calls, loss, hotplug)
@@ -246,7 +253,7 @@ class Supervisor:
             now_s, counts = self._system.now_s(), stream.statistics()
             if counts.blocks > blocks:
                 return True
-            if now_s >= until_s:
+            if now_s >= until_s or opened.choice != self._opener.choice:
                 return False
             if counts.missing:
                 restart_s = math.inf
