@@ -10,7 +10,7 @@ import trio.testing
 from ravatar_audio.capture import CaptureEvent
 from ravatar_audio.capture.microphone.delivery_ledger import DeliveryLedger
 from ravatar_audio.capture.microphone.opener import MicrophoneOpener
-from ravatar_audio.capture.streams.device_stream import DeviceRequest, Line
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStreamPort
 from ravatar_audio.errors import DeviceNotFoundError, RecorderError
 from ravatar_audio.frames import FRAME_SAMPLES, Frame
 from ravatar_audio.native import Chain
@@ -118,7 +118,7 @@ async def test_a_fallback_that_needs_the_library_that_hangs_is_not_asked_for(
     monkeypatch.setattr(FakeSystem, "is_served", lambda self, device: True)
     find = FakeSystem.find
 
-    def find_by_portaudio(self: FakeSystem, wanted: DeviceRequest) -> Line:
+    def find_by_portaudio(self: FakeSystem, wanted: DeviceRequest) -> DeviceStreamPort:
         if wanted.backend == "alsa":
             raise DeviceNotFoundError("no hardware of this name")
         return find(self, wanted)

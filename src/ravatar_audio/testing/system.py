@@ -12,7 +12,7 @@ from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.host.one_taker import OwnThread
 from ravatar_audio.capture.host.wakeup import Wakes
 from ravatar_audio.capture.microphone.system import Hotplug, System
-from ravatar_audio.capture.streams.device_stream import DeviceRequest, Line
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStreamPort
 from ravatar_audio.capture.streams.stream import StreamRequest
 from ravatar_audio.errors import ConstraintsError, RecorderError
 from ravatar_audio.native import Chain
@@ -41,7 +41,7 @@ class FakeSystem(System):
             self._offset_s = time.monotonic() - trio.current_time()
         return trio.current_time() + self._offset_s
 
-    def find(self, wanted: DeviceRequest) -> Line:
+    def find(self, wanted: DeviceRequest) -> DeviceStreamPort:
         return FakeDeviceStream(self, wanted)
 
     def is_served(self, device: Device) -> bool:

@@ -11,7 +11,7 @@ from ravatar_audio.capture.devices.arrays import known_layout
 from ravatar_audio.capture.host.wakeup import Wakes
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams import alsa
-from ravatar_audio.capture.streams.device_stream import DeviceRequest, Line
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStreamPort
 from ravatar_audio.capture.streams.open_errors import is_bug
 from ravatar_audio.capture.streams.stream import Stream, StreamRequest
 from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, RecorderError
@@ -29,7 +29,7 @@ SERVER_RETURN_S = 30.0
 class OpenMicrophone(NamedTuple):
     """A running stream, its device, and what it feeds."""
 
-    line: Line
+    line: DeviceStreamPort
     stream: Stream
     chain: Chain
     wakes: Wakes

@@ -50,7 +50,7 @@ class Supervised:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
+class StreamLoss:
     """Of a stream: which, why, since when, and what is to be done about it by when."""
 
     ended: OpenMicrophone
@@ -77,7 +77,7 @@ class Reopening:
         system: System,
         client: Supervised,
         calls: LibraryCalls,
-        loss: Loss,
+        loss: StreamLoss,
         hotplug: Hotplug,
     ) -> None:
         self._opener, self._system, self._client, self._calls = opener, system, client, calls

@@ -22,7 +22,7 @@ import trio
 from ravatar_audio.capture.host.blocking_call import ThreadCall
 from ravatar_audio.capture.microphone.library_calls import LibraryCalls
 from ravatar_audio.capture.microphone.opener import MicrophoneOpener, OpenMicrophone
-from ravatar_audio.capture.microphone.reopening import Loss, Reopening, Supervised
+from ravatar_audio.capture.microphone.reopening import Reopening, StreamLoss, Supervised
 from ravatar_audio.capture.microphone.retry import FailureHistory, Retry
 from ravatar_audio.capture.microphone.stall_detector import FIRST_BLOCK_TIMEOUT_S, StallDetector
 from ravatar_audio.capture.microphone.system import Hotplug, System
@@ -218,7 +218,7 @@ class Supervisor:
         self._run(opened)
         self._client.reopened(opened)
 
-    def _lost(self, ended: OpenMicrophone, reason: MediaError) -> Loss:
+    def _lost(self, ended: OpenMicrophone, reason: MediaError) -> StreamLoss:
         """What is to be done about it. Raises the reason when that is nothing."""
         history, now_s, is_fallback = self._histories[ended.is_fallback], self._system.now_s(), ended.is_fallback
         history.note_end(ended.stream.statistics(), now_s, waits_asleep=ended.stream.backend == "alsa")
@@ -229,7 +229,7 @@ class Supervisor:
             raise reason
         # A device that is there but does not last is worse than another.
         does_not_last = not is_fallback and history.wait_s > 0 and self._opener.has_fallback
-        return Loss(
+        return StreamLoss(
             ended=ended,
             reason=reason,
             is_served=self._system.is_served(ended.line.device),
@@ -240,7 +240,7 @@ class Supervisor:
             fallback_first=does_not_last and now_s >= history.begun_s + self._fallback_after_s,
         )
 
-    async def _has_got_back(self, loss: Loss) -> bool:
+    async def _has_got_back(self, loss: StreamLoss) -> bool:
         """Whether a stream that gets its device back by itself gives sound again before another is to take over."""
         self.state = SupervisorState.WAITING
         opened, stream = loss.ended, loss.ended.stream

@@ -11,7 +11,7 @@ from ravatar_audio.capture.host.blocking_call import ThreadCall, call_in_thread
 from ravatar_audio.capture.microphone.hotplug_watch import HotplugWatch
 from ravatar_audio.capture.servers.connection import SourceWatch, has_pulse
 from ravatar_audio.capture.servers.status import is_client, socket_paths
-from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream, Line
+from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStream, DeviceStreamPort
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class System:
         """Seconds of the clock that frames are stamped with."""
         return time.monotonic()
 
-    def find(self, wanted: DeviceRequest) -> Line:
+    def find(self, wanted: DeviceRequest) -> DeviceStreamPort:
         """A device, found but not open. May block; raises the media error for what stands in the way."""
         return DeviceStream(wanted)
 

@@ -78,7 +78,7 @@ class DeviceRequest:
         )
 
 
-class Line(Protocol):
+class DeviceStreamPort(Protocol):
     """A device that has been found; see DeviceStream."""
 
     device: Device
