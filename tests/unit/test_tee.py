@@ -5,13 +5,15 @@ import asyncio
 import numpy as np
 import pytest
 import trio
+import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ravatar_audio.asyncio as for_asyncio
 import ravatar_audio.blocking as for_threads
-from ravatar_audio import PushSource, SettingsError, SoundBlock, SyntheticSource, Tee
+from ravatar_audio import Gate, PushSource, SettingsError, SoundBlock, SyntheticSource, Tee, TurnSource
 from ravatar_audio.frames import Frame
+from ravatar_audio.testing import FakeMicrophone
 
 from ..frames import make_frame
 
@@ -119,6 +121,35 @@ async def test_it_waits_for_sound_ends_by_close_and_with_the_source() -> None:
                 with pytest.raises(StopAsyncIteration):
                     await anext(second)
     assert sum(block.length_samples for block in taken) == 4_096
+
+
+@pytest.mark.parametrize("block_s", [0.010, 0.020, 0.100])
+async def test_behind_a_gate_a_block_comes_soon_and_the_turns_frames_stay_whole(
+    autojump_clock: trio.testing.MockClock, block_s: float
+) -> None:
+    microphone = FakeMicrophone("noise", duration_s=5)
+    tee = microphone.tee(block_s)
+    late_s: list[float] = []
+
+    async def take() -> None:
+        late_s.extend([microphone._now_s() - block.captured_s async for block in tee])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(take)
+        async with TurnSource(microphone, Gate("open")) as turns:
+            frames = [frame async for frame in turns]
+    assert [frame.length_samples for frame in frames[:-1]] == [4_096] * (len(frames) - 1)
+    assert sum(frame.length_samples for frame in frames) == tee.statistics().taken_samples > 79_000
+    # A device block of 10 ms, and the resampler's delay; the first comes with the first frame, the last with the end.
+    assert sorted(late_s)[int(0.9 * len(late_s))] < 0.030
+
+
+async def test_beside_a_consumer_of_the_frames_themselves_none_is_cut(autojump_clock: trio.testing.MockClock) -> None:
+    microphone = FakeMicrophone("noise", duration_s=2)
+    microphone.tee(0.010)
+    async with microphone:
+        lengths = [frame.length_samples async for frame in microphone]
+    assert lengths[:-1] == [4_096] * (len(lengths) - 1)
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ sources      what stands in for a microphone: files, pipes, generated sound
 """
 
 from ravatar_audio.capture.devices.device import Device, choose_device
+from ravatar_audio.capture.microphone.capture_statistics import CaptureStatistics
 from ravatar_audio.capture.microphone.microphone import Microphone
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
-from ravatar_audio.capture.microphone.source import CaptureStatistics, FrameSource, Source
+from ravatar_audio.capture.microphone.source import FrameSource, Source
 from ravatar_audio.capture.microphone.tee import SoundBlock, Tee, TeeStatistics
 from ravatar_audio.capture.sources import FileSource, PacedSource, PipeSource, PushSource, SyntheticSource, open_source
 from ravatar_audio.capture.streams.device_list import list_devices

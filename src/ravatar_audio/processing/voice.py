@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import trio
 
-from ravatar_audio.capture.microphone.source import CaptureStatistics, Source
+from ravatar_audio.capture.microphone.capture_statistics import CaptureStatistics
+from ravatar_audio.capture.microphone.source import Source
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.frames import FRAME_BYTES, HOP_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.processing.canceller import Canceller, LinearCanceller

@@ -123,6 +123,7 @@ class TurnSource:
         await self.source.__aenter__()
         try:
             self._frames = self._stack.enter_context(self.source._held_by("a TurnSource"))
+            self.source._are_frames_cut_anew = True  # as the gate does
         except BaseException:
             await self.source.aclose()
             raise

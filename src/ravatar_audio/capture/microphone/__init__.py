@@ -1,6 +1,7 @@
 """The microphone: a device as an async iterator of frames, watched and opened again.
 
 source                        what every source of frames is, and its statistics
+capture_statistics            a source's counters
 tee                           a second consumer's blocks
 microphone                    the source that has a device
 opener                        its device or the fallback, opened into a chain

@@ -5,13 +5,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
 import trio
 
 from ravatar_audio.capture.host.one_taker import OneTaker, OwnThread
+from ravatar_audio.capture.microphone.capture_statistics import CaptureStatistics
 from ravatar_audio.capture.microphone.events import EventLog
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.capture.microphone.tee import Tee
@@ -27,54 +27,6 @@ DISCARD_WITHIN_SAMPLES = RATE_HZ // 100
 
 _BLOCK_MAX_S = 0.1
 """Longest that a device is believed to gather sound before it gives it: behind more time there is a stall."""
-
-
-@dataclass(frozen=True, slots=True)
-class CaptureStatistics:
-    """What a source has captured since it was opened. Samples are at 16 kHz, but for `device_samples`.
-
-    captured = delivered + discarded + ring_dropped + pending, always.
-    """
-
-    captured_samples: int
-    """Converted: delivered, discarded, dropped or pending."""
-    delivered_samples: int
-    """In frames that the program has taken."""
-    ring_dropped_samples: int
-    """In frames that were dropped because the program did not take them in time."""
-    pending_samples: int
-    """In frames that wait, and in the open one; once closed: never delivered."""
-    device_lost_samples: int
-    """Lost before they reached the program, each gap right to within a block; where a sound server moved the stream to
-    another source, or did not keep up itself, as nearly as its clients can know.
-
-    With the backend "pyaudio" behind a sound server: as far as that said."""
-    device_overruns: int
-    """Times that the device said it had lost sound."""
-    delivered_frames: int
-    ring_dropped_frames: int
-    device_samples: int
-    """Per channel, in the device's rate."""
-    blocks: int
-    clipped: int
-    """Device samples at full scale."""
-    longest_block_s: float
-    """Most time that the audio thread spent on one block; 0 for sources without an audio thread."""
-    untimed_blocks: int
-    """Blocks whose capture time the device did not report, so that the time of arrival was taken."""
-    wake_failures: int
-    drift_ppm: float | None = None
-    """By how much the device's clock is fast against the system's, in parts per million; None: not known (yet).
-
-    Measured since the last gap: after 2 s good to some 50 ppm, after a minute to 2, after ten minutes to a tenth.
-    """
-    block_s: float = 0.0
-    """Mean length of the blocks that the device delivers; 0: none yet. Of the device that is used now."""
-    discarded_samples: int = 0
-    """Forgotten by `discard()`, as a live session does when it begins."""
-    is_real_time: bool = False
-    """The audio thread runs at a real-time priority that we gave it. Not with the backend "pyaudio", nor on systems and
-    hosts that give their audio threads one themselves."""
 
 
 class FrameSource(Protocol):
@@ -131,6 +83,9 @@ class Source(ABC):
         self._chain: Chain | None = None
         self._events = EventLog()
         self._tees: list[Tee] = []
+        self._are_frames_cut_anew = False
+        """Set by a holder that makes frames of its own of what it takes: they may be ended early, for the tees."""
+        self._end_asked: int | None = None
         self._was_opened = False
         self._delivered_frames = self._delivered_samples = self._position_samples = 0
         self._discarded_samples, self._discard_s = 0, -math.inf
@@ -193,18 +148,31 @@ class Source(ABC):
     def tee(self, block_s: float = 0.032, *, ring_s: float = 2.048) -> Tee:
         """A second consumer's sound, for example a wake word's, from now on: blocks of `block_s` (0.010 to 0.256 s).
 
-        It hears what the first consumer's frames bring, when they come: every 256 ms, or every 64 ms where voice
-        activity listens; also what a gate leaves out, and what is discarded. It has counters of its own, and slows
-        nobody down: what waits for longer than `ring_s` (0.256 to 600) is dropped, and counted there. Any number of
-        them may be made, before the source is opened too. Raises SettingsError for lengths out of range.
+        It hears what the first consumer takes, when that is taken: behind a TurnSource, and so in LiveSession.open(), a
+        device block after each block's end; beside a consumer that takes the frames themselves every 256 ms, as these
+        are not cut for it. It also hears what a gate leaves out, and what is discarded. It has counters of its own, and
+        slows nobody down: what waits for longer than `ring_s` (0.256 to 600) is dropped, and counted there. Any number
+        of them may be made, before the source is opened too. Raises SettingsError for lengths out of range.
         """
         made = Tee(block_s, ring_s)
         self._tees.append(made)
         return made
 
     def _share(self, frame: Frame) -> None:
+        if not self._tees:
+            return
         for tee in self._tees:
             tee.hear(frame)
+        if self._end_asked is not None and self._end_asked <= frame.position_samples + frame.length_samples:
+            self._end_asked = None
+        if self._are_frames_cut_anew:
+            self._end_frame()
+
+    def _end_frame(self) -> None:
+        """Let the open frame end where it was asked for, or where a tee's block ends, whichever comes first."""
+        ends = [tee.next_end for tee in self._tees] if self._are_frames_cut_anew else []
+        known = [end for end in (self._end_asked, *ends) if end is not None]
+        self._flush_at(min(known) if known else None)
 
     def _end_tees(self) -> None:
         for tee in self._tees:
@@ -316,7 +284,11 @@ class Source(ABC):
         """
         if position_samples is not None and not (isinstance(position_samples, int) and abs(position_samples) < 2**63):
             raise SettingsError(f"position_samples is {position_samples!r}; it must be a whole number, or None")
-        self._thread.run(lambda: self._flush_at(position_samples))
+        self._thread.run(lambda: self._ask_end(position_samples))
+
+    def _ask_end(self, position_samples: int | None) -> None:
+        self._end_asked = position_samples
+        self._end_frame()
 
     def _request_flush(self) -> None:
         if self._chain:

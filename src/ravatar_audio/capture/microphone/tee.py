@@ -108,6 +108,11 @@ class Tee:
 
     _end_s = 0.0
 
+    @property
+    def next_end(self) -> int | None:
+        """The position at which the block ends that is being filled; None: nothing is heard yet, or any more."""
+        return None if self._is_over or self._position is None else self._position + self._block_samples
+
     def hear(self, frame: Frame) -> None:
         """Take a frame's sound; for the source."""
         if self._is_over or not frame.length_samples:

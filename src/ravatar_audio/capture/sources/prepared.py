@@ -12,7 +12,8 @@ from functools import cache
 
 import trio
 
-from ravatar_audio.capture.microphone.source import CaptureStatistics, Source, ring_capacity
+from ravatar_audio.capture.microphone.capture_statistics import CaptureStatistics
+from ravatar_audio.capture.microphone.source import Source, ring_capacity
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, HOP, HOP_SAMPLES, RATE_HZ, Frame
 
