@@ -81,7 +81,7 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder of roots, which are made once")
     parser.add_argument("--only", default="", help="scenarios, by name, with commas between them")
     parser.add_argument("--seed", type=int, default=None, help="of the random moments")
-    parser.add_argument("--accelerator", choices=["icount", "tcg"], default="icount", help="tcg: in real time")
+    parser.add_argument("--accelerator", choices=["tcg", "icount"], default="tcg", help="icount: slow, none late")
     parser.add_argument("suites", nargs="*", default=["bookworm", "trixie"])
     chosen = parser.parse_args()
     seed = chosen.seed if chosen.seed is not None else random.SystemRandom().randrange(10**6)

@@ -170,7 +170,7 @@ class Machine:
                 raise FailedError("qemu has ended: " + (self.folder / "qemu.log").read_text()[-1000:])
             self._number += 1
             number = self._number
-            self._send({"ping": number})
+            self._send({"ping": number}, end_s - time.monotonic())
             if self._answer(lambda message, number=number: message.get("pong") == number, 1.0):  # type: ignore[misc]
                 return
         console = (self.folder / "console.log").read_text(errors="replace")
@@ -192,10 +192,10 @@ class Machine:
                 agent.settimeout(0.5)
                 return agent
 
-    def _send(self, order: dict[str, Any]) -> None:
+    def _send(self, order: dict[str, Any], limit_s: float = 60.0) -> None:
         data = json.dumps(order).encode() + b"\n"
         assert self._agent is not None
-        end_s = time.monotonic() + 60.0
+        end_s = time.monotonic() + limit_s
         while data:
             try:
                 data = data[self._agent.send(data) :]
