@@ -194,7 +194,7 @@ class Settings:
     )
     metrics_interval_ms: int = _setting(15_000, "How often metrics are pushed.", low=1_000, high=3_600_000)
     record: str | None = _setting(
-        None, "Folder for a flight recording: all sound, and what became of it (extra 'record'); see docs/recorder.md."
+        None, "Folder for a flight recording: all sound, and what became of it (extra 'record')."
     )
     record_mb: int = _setting(
         500, "Most that recordings take in the folder; the oldest go first.", low=5, high=1_000_000

@@ -18,7 +18,7 @@ import pytest
 
 from ..conftest import HANG_LIMIT_S, needs, starts_a_process
 
-RULES = Path(__file__).parents[2] / "docs" / "metrics" / "alerts.yml"
+RULES = Path(__file__).parents[2] / "docs" / "howto" / "metrics" / "alerts.yml"
 
 
 @contextmanager

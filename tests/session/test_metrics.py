@@ -18,6 +18,7 @@ from ravatar_audio.observe.metrics.table import METRICS
 from ravatar_audio.session import LiveSession, TurnSource, observing
 
 from .conftest import Frames, MakeSettings, until
+from .examples import defined, examples, page
 from .test_kiosk import asked, served
 
 Page = dict[str, float]
@@ -234,3 +235,20 @@ async def test_the_kiosks_address_has_metrics_without_the_secret_but_for_no_othe
         assert status == 404
         assert "ravatar-audio[metrics]" in body
     assert json.dumps(obeyed) == "[]"
+
+
+(SHARED,) = examples(page("docs/howto/metrics.md"))
+
+
+async def test_the_pages_example_counts_over_all_of_its_sessions(settings_for: MakeSettings) -> None:
+    serve = defined(SHARED, "serve")
+    with trio.fail_after(40):
+        async with Emulator() as emulator, receiving() as receiver:
+            settings = settings_for(emulator, metrics_otlp=receiver.url)
+            await serve(settings, [Frames(every_s=0.01, count=5), Frames(every_s=0.01, count=7)])
+    metrics = receiver.requests[-1].resource_metrics[0].scope_metrics[0].metrics
+    frames = next(metric for metric in metrics if metric.name == "ravatar.frames")
+    counted = {
+        point.attributes[0].value.string_value: point.as_double or point.as_int for point in frames.sum.data_points
+    }
+    assert counted["taken"] == counted["acknowledged"] == 12

@@ -1,4 +1,4 @@
-"""Metrics: every counter has a name or a reason, every name stands in docs/metrics.md, and sums are right."""
+"""Metrics: every counter has a name or a reason, every name stands in docs/howto/metrics.md, and sums are right."""
 
 import dataclasses
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ravatar_audio.api.messages import Reply
 from ravatar_audio.capture import CaptureStatistics
 from ravatar_audio.errors import PaymentRequiredError
 from ravatar_audio.observe import board
@@ -19,14 +20,14 @@ from ravatar_audio.observe.metrics.provider import Provider
 from ravatar_audio.observe.metrics.readings import Key, Readings
 from ravatar_audio.observe.metrics.table import LEFT_OUT, METRICS, SHOWN, VALUES, Metric, MetricKind
 from ravatar_audio.processing import VoiceStatistics
-from ravatar_audio.session import LinkLost, LinkUp, LiveStatistics
+from ravatar_audio.session import LinkLost, LinkUp, LiveStatistics, TurnAnswered
 from ravatar_audio.settings import Settings
 from ravatar_audio.turns import GateStatistics, TurnEvent, TurnEventKind
 
 from ..conftest import needs, starts_a_process
 from ..frames import make_frame
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "howto"
 PAGE = DOCS / "metrics.md"
 SOURCES = {"live": LiveStatistics, "gate": GateStatistics, "capture": CaptureStatistics, "voice": VoiceStatistics}
 
@@ -165,21 +166,14 @@ def test_counters_go_on_over_sessions_that_end_and_queues_do_not() -> None:
     assert readings.snapshot()["ravatar.samples", "taken"] == 120
 
 
-def test_a_reply_is_timed_from_its_own_sessions_turn() -> None:
-    recorded: list[str] = []
-    readings = Readings(lambda name, value: recorded.append(name))
-    one, other = readings.for_session(), readings.for_session()
-
-    class Reply:
-        pass
-
-    one.happened(TurnEvent(TurnEventKind.ENDED, 5_000, 0, sound_samples=4_096))
-    other.happened(Reply())
-    assert recorded == ["ravatar.turn.sound"]
-    one.happened(Reply())
-    one.happened(Reply())
-    assert recorded == ["ravatar.turn.sound", "ravatar.reply.latency"], "only the first answer has waited for"
-    assert readings.snapshot()["ravatar.replies", None] == 3
+def test_the_wait_for_an_answer_is_the_sessions_own_measure() -> None:
+    recorded: list[tuple[str, float]] = []
+    hears = (readings := Readings(lambda name, value: recorded.append((name, value)))).for_session()
+    hears.happened(TurnEvent(TurnEventKind.ENDED, 5_000, 0, sound_samples=4_096))
+    hears.happened(Reply(text="hello"))
+    hears.happened(TurnAnswered(0.75, 0))
+    assert recorded == [("ravatar.turn.sound", 0.256), ("ravatar.reply.latency", 0.75)]
+    assert readings.snapshot()["ravatar.replies", None] == 1
 
 
 def test_events_and_failures_are_counted_by_what_they_are() -> None:

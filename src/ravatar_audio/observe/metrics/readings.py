@@ -62,13 +62,13 @@ class Readings(Observer):
 class _SessionReadings(Observer):
     def __init__(self, readings: Readings) -> None:
         self._readings, self._record, self._counts = readings, readings.record, readings.counts
-        self._turn_ended_s: float | None = None
         self._heard = {
             "LinkUp": self._hear_link_up,
             "LinkLost": self._hear_link_lost,
             "TurnEvent": self._hear_turn,
             "CaptureEvent": self._hear_microphone,
             "Reply": self._hear_reply,
+            "TurnAnswered": self._hear_answer,
             "SendingRefused": self._hear_refusal,
         }
 
@@ -115,18 +115,15 @@ class _SessionReadings(Observer):
         self._counts["ravatar.turn.events", str(event.kind)] += 1
         if event.kind in _ENDS:
             self._record("ravatar.turn.sound", event.sound_samples / RATE_HZ)
-            self._turn_ended_s = time.monotonic()
-        elif event.kind == "started":
-            self._turn_ended_s = None
 
     def _hear_microphone(self, event: Any) -> None:
         self._counts["ravatar.microphone.events", event.kind] += 1
 
     def _hear_reply(self, event: Any) -> None:
         self._counts["ravatar.replies", None] += 1
-        if self._turn_ended_s is not None:
-            self._record("ravatar.reply.latency", time.monotonic() - self._turn_ended_s)
-            self._turn_ended_s = None
+
+    def _hear_answer(self, event: Any) -> None:
+        self._record("ravatar.reply.latency", event.after_s)
 
     def _hear_refusal(self, event: Any) -> None:
         self._counts["ravatar.session.refusals", None] += 1

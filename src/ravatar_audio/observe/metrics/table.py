@@ -1,7 +1,7 @@
 """Every metric: its name, kind, unit and attributes, and which counter of a session it shows. Pure.
 
 Names are by OpenTelemetry's conventions: a namespace and dots, the unit beside the name (UCUM; in braces what is
-counted), no "total". docs/metrics.md is tested against this table.
+counted), no "total". docs/howto/metrics.md is tested against this table.
 """
 
 from enum import StrEnum
