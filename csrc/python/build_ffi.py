@@ -27,6 +27,7 @@ PUBLIC = [
     "os/rva_quiet.h",
     "voice/rva_vad.h",
     "voice/rva_echo.h",
+    "voice/rva_gain.h",
 ]
 UNITS = sorted(CSRC.rglob("rva_*.c"))
 FLAGS = [

@@ -17,13 +17,7 @@ pytestmark = pytest.mark.device
 SECONDS = 600 if os.environ.get("RAVATAR_TEST_ROUNDS") else 20
 
 
-OPEN_FAULT = pytest.mark.skipif(
-    not os.environ.get("RAVATAR_TEST_ROUNDS"),
-    reason="an open fault: on PipeWire one start in three finds no samples of the reference (docs/howto/echo.md)",
-)
-
-
-@pytest.mark.parametrize("name", ["pulse_server", pytest.param("pipewire_server", marks=OPEN_FAULT)])
+@pytest.mark.parametrize("name", ["pulse_server", "pipewire_server"])
 def test_the_monitor_is_the_reference_and_is_not_moved_once_it_is_placed(
     request: pytest.FixtureRequest, tmp_path: Path, name: str
 ) -> None:

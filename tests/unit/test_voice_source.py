@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import trio
 
 from ravatar_audio.capture import PushSource
@@ -138,3 +139,32 @@ async def test_a_frame_that_was_taken_when_the_taker_was_cancelled_is_the_next_o
                 await trio.sleep(0.01)
     assert seqs == list(range(len(seqs)))
     assert len(seqs) >= 11
+
+
+@pytest.mark.parametrize("early_s", [-0.2, -0.1, -0.03, 0.03, 0.056, 0.08, 0.15, 0.4, 1.2])
+async def test_a_reference_whose_first_times_are_wrong_is_found_nevertheless(
+    autojump_clock: object, early_s: float
+) -> None:
+    """As PipeWire's are in its first seconds: said to be captured earlier than it was, it would come too late for ever.
+
+    One that is said to be later than it is, so that the echo would come before it, is found by the sounds.
+    """
+    played, echo = world(20, delay=300)
+    reference = PushSource()
+    voice = VoiceSource(FakeMicrophone(heard_by(echo), duration_s=18), reference)
+
+    async def play() -> None:
+        begun_s = trio.current_time()
+        for at in range(0, len(played), 160):
+            await trio.sleep_until(begun_s + (at + 160) / RATE_HZ)
+            reference.push_nowait(played[at : at + 160], voice._now_s() - early_s)
+
+    async with voice, trio.open_nursery() as nursery:
+        nursery.start_soon(play)
+        frames = [frame async for frame in voice]
+        nursery.cancel_scope.cancel()
+    clean = sound_of(frames)
+    late = slice(10 * RATE_HZ, 17 * RATE_HZ)
+    assert gone_db(echo[late], clean[late]) > 25.0
+    assert voice.voice_statistics().reference_lost_samples < 2 * RATE_HZ
+    assert "reference_lost" not in [event.kind async for event in voice.events()]

@@ -1,12 +1,17 @@
-"""What happens to sound between the ring and the turns: echo cancellation. Knows neither devices nor the platform."""
+"""What happens to sound between the ring and the turns, and behind them: echo cancellation, gain control.
+
+Knows neither devices nor the platform.
+"""
 
 from ravatar_audio.processing.canceller import Canceller, EchoStatistics, LinearCanceller
+from ravatar_audio.processing.gain import GainControl
 from ravatar_audio.processing.placing import PlacedReference, PlacingStatistics
 from ravatar_audio.processing.voice import VoiceSource, VoiceStatistics
 
 __all__ = [
     "Canceller",
     "EchoStatistics",
+    "GainControl",
     "LinearCanceller",
     "PlacedReference",
     "PlacingStatistics",

@@ -15,7 +15,7 @@ WINDOW_SAMPLES: Final = 2 * RATE_HZ
 then."""
 MOST_SAMPLES: Final = RATE_HZ // 2
 """Longest delay that is looked for."""
-AHEAD_SAMPLES: Final = RATE_HZ // 20
+AHEAD_SAMPLES: Final = RATE_HZ // 4
 """How far ahead of the reference the echo may be, as far as that was placed wrongly."""
 SPAN_SAMPLES: Final = WINDOW_SAMPLES + MOST_SAMPLES
 """Samples of microphone and of reference, up to the same one, for one delay."""

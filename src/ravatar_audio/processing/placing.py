@@ -27,6 +27,8 @@ LEAD_SAMPLES: Final = RATE_HZ // 100
 """How far behind the reference the echo is put by a move."""
 REACH_SAMPLES: Final = (RATE_HZ // 250, RATE_HZ // 8)
 """Where the echo may be behind the reference without a move: 4 to 125 ms."""
+WAITED_SAMPLES: Final = RATE_HZ // 20
+"""How late the reference's samples may come."""
 LOOK_SAMPLES: Final = RATE_HZ // 2
 """Distance from one reading of the delay to the next."""
 SMEARED_PPM: Final = 30.0
@@ -206,7 +208,7 @@ class PlacedReference:
         self._correct()
         if self._line.count >= 3 and not REACH_SAMPLES[0] <= delay <= REACH_SAMPLES[1]:
             # what is not there yet may be waited for
-            ahead = self.end_samples - math.ceil(self._at) - _TAPS + AHEAD_SAMPLES
+            ahead = self.end_samples - math.ceil(self._at) - _TAPS + WAITED_SAMPLES
             later = min(round(LEAD_SAMPLES - delay), ahead)
             if later < 0 or delay + later >= REACH_SAMPLES[0]:
                 self._move(later)

@@ -1,5 +1,6 @@
 """A microphone without the loudspeaker's echo: a source around two others."""
 
+import math
 import struct
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -12,16 +13,29 @@ from ravatar_audio.capture.microphone.capture_statistics import CaptureStatistic
 from ravatar_audio.capture.microphone.source import Source
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.frames import FRAME_BYTES, HOP_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.processing.canceller import Canceller, LinearCanceller
+from ravatar_audio.processing.canceller import Canceller, EchoStatistics, LinearCanceller
 from ravatar_audio.processing.placing import LEAD_SAMPLES, PlacedReference
 
 WAIT_S: Final = 0.050
 """The longest that a microphone's frame waits for its reference."""
 LOST_S: Final = 2.0
-"""A reference of which nothing has come for so long is lost."""
+"""A reference of which nothing was there in time for so long is lost."""
+SILENT_S: Final = 2.0
+"""From so long a silence of the reference on, while the avatar is said to speak, the echo may be another sound's."""
+SILENT_EVENT_S: Final = 8.0
+"""And so long is no late start any more, of the avatar's rendering (5 s) and the network's."""
+REMAINS_S: Final = 30.0
+"""So much of the avatar's sound is heard before an echo that stays is reported."""
+REMAINS_DB: Final = 10.0
 
 _OFF_S: Final = 0.1
 """By how much times and count of a reference may differ before it is moved to where the times say."""
+_FLUSH_S: Final = 0.020
+"""Before the end of the wait the reference's open frame is asked for as it is: two blocks of a device."""
+_SOUND_PEAK: Final = 100
+"""Of the reference, from which it is no silence: -50 dBFS."""
+_MISPLACED_S: Final = 1.0
+"""Of a reference that flows nothing was there in time for so long: it is placed wrongly, whatever is known of it."""
 _HOP: Final = struct.Struct("=QIIII")
 
 
@@ -42,6 +56,9 @@ class VoiceStatistics:
     path_changes: int
     reference_lost_samples: int
     """Of the reference, that had not come when the microphone's frame had waited for it."""
+    is_reference_lost: bool = False
+    is_reference_silent: bool = False
+    """The avatar was said to speak, and the reference had nothing of it."""
 
 
 class VoiceSource(Source):
@@ -56,10 +73,12 @@ class VoiceSource(Source):
     the time when it is heard; pushed silence between two answers lets the last quarter of a second of the first one
     come in time. Both are opened and closed with it. Frames have the source's length, number, position and times;
     hops and peak are those of the clean sound, but clipping and runs of zeros, which are the microphone's. Events and
-    statistics are the source's; besides them there are the events "echo_settled", "echo_path_changed",
-    "reference_lost" and "reference_back", and `voice_statistics()`.
+    statistics are the source's; besides them there are `voice_statistics()`, and the events "echo_settled",
+    "echo_path_changed", "echo_remains" (less than 10 dB of it went in 30 s), "reference_lost", "reference_silent" (8 s
+    of an avatar that is said to speak, and nothing in the reference: another loudspeaker's) and "reference_back".
 
-    A frame waits for its reference for 50 ms at most. Without one the microphone's sound passes as it is.
+    A frame waits for its reference for 50 ms at most. Without one the microphone's sound passes as it is: a TurnSource
+    then falls back to half-duplex, by `hears_over_avatar`.
     """
 
     def __init__(self, source: Source, reference: Source, canceller: Canceller | None = None) -> None:
@@ -68,13 +87,17 @@ class VoiceSource(Source):
         self.reference: Source = reference
         self.canceller: Canceller | LinearCanceller = canceller or LinearCanceller()
         self._placed = PlacedReference(self.canceller)
-        self._is_placed = self._is_lost = self._was_settled = False
+        self._is_placed = self._is_lost = self._is_silent = self._was_settled = False
         self._frame: Frame | None = None
         self._expected: int | None = None
         self._path_changes = 0
         self._reference_end: tuple[float, int] | None = None  # when its last sample was captured, and which it is
         self._shift = 0
-        self._missing_s = self._wait_until_s = self._captured_s = 0.0
+        self._unused_s = self._missing_s = self._wait_until_s = self._captured_s = 0.0
+        self._avatar_since_s: float | None = None
+        self._pushed_s = -math.inf  # when something of it came
+        self._played_s = -math.inf  # when the reference was last heard to have sound
+        self._remains_from_samples = 0
         self._events = source._events
 
     def _copy_what_is_heard(self) -> None:
@@ -102,7 +125,7 @@ class VoiceSource(Source):
                 self._frame = await anext(self.source)
             except StopAsyncIteration:
                 return None
-            self._wait_until_s = trio.current_time() + (0.0 if self._is_lost else WAIT_S)
+            self._wait_until_s = trio.current_time() + (WAIT_S if self._is_flowing or not self._is_lost else 0.0)
         await self._hear_reference(self._frame)
         frame, self._frame = self._frame, None
         return self._clean(frame)
@@ -118,28 +141,54 @@ class VoiceSource(Source):
         return self._clean(frame)
 
     async def _hear_reference(self, frame: Frame) -> None:
-        """Take what has come of the reference, and wait for what is needed."""
+        """Take what has come of the reference, and wait for what is needed; in the end for what there is."""
         for heard in self.reference._waiting_frames():
             self._push(heard)
-        if not self._is_there(frame):
+        for until_s in (self._wait_until_s - _FLUSH_S, self._wait_until_s):
             # what ends the reference is reported when nothing has come for some time
-            with suppress(StopAsyncIteration, RavatarError), trio.move_on_at(self._wait_until_s):
+            with suppress(StopAsyncIteration, RavatarError), trio.move_on_at(until_s):
                 while not self._is_there(frame):
-                    self._ask_reference(frame)
+                    self._ask_reference(frame, at_once=until_s == self._wait_until_s)
                     self._push(await anext(self.reference))
-        self._missing_s += frame.length_samples / RATE_HZ
-        if self._missing_s > LOST_S and not self._is_lost:
-            self._is_lost = True
-            self._emit(
-                "reference_lost", f"nothing has come from the reference {self.reference.name!r} for {LOST_S:g} s"
-            )
 
-    def _ask_reference(self, frame: Frame) -> None:
+    def _ask_reference(self, frame: Frame, *, at_once: bool) -> None:
         """Let the reference's open frame end where it is needed, as it may be filled for a quarter of a second."""
-        if self._is_placed and not self._is_lost:
+        if self._is_placed and not at_once:
             self.reference.flush_at(self._placed.needs_samples(frame.length_samples) - self._shift)
         else:
             self.reference.request_flush()
+
+    @property
+    def _is_flowing(self) -> bool:
+        """Something of the reference comes, wherever it may belong."""
+        return self._now_s() - self._pushed_s < LOST_S / 4
+
+    def _note_missing(self, frame: Frame) -> None:
+        """Draw the consequences when what is needed has not come in time.
+
+        Times may have placed the reference too far ahead: its samples would then always come too late.
+        """
+        missing = frame.length_samples
+        if self._is_placed:
+            missing = self._placed.needs_samples(frame.length_samples) - self._placed.end_samples
+        is_misplaced = self._placed.statistics().delay_s is None or self._unused_s >= _MISPLACED_S
+        is_unused = self._is_flowing and missing >= frame.length_samples
+        self._unused_s = self._unused_s + frame.length_samples / RATE_HZ if is_unused else 0.0
+        if missing > 0 and self._is_placed and self._is_flowing and is_misplaced:
+            back = missing + round(WAIT_S * RATE_HZ) - LEAD_SAMPLES
+            self._placed.place(self._placed.needs_samples(0) - back)
+            missing = 0
+        if missing < frame.length_samples:
+            self._missing_s = 0.0
+            if self._is_lost:
+                self._is_lost = False
+                self._emit("reference_back", f"the reference {self.reference.name!r} is there again")
+            return
+        self._missing_s += frame.length_samples / RATE_HZ
+        if self._missing_s > LOST_S and not self._is_lost:
+            self._is_lost = True
+            message = f"of the reference {self.reference.name!r} nothing has come in time for {LOST_S:g} s"
+            self._emit("reference_lost", message)
 
     def _is_there(self, frame: Frame) -> bool:
         self._place(frame)
@@ -147,10 +196,8 @@ class VoiceSource(Source):
 
     def _push(self, heard: Frame) -> None:
         """A frame of the reference, where it belongs by its count, or by its times where those are far off."""
-        self._missing_s = 0.0
-        if self._is_lost:
-            self._is_lost = False
-            self._emit("reference_back", f"the reference {self.reference.name!r} is there again")
+        if heard.peak >= _SOUND_PEAK:
+            self._played_s = max(self._played_s, heard.captured_s)
         position = heard.position_samples + self._shift
         end = position + heard.length_samples
         if self._reference_end is not None:
@@ -159,6 +206,7 @@ class VoiceSource(Source):
                 self._shift += late
                 position, end = position + late, end + late
         self._reference_end = heard.captured_s, end
+        self._pushed_s = self._now_s()
         self._placed.push(heard.pcm[: 2 * heard.length_samples], position)
 
     def _place(self, frame: Frame) -> None:
@@ -176,6 +224,7 @@ class VoiceSource(Source):
             self._placed.skip(frame.position_samples - self._expected)
         self._expected = frame.position_samples + frame.length_samples
         self._captured_s = frame.captured_s
+        self._note_missing(frame)
         out = self._placed.process(frame.pcm[: 2 * frame.length_samples])
         self._tell_changes()
         sound = np.frombuffer(out, "<i2").astype(np.int64)
@@ -193,10 +242,50 @@ class VoiceSource(Source):
         if placing.path_changes != self._path_changes:
             self._path_changes = placing.path_changes
             self._emit("echo_path_changed", "the echo comes by another path; it is learnt anew")
-        is_settled = self.canceller.statistics().is_settled
+        echo = self.canceller.statistics()
+        is_settled = echo.is_settled
         if is_settled and not self._was_settled:
             self._emit("echo_settled", "the echo's path is learnt: a visitor is heard while the avatar speaks")
         self._was_settled = is_settled
+        self._note_silence()
+        self._note_remains(echo)
+
+    def _note_silence(self) -> None:
+        if self._is_silent and self._played_s > self._captured_s - 1.0:
+            self._is_silent = False
+            self._emit("reference_back", f"the reference {self.reference.name!r} has sound again")
+        elif not self._is_silent and self._silent_s >= SILENT_EVENT_S:
+            self._is_silent = True
+            message = f"the avatar speaks, and the reference {self.reference.name!r} has had no sound for"
+            self._emit("reference_silent", f"{message} {SILENT_EVENT_S:g} s: is it the loudspeaker that is used?")
+
+    @property
+    def _silent_s(self) -> float:
+        """How long the avatar has spoken without any sound in the reference; 0: there was some."""
+        if self._avatar_since_s is None or self._played_s > self._avatar_since_s - 1.0:
+            return 0.0
+        return self._captured_s - self._avatar_since_s
+
+    def _note_remains(self, echo: EchoStatistics) -> None:
+        if echo.played_samples - self._remains_from_samples < REMAINS_S * RATE_HZ:
+            return
+        self._remains_from_samples = echo.played_samples
+        if echo.erle_db < REMAINS_DB:
+            message = f"only {echo.erle_db:.0f} dB of the echo goes: the loudspeaker may be overdriven"
+            self._emit("echo_remains", f"{message}, or the reference may be another's")
+
+    def note_avatar(self, speaks: bool, at_s: float) -> None:
+        """Note that the avatar begins to speak, or has ended (seconds of time.monotonic())."""
+        if not speaks:
+            self._avatar_since_s = None
+        elif self._avatar_since_s is None:
+            self._avatar_since_s = at_s
+
+    @property
+    def hears_over_avatar(self) -> bool:
+        """The echo is taken out, so that a visitor can be heard while the avatar speaks; else: half-duplex."""
+        is_there = not self._is_lost and not self._is_silent and self._silent_s < SILENT_S
+        return is_there and self.canceller.statistics().is_settled
 
     async def stop(self) -> None:
         """Capture no more: iteration ends after the frames there are."""
@@ -259,6 +348,8 @@ class VoiceSource(Source):
         return VoiceStatistics(
             erle_db=echo.erle_db,
             is_settled=echo.is_settled and not self._is_lost,
+            is_reference_lost=self._is_lost,
+            is_reference_silent=self._is_silent,
             delay_s=placing.delay_s,
             reference_ppm=placing.reference_ppm,
             moves=placing.moves,
