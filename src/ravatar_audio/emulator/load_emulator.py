@@ -33,9 +33,9 @@ class LoadEmulator:
         if workers > 1 and not hasattr(socket, "SO_REUSEPORT"):
             raise SettingsError("this system cannot share a port between processes", advice="Use one worker.")
         self._settings, self._workers = settings, workers
-        self.counters = LoadCounters(workers)
+        self.counters: LoadCounters = LoadCounters(workers)
         self.pids: list[int] = []
-        self.port = 0
+        self.port: int = 0
 
     @property
     def api_url(self) -> str:

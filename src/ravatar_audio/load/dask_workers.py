@@ -96,7 +96,8 @@ class DaskWorker(Worker):
     """A task, seen from here."""
 
     def __init__(self, client: Client, number: int, key: str) -> None:
-        self.name, self.key = f"worker {number}", key
+        self.name = f"worker {number}"
+        self.key: str = key
         self._client = client
         self._address: str | None = None
         self._lines_in, self._lines = trio.open_memory_channel[dict[str, Any]](_QUEUED_LINES)

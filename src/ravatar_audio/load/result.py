@@ -57,7 +57,7 @@ class LoadResult:
     """Grows while the run goes on."""
 
     def __init__(self, described: Mapping[str, Any], clients: int) -> None:
-        self.described = dict(described)
+        self.described: dict[str, Any] = dict(described)
         """What was asked for."""
         self.clients = clients
         self.began_at: datetime | None = None

@@ -121,7 +121,7 @@ class LoadRun:
     def __init__(self, plan: LoadPlan, open_workers: OpenWorkers, *, silent_s: float = SILENT_S) -> None:
         plan.check_targets()
         self._plan, self._open_workers, self._silent_s = plan, open_workers, silent_s
-        self.result = LoadResult(plan.described(), plan.clients)
+        self.result: LoadResult = LoadResult(plan.described(), plan.clients)
         self._shown = -1
         self._on_progress: Callable[[Progress], None] = lambda progress: None
         self._begin_s = math.inf

@@ -49,7 +49,8 @@ class LocalWorker(Worker):
     def __init__(self, name: str, process: trio.Process, folder: str) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        self.name, self.process = name, process
+        self.name = name
+        self.process: Any = process
         self._stdin, self._lines = process.stdin, Lines(process.stdout, process.stdin)
         self._folder = folder
         self._sending = trio.Lock()

@@ -70,10 +70,10 @@ class AvatarVoice:
     """
 
     def __init__(self) -> None:
-        self.is_speaking = False
-        self.ends_s = math.inf
+        self.is_speaking: bool = False
+        self.ends_s: float = math.inf
         """When it counts as silent, if nobody says so before."""
-        self.has_events = False
+        self.has_events: bool = False
         """The platform says when the avatar speaks; replies do not count any more."""
 
     def set(self, is_speaking: bool) -> None:
@@ -90,6 +90,7 @@ class AvatarVoice:
             return speaks
         if isinstance(message, Reply) and not self.has_events:
             begins_s = max(now_s, self.ends_s) if self.ends_s < math.inf else now_s  # it says one after the other
-            self.is_speaking, self.ends_s = True, begins_s + spoken_s(message)
+            self.is_speaking = True
+            self.ends_s = begins_s + spoken_s(message)
             return True
         return None

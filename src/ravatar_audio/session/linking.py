@@ -53,7 +53,7 @@ class LinkKeeper(ABC):
         self._events = EventQueue()
         self._refusals = Refusals(self._refusals_limit)
         self._changed = trio.lowlevel.ParkingLot()
-        self.state = SessionState.NEW
+        self.state: SessionState = SessionState.NEW
         """Where the session is in its life; read it at any time."""
         self._is_held = False
         """Nothing more is sent by this link."""

@@ -65,8 +65,12 @@ class FakeDevice:
         seed: int = 1,
     ) -> None:
         self._sound = make_sound(sound, rate_hz, channels, format)
-        self.rate_hz, self.channels, self.format = self._sound.rate_hz, self._sound.channels, self._sound.format
-        self.name, self.usb_id, self.serial = name, usb_id, serial
+        self.rate_hz: int = self._sound.rate_hz
+        self.channels: int = self._sound.channels
+        self.format: str = self._sound.format
+        self.name: str = name
+        self.usb_id: str = usb_id
+        self.serial: str = serial
         self._true_rate_hz = self.rate_hz * (1 + drift_ppm * 1e-6)
         self._jitter_s, self._chance = jitter_s, random.Random(seed)  # noqa: S311
         self._script = sorted((script or {}).items())
@@ -79,9 +83,9 @@ class FakeDevice:
         self._stream: FakeStream | None = None
         self.on_change: Callable[[], object] = lambda: None
         """Called when something has happened to it: what comes next may come sooner."""
-        self.comings = 0
+        self.comings: int = 0
         """Times that it was plugged in again."""
-        self.moves = 0
+        self.moves: int = 0
         """Times that its sound server moved the stream."""
 
     @property
@@ -246,10 +250,12 @@ class FakeStream(FedStream):
         self, device: FakeDevice, chain: Chain, wake: Wake, opened_s: float, resume_ns: int, block_samples: int
     ) -> None:
         super().__init__(chain, wake, opened_s, resume_ns, block_samples / device.rate_hz)
-        self._device, self._block_samples, self.wake = device, block_samples, wake
-        self.next_position = device.position
-        self.late_s = 0.0
-        self.has_ended = False
+        self._device = device
+        self._block_samples = block_samples
+        self.wake: Wake = wake
+        self.next_position: int = device.position
+        self.late_s: float = 0.0
+        self.has_ended: bool = False
         self._seen_moves = device.moves
         self._has_overrun = False
 

@@ -38,7 +38,7 @@ class FakeMicrophone(Microphone):
     ) -> None:
         of_device = {name: options.pop(name) for name in _DEVICE_OPTIONS if name in options}
         made = [given if isinstance(given, FakeDevice) else FakeDevice(given, **of_device) for given in devices]
-        self.devices = tuple(made or [FakeDevice(**of_device)])
+        self.devices: tuple[FakeDevice, ...] = tuple(made or [FakeDevice(**of_device)])
         self._duration_s = duration_s
         self._running: DetachedTask | None = None
         self._machine = FakeSystem(self.devices)

@@ -23,8 +23,10 @@ class Sound:
     """Sound in the device's rate, channels and format, repeated for ever."""
 
     def __init__(self, samples: bytes, rate_hz: int, channels: int, format: str) -> None:
-        self.rate_hz, self.channels, self.format = rate_hz, channels, format
-        self.stride_bytes = SAMPLE_BYTES[format] * channels
+        self.rate_hz: int = rate_hz
+        self.channels: int = channels
+        self.format: str = format
+        self.stride_bytes: int = SAMPLE_BYTES[format] * channels
         self._length = len(samples) // self.stride_bytes
         if not self._length:
             raise SettingsError("there is no sound in it")

@@ -31,7 +31,7 @@ class FakeSystem(System):
         self._thread, self._waiting = OwnThread(), trio.lowlevel.ParkingLot()
         for device in devices:
             device.on_change = self.note_change
-        self.end_s = math.inf
+        self.end_s: float = math.inf
         self.is_hurried = False
         """The open frame may end with any block: a flush has been asked for."""
 
@@ -113,7 +113,7 @@ class FakeDeviceStream:
     def __init__(self, system: FakeSystem, wanted: DeviceRequest) -> None:
         listed = [device for device in system.devices if device.is_plugged_in]
         described = [device.described(is_default=device is listed[0]) for device in listed]
-        self.device = choose_device(described, wanted.selector)
+        self.device: Device = choose_device(described, wanted.selector)
         self._fake = listed[described.index(self.device)]
         if refusal := self._fake.refusal():
             raise refusal
@@ -128,7 +128,7 @@ class FakeDeviceStream:
             if value not in (None, has):
                 raise ConstraintsError(f"the device {fake.name!r} does not have {value} {name}; it has {has}")
         self._system = system
-        self.request = StreamRequest(
+        self.request: StreamRequest = StreamRequest(
             self.device, fake.rate_hz, fake.channels, fake.format, wanted.block_s, wanted.buffer_s
         )
         self._stream: FakeStream | None = None

@@ -61,10 +61,10 @@ class Wakes:
     """A microphone's: whoever takes frames and whoever looks after the stream wait for different things."""
 
     def __init__(self) -> None:
-        self.frames = Wake()
+        self.frames: Wake = Wake()
         """Written for each finished frame."""
         try:
-            self.stream = Wake()
+            self.stream: Wake = Wake()
             """Written when something has happened to the stream: its first block, a stall, its end, ..."""
         except BaseException:
             self.frames.close()

@@ -8,7 +8,7 @@ from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.observe.log import line_logger
 from ravatar_audio.observe.observer import Observer
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 EVENTS_MAX = 256
 """Events that are kept; the oldest go first."""
@@ -20,7 +20,7 @@ class EventLog:
 
     def __init__(self) -> None:
         self._sender, self._receiver = trio.open_memory_channel[CaptureEvent](EVENTS_MAX)
-        self.observer = Observer()
+        self.observer: Observer = Observer()
 
     def put(self, source: str, event: CaptureEvent) -> None:
         """An event; `source` is how the log names where it comes from."""

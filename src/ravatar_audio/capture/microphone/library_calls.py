@@ -22,7 +22,7 @@ class LibraryCalls:
         self._left_behind: list[ThreadCall[Any]] = []
         self.under_way: AwaitedCall[Any] | None = None
         """That the microphone cannot go on without: it closes a stream, or opens one."""
-        self.has_left_behind = False
+        self.has_left_behind: bool = False
         """There was a call that hung and may still use what the microphone gave it."""
 
     def start(self, call: ThreadCall[Any]) -> Exception | None:

@@ -1,6 +1,7 @@
 """The microphone: a device stream that pushes into a chain, as an async iterator of frames."""
 
 import contextlib
+import logging
 import math
 import sys
 import warnings
@@ -32,7 +33,7 @@ from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels
 from ravatar_audio.observe.log import line_logger
 from ravatar_audio.settings import Settings
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 DEFAULT_BLOCK_S = 0.010
 """A block's length where none is asked for."""
@@ -165,7 +166,7 @@ class Microphone(Source):
         self._stopping = trio.Lock()
         self._delivered = DeliveryLedger()
         self.name = "microphone"
-        self.reopenings = 0
+        self.reopenings: int = 0
 
     def _make_system(self) -> System:
         return System()
@@ -268,7 +269,8 @@ class Microphone(Source):
                 self._earlier.count(opened.cut)
         self._chain, self._wakes = opened.chain, opened.wakes
         self._is_opening_beside = False
-        self.name, self.backend = line.device.name, opened.stream.backend
+        self.name: str = line.device.name
+        self.backend: str = opened.stream.backend
         self.rate_hz, self.channels, self.format = request.sample_layout
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",

@@ -1,6 +1,7 @@
 """Opening a microphone, for the first time or again: its own device, or the fallback."""
 
 import contextlib
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, Rec
 from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_averaged, layout_refusal
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 FIRST_TIMEOUT_S = 10.0
 """For finding, opening and starting a device; a busy ALSA device takes PortAudio a second."""
@@ -70,7 +71,7 @@ class MicrophoneOpener:
     ) -> None:
         self._system, self._wanted, self._fallback = system, wanted, fallback
         self._chain_options = chain_options
-        self.choice = 0
+        self.choice: int = 0
         """Times that another device was chosen."""
         self._is_served = False
         self._served_until_s: float | None = None

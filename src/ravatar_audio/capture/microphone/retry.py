@@ -10,7 +10,7 @@ from ravatar_audio.capture.streams.stream import StreamStatistics
 from ravatar_audio.errors import MediaError
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 BACKOFF_S = (0.1, 5.0)
 """First and longest wait between two attempts."""
@@ -30,7 +30,8 @@ class FailureHistory:
     """Streams that can be opened but do not last: how long to wait before the next, and since when it goes on so."""
 
     def __init__(self) -> None:
-        self.begun_s = self.wait_s = 0.0
+        self.begun_s: float = 0.0
+        self.wait_s: float = 0.0
         self._has_ended = False
 
     def note_end(self, stream: StreamStatistics, now_s: float, *, waits_asleep: bool) -> None:

@@ -18,8 +18,9 @@ class StallDetector:
     def __init__(self, stall_s: float, reopen_s: float) -> None:
         self._shortest_s = stall_s, reopen_s
         self._stall_s, self._reopen_s = stall_s, max(reopen_s, stall_s)
-        self.is_stalled = self._is_watched = False
-        self.look_again_in_s = stall_s / 2
+        self.is_stalled: bool = False
+        self._is_watched = False
+        self.look_again_in_s: float = stall_s / 2
         self._looked_s = self._awake_since_s = -math.inf
 
     def begin(self, stream: Stream) -> None:

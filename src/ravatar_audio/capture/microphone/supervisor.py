@@ -64,13 +64,13 @@ class Supervisor:
         fallback_after_s: float,
     ) -> None:
         self._opener, self._system, self._client, self._stall_detector = opener, system, client, stall_detector
-        self.calls = LibraryCalls(system)
+        self.calls: LibraryCalls = LibraryCalls(system)
         self._recover_s, self._fallback_after_s = recover_s, fallback_after_s
         self._histories = {False: FailureHistory(), True: FailureHistory()}  # of the device, of the fallback
         self._look_back_s = LOOK_BACK_S[0]
         self._patience = trio.CancelScope()  # of the wait for the stream's wake-up
         self._planned_s = math.inf
-        self.state = SupervisorState.IDLE
+        self.state: SupervisorState = SupervisorState.IDLE
         self.opened: OpenMicrophone | None = None
         """The stream that is open; None from when its closing begins."""
         self.failure: Exception | None = None
@@ -275,7 +275,8 @@ class Supervisor:
         if not self.is_active:
             return True
         await self._task.aclose()
-        state, self.state = self.state, SupervisorState.STOPPED
+        state = self.state
+        self.state = SupervisorState.STOPPED
         is_waited_for = state is SupervisorState.CLOSING or (state is SupervisorState.OPENING and wants_sound)
         call = await self.calls.end(is_waited_for=is_waited_for)
         if call is None:

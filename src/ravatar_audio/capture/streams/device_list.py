@@ -6,6 +6,7 @@ it is a snapshot of when it was initialised.
 """
 
 import dataclasses
+import logging
 import re
 import shlex
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from ravatar_audio.capture.streams.portaudio import PortAudio
 from ravatar_audio.errors import DeviceNotFoundError, MediaError, RecorderError
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 LIST_TIMEOUT_S = 8.0
 """Longest wait for the list: PortAudio takes a second for each device that is busy."""

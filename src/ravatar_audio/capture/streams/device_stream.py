@@ -1,6 +1,7 @@
 """A line: a device that has been found, and its stream into a chain. Everything here may block."""
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -25,7 +26,7 @@ from ravatar_audio.errors import ConstraintsError, DeviceInUseError, DeviceNotFo
 from ravatar_audio.native import Chain
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 NICE = -11
 """Of the audio thread where the limits allow it, as sound servers take; it works for less than 1 % of the time."""
@@ -104,8 +105,8 @@ class DeviceStream:
         self._feeds: tuple[Chain, Wakes] | None = None
         self._wanted = wanted
         try:
-            self.device = self._find(wanted)
-            self.request = _settled(wanted, self.device)
+            self.device: Device = self._find(wanted)
+            self.request: StreamRequest = _settled(wanted, self.device)
         except MediaError as error:
             self.close()
             if (refusal := privacy_error()) is not None:

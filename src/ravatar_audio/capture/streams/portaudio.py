@@ -8,6 +8,7 @@ PortAudio is not thread-safe: each call that is not documented to be goes throug
 """
 
 import contextlib
+import logging
 import os
 import sys
 import threading
@@ -34,7 +35,7 @@ from ravatar_audio.errors import (
 from ravatar_audio.native import Chain, format_code
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 LOCK_TIMEOUT_S = 5.0
 """Longest wait for another PortAudio call of this process; opening a busy device takes a second."""

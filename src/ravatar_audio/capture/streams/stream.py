@@ -118,7 +118,8 @@ class CoreStream:
     gets_back = False
 
     def __init__(self, stream: Any, latency_s: float) -> None:
-        self._stream, self.latency_s = stream, latency_s
+        self._stream = stream
+        self.latency_s: float = latency_s
         self._last: Any = None
         self._reading = threading.Lock()
 

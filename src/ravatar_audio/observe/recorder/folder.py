@@ -27,7 +27,7 @@ class RecordingFolder:
         self._path = Path(path)
         self._limit_bytes, self._keep_s = limit_bytes, keep_s
         self._number = 0
-        self.file_bytes = limit_bytes // _PARTS
+        self.file_bytes: int = limit_bytes // _PARTS
         """A file is ended when it is as large as this."""
         try:
             self._path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -80,7 +80,7 @@ class RecordingReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_whole = False
+        self.is_whole: bool = False
 
     def __iter__(self) -> Iterator[Entry]:
         try:

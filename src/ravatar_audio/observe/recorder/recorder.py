@@ -1,6 +1,7 @@
 """The recorder: hears of sessions, and writes what it hears in a thread of its own. It never holds a session up."""
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -19,7 +20,7 @@ from ravatar_audio.observe.recorder.folder import RecordingFolder
 from ravatar_audio.observe.recorder.mcap_file import RecordingWriter
 from ravatar_audio.settings import Settings
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 EVERY_S: Final = 1.0
 """A chunk is written, and given to the disk for good, so often: what a crash loses."""
