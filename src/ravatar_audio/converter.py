@@ -1,12 +1,14 @@
 """The core's conversion alone: arrays or bytes of device samples in, frames of 16 kHz int16 out."""
 
 import sys
+from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, Unpack
 
-from ravatar_audio.choices import Phase, Profile, SampleFormat
+from ravatar_audio.choices import SampleFormat
+from ravatar_audio.conversion import Conversion, ConversionOptions
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.native import SAMPLE_BYTES, Chain, ChainStatistics, ChannelsHeard, channels_asked
+from ravatar_audio.native import SAMPLE_BYTES, ChainStatistics
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     Samples = ReadableBuffer | NDArray[Any]  # before Python 3.12, arrays are no buffers to a type checker
 
 _CAPACITY_FRAMES: Final = 8
+_RING_S: Final = _CAPACITY_FRAMES * FRAME_SAMPLES / RATE_HZ
 # Items that a buffer may have, as letters of the struct module, besides those of one byte, which count as raw.
 _ITEMS: Final = {"int16": "h", "int24": "", "int32": "il", "float32": "f", "uint8": ""}
 _RAW_ITEMS: Final = "Bbc"
@@ -26,10 +29,8 @@ class Converter:
 
     `rate_hz` is 8,000 to 192,000, `channels` 1 to 32, `format` one of int16, int24 (packed in three bytes), int32,
     float32 (full scale is 1.0) and uint8 (zero is 128), in the machine's byte order.
-    `channels_heard` are the channels that are averaged: numbers from 0, or "all"; by default both of two, and the first
-    of more. `profile` is balanced, low_latency or
-    high, `phase` linear or minimum, `gain_db` -60 to 60. `dc_block` removes a constant offset, `dither` adds triangular
-    noise of one step before quantisation. Raises SettingsError for values outside of these.
+    The rest are Conversion's fields but for the ring: `channels_heard`, `profile`, `phase`, `gain_db`, `dc_block` and
+    `dither`. Raises SettingsError for values outside of these.
     Frames' `captured_s` counts from the first sample given. One thread at a time may use a converter.
     """
 
@@ -38,27 +39,10 @@ class Converter:
         rate_hz: int,
         channels: int = 1,
         format: SampleFormat = "int16",
-        *,
-        channels_heard: ChannelsHeard = None,
-        profile: Profile = "balanced",
-        phase: Phase = "linear",
-        gain_db: float = 0.0,
-        dc_block: bool = False,
-        dither: bool = False,
-        heard: ChannelsHeard = None,
+        **conversion: Unpack[ConversionOptions],
     ) -> None:
-        self._chain = Chain(
-            rate_hz=rate_hz,
-            channels=channels,
-            format=format,
-            channels_heard=channels_asked(channels_heard, heard),
-            capacity_frames=_CAPACITY_FRAMES,
-            profile=profile,
-            phase=phase,
-            gain_db=gain_db,
-            dc_block=dc_block,
-            dither=dither,
-        )
+        asked = replace(Conversion.asked(conversion), ring_s=_RING_S)
+        self._chain = asked.chain(rate_hz, channels, format)
         # A step that cannot overrun the ring, which holds what one step gives and an open frame.
         self._step_bytes = (_CAPACITY_FRAMES - 2) * FRAME_SAMPLES * rate_hz // RATE_HZ * self._chain.stride_bytes
         self._items = _ITEMS[format] + _RAW_ITEMS

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from ravatar_audio import _core
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.choices import PHASES, PROFILES
-from ravatar_audio.deprecation import renamed_argument
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_BYTES, Frame
 
@@ -76,9 +75,8 @@ ChannelsHeard = Iterable[int] | str | None
 """Which channels are averaged: numbers from 0, "all", or None: both of two, and the first of more."""
 
 
-def channels_asked(channels_heard: ChannelsHeard, heard: ChannelsHeard = None) -> tuple[int, ...] | str | None:
-    """What was asked for, to be kept; `heard` is its old name. Raises SettingsError for a word other than "all"."""
-    channels_heard = renamed_argument("heard", heard, "channels_heard", channels_heard, stacklevel=3)
+def channels_asked(channels_heard: ChannelsHeard) -> tuple[int, ...] | str | None:
+    """What was asked for, to be kept. Raises SettingsError for a word other than "all"."""
     if channels_heard is None:
         return None
     if isinstance(channels_heard, str):

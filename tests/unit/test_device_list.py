@@ -11,6 +11,7 @@ from ravatar_audio.capture.microphone.opener import MicrophoneOpener
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams import alsa, device_list
 from ravatar_audio.capture.streams.device_stream import DeviceRequest
+from ravatar_audio.conversion import Conversion
 from ravatar_audio.errors import RecorderError
 
 ARRAY = Device(None, "Array", "ALSA hardware", 2, 48_000, True, "hw:CARD=Array,DEV=0", "Array")
@@ -66,4 +67,4 @@ def test_a_microphone_that_is_named_as_hardware_starts_no_sound_server(
     selector: str | None, backend: str, may_be: bool
 ) -> None:
     wanted = DeviceRequest(selector, None, None, None, 0.01, 0.1, backend)
-    assert MicrophoneOpener(System(), wanted, None, {}).may_be_served is may_be
+    assert MicrophoneOpener(System(), wanted, None, Conversion()).may_be_served is may_be

@@ -15,7 +15,7 @@ CSRC = PACKAGE.parent.parent / "csrc"
 FLOORS = [
     {"_version", "_loading", "arguments", "choices", "addresses", "deprecation", "errors", "frames", "printable"},
     {"settings", "worlds", "groups"},
-    {"_core", "native", "converter", "energy"},
+    {"_core", "native", "conversion", "converter", "energy"},
     {"capture", "observe"},
     {"processing"},
     {"turns"},

@@ -6,7 +6,7 @@ import math
 import sys
 import warnings
 import weakref
-from typing import Any, Self
+from typing import Self, Unpack
 
 import trio
 
@@ -19,17 +19,18 @@ from ravatar_audio.capture.microphone.opener import Handover, MicrophoneOpener, 
 from ravatar_audio.capture.microphone.reopening import Supervised
 from ravatar_audio.capture.microphone.retired_chains import RetiredChains
 from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
-from ravatar_audio.capture.microphone.source import Source, ring_capacity
+from ravatar_audio.capture.microphone.source import Source
 from ravatar_audio.capture.microphone.stall_detector import StallDetector
 from ravatar_audio.capture.microphone.supervisor import Supervisor
 from ravatar_audio.capture.microphone.system import System
 from ravatar_audio.capture.streams.device_stream import DeviceRequest
 from ravatar_audio.capture.streams.stream import StreamStatistics
-from ravatar_audio.choices import BACKENDS, Backend, Profile, SampleFormat
+from ravatar_audio.choices import BACKENDS, Backend, SampleFormat
+from ravatar_audio.conversion import CaptureOptions, Conversion, options_of
 from ravatar_audio.deprecation import renamed_argument
 from ravatar_audio.errors import MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_asked
+from ravatar_audio.native import Chain, ChainStatistics
 from ravatar_audio.observe.log import line_logger
 from ravatar_audio.settings import Settings
 
@@ -56,8 +57,8 @@ class Microphone(Source):
     three, and the event "invalid_media_constraints" says so; with `strict` that is a ConstraintsError.
     `channels_heard` are the channels that are averaged: numbers from 0, or "all". By default these are a known array's
     processed one (capture/devices/arrays.toml), else both of two, and the first of more: an array's other channels may
-    be raw, dead, or what the loudspeaker plays. `profile`, `gain_db` and `dc_block` are the core's (see Chain). The
-    ring holds `ring_s` seconds for a busy program.
+    be raw, dead, or what the loudspeaker plays. `profile`, `phase`, `gain_db`, `dc_block`, `dither` and `ring_s`, what
+    is kept for a busy program, are Conversion's.
 
     The device delivers a block every `block_s` seconds (0.001 to 0.1; None: 0.010), or as nearly so as it can: the
     statistics say. Where its latency, the sound that it gathers before it gives any, is more than twice or less than
@@ -103,11 +104,6 @@ class Microphone(Source):
         channels: int | None = None,
         format: SampleFormat | None = None,
         strict: bool = False,
-        channels_heard: ChannelsHeard = None,
-        profile: Profile = "balanced",
-        gain_db: float = 0.0,
-        dc_block: bool = False,
-        ring_s: float = 2.048,
         block_s: float | None = None,
         buffer_s: float = 0.100,
         stall_s: float = 0.1,
@@ -117,9 +113,9 @@ class Microphone(Source):
         fallback: str | int | None = None,
         fallback_after_s: float = 3.0,
         lock_memory: bool = False,
-        heard: ChannelsHeard = None,
         stand_in: str | int | None = None,
         stand_in_after_s: float | None = None,
+        **conversion: Unpack[CaptureOptions],
     ) -> None:
         super().__init__()
         fallback = renamed_argument("stand_in", stand_in, "fallback", fallback, stacklevel=2)
@@ -138,17 +134,10 @@ class Microphone(Source):
             ("fallback_after_s", fallback_after_s, 0.0, math.inf),
         ):
             check_number(name, value, low, high)
-        chain_options: dict[str, Any] = {
-            "channels_heard": channels_asked(channels_heard, heard),
-            "profile": profile,
-            "gain_db": gain_db,
-            "dc_block": dc_block,
-            "capacity_frames": ring_capacity(ring_s),
-        }
         self._system = self._make_system()
         buffer_s = max(buffer_s, 4 * block_s)
         wanted = DeviceRequest(device, rate_hz, channels, format, block_s, buffer_s, backend, latency_s, strict)
-        self._opener = MicrophoneOpener(self._system, wanted, fallback, chain_options)
+        self._opener = MicrophoneOpener(self._system, wanted, fallback, Conversion.asked(conversion))
         # A Python callback is late whenever the interpreter is held; that is no stall of the device.
         stall_detector = StallDetector(max(stall_s, 0.5 if backend == "pyaudio" else 0.0), reopen_s)
         self._supervisor = Supervisor(
@@ -193,16 +182,12 @@ class Microphone(Source):
             channels=settings.channels,
             format=settings.format,
             strict=settings.strict,
-            channels_heard=settings.heard_channels,
-            profile=settings.profile,
-            gain_db=settings.gain_db,
-            dc_block=settings.dc_block,
-            ring_s=settings.ring_ms / 1000,
             block_s=None if settings.latency_ms is None else settings.latency_ms / 1000,
             backend=settings.backend,
             fallback=settings.fallback,
             fallback_after_s=settings.fallback_after_ms / 1000,
             lock_memory=settings.lock_memory,
+            **options_of(settings),
         )
 
     @property

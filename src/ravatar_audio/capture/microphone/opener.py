@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import trio
 
@@ -15,6 +15,7 @@ from ravatar_audio.capture.streams import alsa
 from ravatar_audio.capture.streams.device_stream import DeviceRequest, DeviceStreamPort
 from ravatar_audio.capture.streams.open_errors import is_bug
 from ravatar_audio.capture.streams.stream import Stream, StreamRequest
+from ravatar_audio.conversion import Conversion
 from ravatar_audio.errors import ConstraintsError, MediaError, RavatarError, RecorderError
 from ravatar_audio.native import Chain, ChainStatistics, ChannelsHeard, channels_averaged, layout_refusal
 from ravatar_audio.observe.log import line_logger
@@ -67,10 +68,10 @@ class MicrophoneOpener:
         system: System,
         wanted: DeviceRequest,
         fallback: str | int | None,
-        chain_options: dict[str, Any],
+        conversion: Conversion,
     ) -> None:
         self._system, self._wanted, self._fallback = system, wanted, fallback
-        self._chain_options = chain_options
+        self._conversion = conversion
         self.choice: int = 0
         """Times that another device was chosen."""
         self._is_served = False
@@ -85,7 +86,7 @@ class MicrophoneOpener:
     async def check(self, selector: str | int | None) -> None:
         """Look for another device. Raises its media error, and trio.TooSlowError where that does not return."""
         other = MicrophoneOpener(
-            self._system, replace(self._wanted, selector=selector), self._fallback, self._chain_options
+            self._system, replace(self._wanted, selector=selector), self._fallback, self._conversion
         )
         await self._system.call(other.look, timeout_s=FIRST_TIMEOUT_S, undo=lambda _: None)
 
@@ -194,7 +195,7 @@ class MicrophoneOpener:
         """Whether the device is there, and fit for use, to whoever uses the fallback. Raises the media error if not."""
         line = self._system.find(self._wanted_device())
         try:
-            _check_layout(line.request, self._chain_options["channels_heard"])
+            _check_layout(line.request, self._conversion.channels_heard)
             if line.device.pcm and line.device.index is not None:  # listed, which says nothing about being there
                 alsa.probe(line.device.pcm)
         finally:
@@ -234,27 +235,20 @@ class MicrophoneOpener:
 
     def _chain_for(self, request: StreamRequest, feed: Handover, is_fallback: bool) -> Chain:
         chain, after = feed.chain, feed.after
-        heard = self._chain_options["channels_heard"]
+        heard = self._conversion.channels_heard
         if is_fallback and layout_refusal(request.rate_hz, request.channels, heard):
             heard = None  # channels that only the other device has
         if heard is None and (known := known_layout(request.device.usb_id, request.channels)):
             heard = known.heard
         _check_layout(request, heard)
-        options = self._chain_options | {"channels_heard": heard}
         if chain is not None:
             asked = channels_averaged(heard, request.channels)
             if (chain.rate_hz, chain.channels, chain.format) == request.sample_layout and chain.channels_heard == asked:
                 return chain
             chain.finish()  # its thread has ended, so it is ours to push to
             after = chain.statistics() + after if after else chain.statistics()
-        return Chain(
-            rate_hz=request.rate_hz,
-            channels=request.channels,
-            format=request.format,
-            wake_fd=feed.wakes.frames.write_fd,
-            after=after,
-            **options,
-        )
+        conversion, wake_fd = replace(self._conversion, channels_heard=heard), feed.wakes.frames.write_fd
+        return conversion.chain(*request.sample_layout, wake_fd=wake_fd, after=after)
 
 
 def _check_layout(request: StreamRequest, heard: ChannelsHeard) -> None:

@@ -375,8 +375,3 @@ def frame_since(frame: Frame, begin_s: float, begin: int | None = None) -> Frame
     lost_samples = min(frame.ring_lost_samples, max(0, -old_samples))
     is_discontinuous = frame.discontinuity and lost_samples + frame.device_lost_samples > 0
     return frame._replace(ring_lost_samples=lost_samples, discontinuity=is_discontinuous)
-
-
-def ring_capacity(ring_s: float) -> int:
-    """Whole frames that hold at least `ring_s` seconds."""
-    return max(1, math.ceil(ring_s * RATE_HZ / 4_096))

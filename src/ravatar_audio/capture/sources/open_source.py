@@ -1,13 +1,12 @@
 """Which source the user means."""
 
-from typing import Any
-
 from ravatar_audio.capture.microphone.microphone import Microphone
 from ravatar_audio.capture.microphone.source import Source
 from ravatar_audio.capture.sources.file import FileSource
 from ravatar_audio.capture.sources.pipe import PipeSource, is_pipe
 from ravatar_audio.capture.sources.synthetic import SyntheticSource
 from ravatar_audio.choices import Pace
+from ravatar_audio.conversion import options_of
 from ravatar_audio.settings import Settings
 
 
@@ -22,13 +21,7 @@ def open_source(
     ("real" or "full") is for all but the microphone; None: "full" for what comes through a pipe, "real" for the rest.
     `duration_s` is for generated sound.
     """
-    options: dict[str, Any] = {
-        "channels_heard": settings.heard_channels,
-        "profile": settings.profile,
-        "gain_db": settings.gain_db,
-        "dc_block": settings.dc_block,
-        "ring_s": settings.ring_ms / 1000,
-    }
+    options = options_of(settings)
     if spec == "mic":
         return Microphone.from_settings(settings)
     if spec == "-" or is_pipe(spec):

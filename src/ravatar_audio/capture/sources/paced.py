@@ -8,15 +8,16 @@ ever lost: its clock begins when its first frame is asked for, and where it was 
 
 import time
 from abc import abstractmethod
-from typing import Any
+from typing import Unpack
 
 import trio
 
-from ravatar_audio.capture.microphone.source import Source, ring_capacity
-from ravatar_audio.choices import PACES, Pace, Profile
+from ravatar_audio.capture.microphone.source import Source
+from ravatar_audio.choices import PACES, Pace
+from ravatar_audio.conversion import CaptureOptions, Conversion
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
+from ravatar_audio.native import Chain
 
 _OLD_NAMES = {"real_time": "real"}
 _BLOCK_S = 0.010
@@ -47,23 +48,12 @@ class PacedSource(Source):
         *,
         pace: Pace = "real",
         can_wait: bool = False,
-        channels_heard: ChannelsHeard = None,
-        profile: Profile = "balanced",
-        gain_db: float = 0.0,
-        dc_block: bool = False,
-        ring_s: float = 2.048,
-        heard: ChannelsHeard = None,
+        **conversion: Unpack[CaptureOptions],
     ) -> None:
         super().__init__()
         self._is_paced = is_paced(pace)
         self.is_real_time: bool = self._is_paced and not can_wait
-        self._chain_options: dict[str, Any] = {
-            "channels_heard": channels_asked(channels_heard, heard),
-            "profile": profile,
-            "gain_db": gain_db,
-            "dc_block": dc_block,
-            "capacity_frames": max(2, ring_capacity(ring_s)),  # two: the end may finish a frame and flush another
-        }
+        self._conversion = Conversion.asked(conversion)
         self._start_s: float | None = None
         self._pushed_samples = 0
         self._is_at_end = self._is_finished = False
@@ -78,7 +68,8 @@ class PacedSource(Source):
             self._start_s = trio.current_time()
 
     def _open_chain(self) -> None:
-        self._chain = Chain(rate_hz=self.rate_hz, channels=self.channels, format=self.format, **self._chain_options)
+        # Two: the end may finish a frame and flush another.
+        self._chain = self._conversion.chain(self.rate_hz, self.channels, self.format, least_frames=2)
 
     async def _next(self) -> Frame | None:
         block_samples = self._block_samples

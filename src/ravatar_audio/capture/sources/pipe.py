@@ -6,20 +6,21 @@ import os
 import socket
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, Unpack
 
 import trio
 
 from ravatar_audio.capture.devices.device import layout_text
 from ravatar_audio.capture.microphone.sound_monitor import SoundMonitor
-from ravatar_audio.capture.microphone.source import Source, ring_capacity
+from ravatar_audio.capture.microphone.source import Source
 from ravatar_audio.capture.sources.paced import is_paced
 from ravatar_audio.capture.sources.sniff import RAW, WAV, begins_as
 from ravatar_audio.capture.sources.wav import HEADER_BYTES_MAX, SampleCutter, WavHeader, parse_wav_header
-from ravatar_audio.choices import Pace, Profile, SampleFormat
+from ravatar_audio.choices import Pace, SampleFormat
+from ravatar_audio.conversion import CaptureOptions, Conversion
 from ravatar_audio.errors import MediaAbortedError, MediaError, RecorderError, SettingsError
 from ravatar_audio.frames import Frame
-from ravatar_audio.native import Chain, ChannelsHeard, channels_asked
+from ravatar_audio.native import Chain
 from ravatar_audio.observe.log import line_logger
 
 log: Final = line_logger(__name__)
@@ -64,12 +65,7 @@ class PipeSource(Source):
         stall_s: float = 0.5,
         give_up_s: float | None = None,
         is_endless: bool = False,
-        channels_heard: ChannelsHeard = None,
-        profile: Profile = "balanced",
-        gain_db: float = 0.0,
-        dc_block: bool = False,
-        ring_s: float = 2.048,
-        heard: ChannelsHeard = None,
+        **conversion: Unpack[CaptureOptions],
     ) -> None:
         super().__init__()
         self._path = None if isinstance(origin, int) else Path(origin)
@@ -82,8 +78,7 @@ class PipeSource(Source):
         self._stall_s, self._give_up_s, self._is_endless = stall_s, give_up_s, is_endless
         self.is_real_time: bool
         self.is_real_time, self._is_paced = is_endless, is_paced(pace) and not is_endless
-        self._channels_heard = channels_asked(channels_heard, heard)
-        self._profile, self._gain_db, self._dc_block, self._ring_s = profile, gain_db, dc_block, ring_s
+        self._conversion = Conversion.asked(conversion)
         self._is_pollable = True
         self._begin = b""  # what was read to see what it is
         self._cutter: SampleCutter
@@ -114,16 +109,7 @@ class PipeSource(Source):
             if declared != self._layout():
                 log.info("%s is a WAV of %s; %s was declared", self.name, self._layout(), declared)
             self._begin = self._begin[wav.data_offset :]
-        self._chain = Chain(
-            rate_hz=self.rate_hz,
-            channels=self.channels,
-            format=self.format,
-            channels_heard=self._channels_heard,
-            profile=self._profile,
-            gain_db=self._gain_db,
-            dc_block=self._dc_block,
-            capacity_frames=max(2, ring_capacity(self._ring_s)),
-        )
+        self._chain = self._conversion.chain(self.rate_hz, self.channels, self.format, least_frames=2)
         self._cutter = SampleCutter(wav, self._chain.stride_bytes)
 
     def _layout(self) -> str:

@@ -13,7 +13,8 @@ from functools import cache
 import trio
 
 from ravatar_audio.capture.microphone.capture_statistics import CaptureStatistics
-from ravatar_audio.capture.microphone.source import Source, ring_capacity
+from ravatar_audio.capture.microphone.source import Source
+from ravatar_audio.conversion import Conversion
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, HOP, HOP_SAMPLES, RATE_HZ, Frame
 
@@ -159,7 +160,7 @@ class PreparedSource(Source):
         self._clock, self._on_frame = clock, on_frame
         self._script = self._say(utterances, iter(pauses_s), lead_s, first)
         self._end_frames = math.inf if duration_s is None else round(duration_s / FRAME_S)
-        self._capacity_frames = ring_capacity(ring_s)
+        self._capacity_frames = Conversion(ring_s=ring_s).capacity_frames
         self._waits, self._begun = waits, trio.Event()
         self._begin_s: float | None = None
         """By trio's clock, of frame number `_begin_seq`."""

@@ -4,16 +4,17 @@ import math
 import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Unpack
 
 import trio
 
 from ravatar_audio.capture.host.wakeup import Wake
-from ravatar_audio.capture.microphone.source import Source, ring_capacity
-from ravatar_audio.choices import Profile, SampleFormat
+from ravatar_audio.capture.microphone.source import Source
+from ravatar_audio.choices import SampleFormat
+from ravatar_audio.conversion import CaptureOptions, Conversion
 from ravatar_audio.errors import SettingsError
 from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.native import SAMPLE_BYTES, Chain, ChannelsHeard
+from ravatar_audio.native import SAMPLE_BYTES, Chain
 
 if TYPE_CHECKING:
     from typing import Any
@@ -55,11 +56,7 @@ class PushSource(Source):
         channels: int = 1,
         format: SampleFormat = "int16",
         when_full: Literal["drop", "wait"] = "drop",
-        channels_heard: ChannelsHeard = None,
-        profile: Profile = "balanced",
-        gain_db: float = 0.0,
-        dc_block: bool = False,
-        ring_s: float = 2.048,
+        **conversion: Unpack[CaptureOptions],
     ) -> None:
         super().__init__()
         if when_full not in ("drop", "wait"):
@@ -69,21 +66,12 @@ class PushSource(Source):
         self.channels: int = channels
         self.format: str = format
         self.is_real_time: bool = when_full == "drop"
-        self._capacity_frames = max(_SPARE_FRAMES + 1, ring_capacity(ring_s))
+        self._conversion = Conversion.asked(conversion)
+        self._capacity_frames = max(_SPARE_FRAMES + 1, self._conversion.capacity_frames)
         self._lock = threading.Lock()
         """Held while the chain is given something, or taken away."""
         self._wake: Wake | None = None
-        self._chain_options = {
-            "rate_hz": rate_hz,
-            "channels": channels,
-            "format": format,
-            "channels_heard": channels_heard,
-            "profile": profile,
-            "gain_db": gain_db,
-            "dc_block": dc_block,
-            "capacity_frames": self._capacity_frames,
-        }
-        with Chain(**self._chain_options) as chain:  # type: ignore[arg-type]  # each is checked here and now
+        with self._new_chain() as chain:  # each is checked here and now
             self._stride_bytes = chain.stride_bytes
         self._room = trio.lowlevel.ParkingLot()
         self._is_at_end = False
@@ -92,7 +80,11 @@ class PushSource(Source):
         if self._was_opened:
             raise RuntimeError("a PushSource is opened once; make a new one")
         self._wake = wake = Wake()
-        self._chain = Chain(**self._chain_options, wake_fd=wake.write_fd)  # type: ignore[arg-type]
+        self._chain = self._new_chain(wake.write_fd)
+
+    def _new_chain(self, wake_fd: int = -1) -> Chain:
+        layout = self.rate_hz, self.channels, self.format
+        return self._conversion.chain(*layout, least_frames=self._capacity_frames, wake_fd=wake_fd)
 
     def push_nowait(self, sound: "Sound", captured_s: float | None = None) -> None:
         """Take sound, at once; any thread or task may call, and one after the other is served.
