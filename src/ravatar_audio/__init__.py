@@ -4,7 +4,7 @@ The rooms, from the ground up; each uses those above it in this list, never thos
 
 errors, frames      one tree of errors; frames as pure data; addresses, choices, arguments: what settings take
 settings            one frozen Settings; groups: exception groups, taken apart
-native, converter   the C core (csrc/) as a chain with a ring; the conversion alone; conversion: what all that convert share
+native, converter   the C core (csrc/) as a chain with a ring; the conversion alone; conversion: its arguments
 capture             microphones, and the sources that stand in for them
 processing          echo cancellation
 turns               push-to-talk and voice activity as pure state machines
