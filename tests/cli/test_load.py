@@ -21,6 +21,7 @@ from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.load import LoadPlan, LoadRun, Progress, Workload, local_workers
 from ravatar_audio.load.dask_workers import dask_workers
 from ravatar_audio.load.workers import LocalWorker, MakeSpec, Worker
+from tests.session.examples import examples, fragment, page
 
 PLATFORM = EmulatorSettings(slots=100)
 ALL_WAYS = {"clients": {"open": 2, "ptt": 1, "vad": 1, "chat": 1}}
@@ -54,6 +55,18 @@ async def test_clients_of_every_kind_are_whole_ones_and_all_is_counted() -> None
     assert [worker["clients"] for worker in told["workers"]] == [8, 7]
     assert all(worker["clocks"][0]["uncertainty_ms"] < 1_000 for worker in told["workers"])
     assert "eyJ" not in json.dumps(told)
+
+
+async def test_the_pages_example_runs_as_it_stands_but_smaller() -> None:
+    (example,) = examples(page("docs/howto/load.md"))
+    async with Emulator(PLATFORM) as emulator:
+        for shown, here in (("http://127.0.0.1:8642", emulator.api_url), ("clients=200", "clients=4")):
+            assert example.count(shown) == 1
+            example = example.replace(shown, here)
+        assert example.count("minutes=1,") == 1
+        result, verdicts = await fragment(example.replace("minutes=1,", "minutes=0.1,"), "result, verdicts")()
+    assert result.as_dict()["counts"]["started"] == 4
+    assert [verdict.requirement.text for verdict in verdicts] == ["p99(first_reply) < 800ms"]
 
 
 @asynccontextmanager

@@ -24,6 +24,7 @@ RUN_BY = {
     "docs/howto/emulator.md": "tests/cli/test_pages.py",
     "docs/howto/metrics.md": "tests/session/test_metrics.py",
     "docs/howto/playing-replies.md": "tests/cli/test_pages.py",
+    "docs/howto/load.md": "tests/cli/test_load.py",
     "docs/howto/turns.md": "tests/session/test_turns_page.py",
     "docs/howto/voice-activity.md": "tests/cli/test_pages.py",
     "docs/tutorial/tests.md": "tests/cli/test_pages.py",
