@@ -128,3 +128,30 @@ def test_the_help_has_the_options(name: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for option in ("--metrics-prometheus", "--metrics-otlp"):
         assert option in done.stdout
+
+
+@starts_a_process
+def test_the_kiosks_port_has_the_metrics_of_its_sessions(tmp_path: Path) -> None:
+    port, taken, said = free_port(), socket.socket(), tmp_path / "kiosk.log"
+    with taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        command = [sys.executable, "-m", "ravatar_audio", "kiosk", "--demo", "--port", str(port)]
+        command += ["--metrics-prometheus", str(taken.getsockname()[1]), "--record", str(tmp_path / "r")]
+
+        def page() -> str:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                    return str(answer.read().decode())
+            except (urllib.error.URLError, ConnectionError):
+                return ""
+
+        environment = os.environ | {"RAVATAR_STATE_DIR": str(tmp_path)}
+        with program(command, said, env=environment):
+            wait_for(lambda: "ravatar_session_link_up 1.0" in page(), "a session is up", said)
+            written = re.compile(r'ravatar_frames_total\{ravatar_state="written"\} [1-9]')
+            wait_for(lambda: written.search(page()), "frames are written", said)
+            wait_for(lambda: any(path.stat().st_size for path in (tmp_path / "r").glob("*.mcap")), "recorded", said)
+    text = said.read_text()
+    assert "Address already in use" in text, "a port that is taken is said, and ends nothing"
+    assert "Traceback" not in text

@@ -18,6 +18,7 @@ from ravatar_audio.observe import board
 from ravatar_audio.observe.histogram import Distribution
 from ravatar_audio.observe.metrics.provider import Provider
 from ravatar_audio.observe.metrics.readings import Key, Readings
+from ravatar_audio.observe.metrics.service import read_board
 from ravatar_audio.observe.metrics.table import LEFT_OUT, METRICS, SHOWN, VALUES, Metric, MetricKind
 from ravatar_audio.processing import VoiceStatistics
 from ravatar_audio.session import LinkLost, LinkUp, LiveStatistics, TurnAnswered
@@ -205,6 +206,21 @@ def test_temperatures_are_read_from_the_kernels_zones(tmp_path: Path) -> None:
         (zone / "temp").write_text(f"{text}\n")
     assert board.read_temperatures(tmp_path) == {"cpu-thermal": 48.312, "gpu": 51.0}
     assert board.read_temperatures(tmp_path / "nowhere") == {}
+
+
+def test_a_pi_says_what_its_power_lacks_and_another_machine_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, "read_temperatures", lambda: {"cpu-thermal": 81.5})
+    monkeypatch.setattr(board, "read_power", lambda: board.parse_throttled("throttled=0x50005"))
+    values = read_board(True)
+    assert values["hw.temperature", "cpu-thermal"] == 81.5
+    said = {kind: value for (name, kind), value in values.items() if name == "ravatar.machine.throttled"}
+    assert said == {
+        "under-voltage": 1.0,
+        "ARM frequency capped": 0.0,
+        "throttled": 1.0,
+        "soft temperature limit active": 0.0,
+    }
+    assert set(read_board(False)) == {("hw.temperature", "cpu-thermal")}
 
 
 @starts_a_process

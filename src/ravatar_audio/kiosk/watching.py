@@ -37,9 +37,14 @@ async def watching(settings: Settings) -> AsyncIterator[Watching]:
         try:
             from ravatar_audio.observe.metrics import service
 
-            metrics = await stack.enter_async_context(service.MetricsService(settings))
+            try:
+                metrics = await stack.enter_async_context(service.MetricsService(settings))
+            except SettingsError as error:  # the port is taken
+                log.warning("%s; %s", error.message, error.advice)
+                without = replace(settings, metrics_prometheus=None)
+                metrics = await stack.enter_async_context(service.MetricsService(without))
             observers.append(metrics)
-        except SettingsError as error:
+        except SettingsError as error:  # the extra is not installed
             if settings.metrics_otlp is not None or settings.metrics_prometheus is not None:
                 log.warning("no metrics: %s; %s", error.message, error.advice)
         try:

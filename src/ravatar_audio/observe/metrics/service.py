@@ -70,7 +70,7 @@ class MetricsService(Readings):
     async def _read(self) -> None:
         read_s, values = self._board
         if trio.current_time() >= read_s + _BOARD_S:
-            values = await trio.to_thread.run_sync(_read_board, self._is_pi)
+            values = await trio.to_thread.run_sync(read_board, self._is_pi)
             self._board = trio.current_time(), values
         self._snapshot = {**self.snapshot(), **values}
 
@@ -103,7 +103,8 @@ class MetricsService(Readings):
             await self._push(endpoint)
 
 
-def _read_board(is_pi: bool) -> dict[Key, float]:
+def read_board(is_pi: bool) -> dict[Key, float]:
+    """Return the machine's temperatures and, of a Raspberry Pi, what it says of its power now."""
     values: dict[Key, float] = {("hw.temperature", name): value for name, value in board.read_temperatures().items()}
     if is_pi and (power := board.read_power()) is not None:
         for word in board.THROTTLED_BITS.values():
