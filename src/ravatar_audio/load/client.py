@@ -49,6 +49,7 @@ class World:
     """The run's beginning, by trio's clock."""
     tally: Tally = field(default_factory=Tally)
     clients_up: int = 0
+    visits_ended: int = 0
 
     def record(self, phase: str, value_s: float) -> None:
         """A duration that has ended now."""
@@ -110,6 +111,8 @@ class Client:
             self._count_error(error)
         else:
             world.count("ended")
+        finally:
+            world.visits_ended += 1
 
     @property
     def _due_s(self) -> float:

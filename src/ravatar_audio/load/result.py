@@ -164,6 +164,7 @@ def _worker(worker: WorkerResult) -> dict[str, Any]:
         ],
         "cpu_s": round(worker.cpu_s, 3),
         "busiest_second_cores": round(max(worker.cpu, default=0.0), 3),
+        "cores_by_second": [round(cpu, 3) for cpu in worker.cpu],
         "steal_cores": round(worker.steal, 3),
         "memory_mb": round(worker.memory_mb, 1),
         "lost": worker.lost,
