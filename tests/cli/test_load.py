@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -20,7 +21,9 @@ import trio
 from ravatar_audio.emulator import Emulator, EmulatorSettings
 from ravatar_audio.load import LoadPlan, LoadRun, Progress, Workload, local_workers
 from ravatar_audio.load.dask_workers import dask_workers
-from ravatar_audio.load.workers import LocalWorker, MakeSpec, Worker
+from ravatar_audio.load.remains import licence_folder
+from ravatar_audio.load.share import Spec
+from ravatar_audio.load.workers import COMMAND, LocalWorker, MakeSpec, Worker
 from tests.session.examples import examples, fragment, page
 
 PLATFORM = EmulatorSettings(slots=100)
@@ -270,3 +273,31 @@ async def test_a_scheduler_that_is_not_there_is_one_error() -> None:
     plan = LoadPlan({"api_url": "http://127.0.0.1:9"}, 1, 1.0, 1.0)
     with pytest.raises(UnreachableError, match=r"tcp://127\.0\.0\.1:9"):
         await LoadRun(plan, partial(dask_workers, scheduler="tcp://127.0.0.1:9")).run()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [({"late_s": 5.0}, "late"), ({"version": "0.0.1"}, "asked by"), ({"clients": 10**7}, "descriptors")],
+    ids=["late", "another version", "too many"],
+)
+async def test_a_share_that_is_not_fit_says_why_and_carries_nobody(change: dict[str, Any], named: str) -> None:
+    async with Emulator(PLATFORM) as emulator:
+        plan = plan_for(emulator, change.get("clients", 5), 2.0)
+
+        def make_spec(number: int, count: int, folder: str) -> Spec:
+            return Spec(plan.schedule, number, count, plan.as_spec_settings(), "load-", folder)
+
+        with licence_folder() as folder:
+            spec = make_spec(0, 1, folder).as_dict() | ({"version": change["version"]} if "version" in change else {})
+            process = await trio.lowlevel.open_process(COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            worker = LocalWorker("one", process, folder)
+            await worker.send(spec)
+            said: list[dict[str, Any]] = []
+            with trio.fail_after(60.0):
+                while (line := await worker.receive()) is not None:
+                    said.append(line)
+                    if "ready" in line:
+                        await worker.send({"begin_s": time.time() - change["late_s"]})
+            await worker.kill()
+        assert any(named in str(line.get("failed")) for line in said), said
+        assert emulator.statistics().tokens_issued == 0

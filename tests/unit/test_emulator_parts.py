@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ravatar_audio.emulator.frame_sniffer import FrameSniffer
+from ravatar_audio.emulator.platform_state import Live, PlatformState
+from ravatar_audio.emulator.settings import EmulatorSettings
 from ravatar_audio.emulator.stream_clock import StreamClock
 from ravatar_audio.emulator.token_issuer import TokenIssuer, TokenRefused
 from ravatar_audio.emulator.turn_detector import TurnDetector
@@ -240,3 +242,32 @@ def test_no_recording_is_overwritten(tmp_path: Path) -> None:
     recording.write(tone(1, 0.5))
     assert recording.error == "File exists"
     assert (tmp_path / "live-1.wav").read_bytes() == b"precious"
+
+
+def test_a_start_and_a_greeting_do_not_walk_every_session_that_ever_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    platform = PlatformState(EmulatorSettings(slots=500))
+    looked_at: list[int] = []
+    is_active = PlatformState.is_active
+
+    def counted(self: PlatformState, live: Live) -> bool:
+        looked_at.append(live.number)
+        return is_active(self, live)
+
+    monkeypatch.setattr(PlatformState, "is_active", counted)
+    lives = [platform.start_live(f"user-{number}", "ava", (640, 480)) for number in range(400)]
+    assert all(lives)
+    assert looked_at == [], "while there may be room nobody is looked at"
+    assert platform.active_of("user-7") == [lives[7]]
+    assert looked_at == [8]
+    for live in lives[:300]:
+        assert live is not None
+        live.finish("ended")
+    assert platform.slots_free == 400
+    looked_at.clear()
+    assert platform.slots_free == 400
+    assert len(looked_at) == 100, "those that have ended are walked no more"
+    assert platform.find_stream(lives[5].stream_id) is lives[5]  # type: ignore[union-attr]
+    for number in range(400):
+        assert platform.start_live(f"later-{number}", "ava", (640, 480))
+    assert platform.start_live("one-more", "ava", (640, 480)) is None, "and slots are exact"
+    platform.close()

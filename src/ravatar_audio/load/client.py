@@ -19,7 +19,7 @@ from ravatar_audio.api.shared import Shared
 from ravatar_audio.capture.sources.prepared import PreparedSource, SharedClock, Spoken, Utterance
 from ravatar_audio.choices import TurnModeName
 from ravatar_audio.errors import RavatarError
-from ravatar_audio.frames import FRAME_SAMPLES, Frame
+from ravatar_audio.frames import FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.groups import leaves
 from ravatar_audio.load.draws import Draw
 from ravatar_audio.load.schedule import Visit
@@ -31,6 +31,8 @@ from ravatar_audio.settings import Settings
 
 _HTTP_PHASES = {"/jwt": "token", "/connection": "connection", "/startLiveSession": "start", "/endLiveSession": "end"}
 _REMEMBERED_FRAMES = 64
+FRAMES_PER_S = RATE_HZ / FRAME_SAMPLES
+"""Of a client that is always heard."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -169,7 +171,8 @@ class Client:
                 await trio.sleep(world.workload.linger_s)
         finally:
             self._count_frames(session.statistics())
-            world.count("never_spoken_frames", round(visit.hold_s / 0.256) - source.statistics().delivered_frames)
+            planned_frames = round(visit.hold_s * FRAMES_PER_S)
+            world.count("never_spoken_frames", max(0, planned_frames - source.statistics().delivered_frames))
 
     async def _chat(self, settings: Settings, platform: Platform) -> None:
         world, visit = self._world, self._visit
@@ -268,7 +271,3 @@ class Client:
             return
         self._world.count(f"error: unexpected {type(error).__name__}")
         traceback.print_exception(error, file=sys.stderr)
-
-
-FRAMES_PER_S = 16_000 / FRAME_SAMPLES
-"""Of a client that is always heard."""
