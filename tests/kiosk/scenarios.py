@@ -168,7 +168,13 @@ def disk_full(kiosk: Kiosk) -> None:
     """No byte is left on the disk: a new session begins all the same. The platform's own recordings are elsewhere."""
     machine = kiosk.machine
     machine.run("systemctl stop emulator; mount -t tmpfs tmpfs /var/heard; systemctl start emulator")
-    machine.run("dd if=/dev/zero of=/var/full bs=1M 2>/dev/null; dd if=/dev/zero of=/var/full2 bs=4k 2>/dev/null; true")
+    machine.run("fallocate -l $(df --output=avail -B1 / | tail -n 1) /var/full")
+    machine.run("dd if=/dev/zero of=/var/full2 bs=4k 2>/dev/null", may_fail=True)  # what is kept for root
+    refused = machine.run(
+        "setpriv --reuid ravatar-audio dd if=/dev/zero of=/var/lib/ravatar-audio/x bs=64k count=1 2>&1", may_fail=True
+    )
+    kiosk.expect("No space left" in refused, f"the disk is not full: {refused}")
+    machine.run("rm -f /var/lib/ravatar-audio/x")
     machine.run(f"systemctl restart {SERVICE}", limit_s=200.0)
     kiosk.await_up(90.0)
     machine.run("rm /var/full /var/full2; systemctl stop emulator; umount /var/heard; systemctl start emulator")
