@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args, get_origin
+from typing import Any, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from ravatar_audio.addresses import encoded_host, is_loopback, normal_url, place
@@ -25,13 +25,13 @@ from ravatar_audio.choices import (
 )
 from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.setting_values import checked
 
 log: logging.Logger = logging.getLogger("ravatar_audio")
 
 USER_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 PROJECT_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _DEBUG_VARIABLES = ("RAVATAR_DEBUG_LOGS", "VITE_DEBUG_LOGS")  # the platform's own names for it
-_TRUE, _FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 
 
 def _setting(
@@ -208,7 +208,7 @@ class Settings:
     def __post_init__(self) -> None:
         self._take_old_names()
         for item in fields(self):
-            object.__setattr__(self, item.name, _checked(item.name, getattr(self, item.name), item.type, item.metadata))
+            object.__setattr__(self, item.name, checked(item.name, getattr(self, item.name), item.type, item.metadata))
         for name in ("api_url", "ws_url", "token_url", "metrics_otlp"):
             object.__setattr__(self, name, normal_url(name, getattr(self, name)))
         _check_pattern("user_id", self.user_id, USER_ID, "1 to 128 letters, digits, '-' or '_'")
@@ -310,7 +310,7 @@ def _read_file(path: Path, names: set[str]) -> dict[str, Any]:
             f"settings file {str(path)!r} is not UTF-8 text: byte {error.start} is 0x{error.object[error.start]:02x}",
             advice="Save it as UTF-8.",
         ) from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError: an integer of more digits than Python reads, too
         raise SettingsError(f"settings file {str(path)!r} is not valid TOML: {error}") from error
     if unknown := sorted(set(values) - names):
         hints = [f"{name} (did you mean {near}?)" if (near := _meant(name, names)) else name for name in unknown]
@@ -333,52 +333,6 @@ def _warn_of_misspelt(environ: Mapping[str, str], names: set[str]) -> None:
         name = key.removeprefix("RAVATAR_").lower()
         if name != key.lower() and name not in known and (near := _meant(name, known)):
             log.warning("%s in the environment is no setting; did you mean RAVATAR_%s?", key, near.upper())
-
-
-def _checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
-    """The value in its setting's type (text from the environment is converted), or SettingsError."""
-    optional = type(None) in get_args(kind)
-    wanted = plain_type(kind)
-    if value is None:
-        if optional:
-            return None
-        raise SettingsError(f"{name} is None; it needs a value")
-    try:
-        if wanted is bool:
-            value = _as_bool(value)
-        elif wanted in (int, float):
-            if isinstance(value, bool):
-                raise ValueError
-            value = wanted(value) if isinstance(value, str) or wanted is float else value
-        if wanted is str and isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        if not isinstance(value, wanted) or isinstance(value, bool) != (wanted is bool):
-            raise ValueError
-    except (TypeError, ValueError):
-        shown = "of another type" if rules["is_secret"] else repr(value)
-        raise SettingsError(f"{name} is {shown}; it must be of type {wanted.__name__}") from None
-    low, high, one_of = rules["low"], rules["high"], rules["one_of"]
-    if low is not None and not low <= value <= high:
-        raise SettingsError(f"{name} is {value}; it must be {low} to {high}")
-    if one_of and value not in one_of:
-        raise SettingsError(f"{name} is {value!r}; it is one of {', '.join(one_of)}")
-    return value
-
-
-def plain_type(kind: Any) -> type:
-    """Return the class of a setting's values, None apart: of one that is a choice of words, str."""
-    if get_origin(kind) is Literal:
-        return str
-    alternatives = [plain_type(each) for each in get_args(kind) if each is not type(None)]
-    return alternatives[0] if alternatives else cast(type, kind)
-
-
-def _as_bool(value: Any) -> bool:
-    if isinstance(value, str) and value.lower() in _TRUE | _FALSE:
-        return value.lower() in _TRUE
-    if isinstance(value, bool):
-        return value
-    raise ValueError
 
 
 def _check_pattern(name: str, value: str | None, pattern: re.Pattern[str], allowed: str) -> None:

@@ -13,7 +13,18 @@ CSRC = PACKAGE.parent.parent / "csrc"
 
 # From the ground up; a room uses rooms on floors below its own, and its own.
 FLOORS = [
-    {"_version", "_loading", "arguments", "choices", "addresses", "deprecation", "errors", "frames", "printable"},
+    {
+        "_version",
+        "_loading",
+        "arguments",
+        "choices",
+        "addresses",
+        "deprecation",
+        "errors",
+        "frames",
+        "printable",
+        "setting_values",
+    },
     {"settings", "worlds", "groups"},
     {"_core", "native", "conversion", "converter", "energy"},
     {"capture", "observe"},
@@ -114,7 +125,10 @@ def imported_packages(path: Path) -> set[str]:
 
 
 PURE = [
-    *(PACKAGE / f"{name}.py" for name in ("addresses", "deprecation", "errors", "frames", "printable", "settings")),
+    *(
+        PACKAGE / f"{name}.py"
+        for name in ("addresses", "deprecation", "errors", "frames", "printable", "setting_values", "settings")
+    ),
     *(PACKAGE / "api" / f"{name}.py" for name in ("answers", "backoff", "link_end", "messages", "proxy", "results")),
     *(PACKAGE / "session" / f"{name}.py" for name in ("avatar_speech", "message_limits", "refusals", "selection")),
     *(PACKAGE / "load" / f"{name}.py" for name in ("draws", "machine_clock", "requirements", "schedule", "tally")),

@@ -323,3 +323,17 @@ def test_the_page_names_every_field_phase_count_and_option() -> None:
     shown = {option.opts[-1] for option in command.params if isinstance(option, click.Option)}
     unnamed = {option for option in shown if option not in page} - {"--quiet", "--ws-url", "--ca-file", "--settings"}
     assert not unnamed
+
+
+@pytest.mark.parametrize(
+    "text", [f"[speech]\nlength_s = {'1' * 5_000}", "a = " + "[" * 20_000], ids=["digits", "nesting"]
+)
+def test_a_workload_that_python_cannot_read_is_a_settings_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "workload.toml").write_text(text)
+    with pytest.raises(SettingsError, match="is no TOML"):
+        Workload.load(tmp_path / "workload.toml")
+
+
+def test_a_workload_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "workload.toml").write_text("[clients]\nopen = 5\n", encoding="utf-8-sig")
+    assert Workload.load(tmp_path / "workload.toml").shares["open"] == 5

@@ -8,7 +8,8 @@ import pytest
 
 from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.errors import SettingsError
-from ravatar_audio.settings import Settings, plain_type
+from ravatar_audio.setting_values import plain_type
+from ravatar_audio.settings import Settings
 
 
 def test_arguments_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -248,3 +249,19 @@ def test_the_old_name_of_a_setting_still_works_and_says_the_new_one(
 def test_a_value_under_an_old_name_is_checked_as_under_the_new_one() -> None:
     with pytest.raises(SettingsError, match="max_turn_ms is 5; it must be 1000 to 600000"):
         Settings(cap_ms=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (f"width = {'1' * 5_000}", "is not valid TOML"),
+        (f"width = 0x{'f' * 5_000}", "width is an integer of 20000 bits; it must be 1 to 1920"),
+        (f"device = 0x{'f' * 5_000}", "device is an integer of 20000 bits; it must be of type str"),
+        (f"device = [0x{'f' * 5_000}]", "device is of another type; it must be of type str"),
+    ],
+    ids=["decimal", "hexadecimal", "for a text", "in a list"],
+)
+def test_a_number_of_more_digits_than_python_reads_is_a_settings_error(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "settings.toml").write_text(f"{text}\n")
+    with pytest.raises(SettingsError, match=said):
+        Settings.load(tmp_path / "settings.toml", environ={})

@@ -19,7 +19,8 @@ from ravatar_audio.cli.output import echo
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.observe.journal import JournalHandler, is_journal
 from ravatar_audio.printable import one_line
-from ravatar_audio.settings import Settings, plain_type
+from ravatar_audio.setting_values import plain_type
+from ravatar_audio.settings import Settings
 
 _HANGUPS = [getattr(signal, name) for name in ("SIGHUP", "SIGQUIT") if hasattr(signal, name)]
 INTERRUPTS: Final = [

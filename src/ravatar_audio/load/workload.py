@@ -71,11 +71,11 @@ class Workload:
         """
         path = Path(path)
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
             why = error.strerror if isinstance(error, OSError) else "it is no UTF-8 text"
             raise SettingsError(f"the workload {str(path)!r} cannot be read: {why}") from error
-        except tomllib.TOMLDecodeError as error:
+        except (ValueError, RecursionError) as error:  # ValueError: an integer of more digits than Python reads, too
             raise SettingsError(f"the workload {str(path)!r} is no TOML: {error}") from error
         _check_names(data)
         names = data.get("speech", {}).get("files", [])
