@@ -1,7 +1,6 @@
 """The flight recorder on real sessions: it agrees with the session, and a replay of a faulty run loses as much."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,9 @@ import trio
 from ravatar_audio.cli.replay import lost_samples, replayed
 from ravatar_audio.emulator import Emulator, EmulatorSettings, Fault
 from ravatar_audio.frames import FRAME_SAMPLES
+from ravatar_audio.observe.observer import Observer
 from ravatar_audio.observe.recorder.mcap_file import RecordingReader
+from ravatar_audio.observe.recorder.recorder import FlightRecorder
 from ravatar_audio.observe.recorder.story import story
 from ravatar_audio.observe.recorder.timeline import SessionTimeline, Timeline, read_timeline
 from ravatar_audio.session import LiveSession, LiveStatistics, observing
@@ -95,18 +96,40 @@ async def test_a_session_whose_start_fails_is_recorded_with_its_error(
         assert error.values["code"]
 
 
-# Recorded times are of the system's clock, and so is the replay: these run in real time.
+class Broken(Observer):
+    """Raises whatever happens."""
 
-Break = Callable[[Emulator], object]
+    def __getattribute__(self, name: str) -> object:
+        if name in ("begun", "captured", "taken", "written", "acknowledged", "happened", "ended"):
+            raise RuntimeError("an observer's mistake")
+        return super().__getattribute__(name)
+
+
+async def test_an_observer_that_raises_is_logged_once_and_ends_neither_the_session_nor_another_observer(
+    settings_for: MakeSettings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with trio.fail_after(40):
+        async with Emulator() as emulator:
+            settings = settings_for(emulator, record=str(tmp_path / "r"))
+            source = Frames(every_s=0.02, count=20)
+            async with observing(settings) as observers:
+                both = (Broken(), *observers)
+                async with LiveSession(settings, source, observers=both) as live:
+                    await live.wait_finished()
+    assert live.statistics().acknowledged_frames == 20
+    assert len(recording_in(tmp_path / "r").session.acknowledged) == 20
+    said = [record for record in caplog.records if "Broken has raised" in record.getMessage()]
+    assert len(said) == 1
 
 
 async def faulty_run(settings: Settings, emulator: Emulator, fault: Fault, refused: int) -> LiveStatistics:
     source = Frames(every_s=0.064, count=150)  # four times as fast as speech, so that 9.6 s hold 38 s of sound
-    async with observing(settings) as observers, LiveSession(settings, source, observers=observers) as live:
-        await trio.sleep(1.5)
-        emulator.faults.add(Fault(at="socket", do="status", status=503, times=refused))
-        await emulator.strike(fault)
-        await live.wait_finished()
+    with FlightRecorder(settings, clock=trio.current_time) as recorder:  # in the time of this room's tests
+        async with LiveSession(settings, source, observers=[recorder]) as live:
+            await trio.sleep(1.5)
+            emulator.faults.add(Fault(at="socket", do="status", status=503, times=refused))
+            await emulator.strike(fault)
+            await live.wait_finished()
     return live.statistics()
 
 
@@ -128,24 +151,20 @@ def same(then: SessionTimeline, now: LiveStatistics) -> None:
     ],
     ids=["reset", "close", "hang_up", "black_hole"],
 )
-def test_the_replay_of_a_faulty_run_loses_the_same(fault: Fault, refused: int, tmp_path: Path) -> None:
-    async def work() -> None:
-        with trio.fail_after(120):
-            async with Emulator() as emulator:
-                settings = Settings(
-                    api_url=emulator.api_url, state_dir=str(tmp_path), record=str(tmp_path / "r"), outbox_ms=1_024
-                )
-                first = await faulty_run(settings, emulator, fault, refused)
-            session = recording_in(tmp_path / "r").session
-            assert session.lost_samples["outbox"] == first.dropped_samples["outbox"]
-            async with Emulator() as emulator:
-                again = replay_settings(session, api_url=emulator.api_url, state_dir=str(tmp_path))
-                now = await replayed(emulator, again, session)
-                heard = emulator.statistics().live[0]
-            same(session, now)
-            assert now.taken_samples == first.taken_samples
-            assert now.reconnects == 1
-            lost = now.dropped_samples["outbox"] + now.dropped_samples["in_flight"]
-            assert heard.declared_lost_samples == lost
-
-    trio.run(work)
+async def test_the_replay_of_a_faulty_run_loses_the_same(fault: Fault, refused: int, tmp_path: Path) -> None:
+    async with Emulator() as emulator:
+        settings = Settings(
+            api_url=emulator.api_url, state_dir=str(tmp_path), record=str(tmp_path / "r"), outbox_ms=1_024
+        )
+        first = await faulty_run(settings, emulator, fault, refused)
+    session = recording_in(tmp_path / "r").session
+    assert session.lost_samples["outbox"] == first.dropped_samples["outbox"]
+    async with Emulator() as emulator:
+        again = replay_settings(session, api_url=emulator.api_url, state_dir=str(tmp_path))
+        now = await replayed(emulator, again, session)
+        heard = emulator.statistics().live[0]
+    same(session, now)
+    assert now.taken_samples == first.taken_samples
+    assert now.reconnects == 1
+    lost = now.dropped_samples["outbox"] + now.dropped_samples["in_flight"]
+    assert heard.declared_lost_samples == lost

@@ -4,6 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ravatar_audio.frames import Frame
+from ravatar_audio.observe.log import line_logger
+
+log = line_logger(__name__)
 
 
 class ObservedSession(Protocol):
@@ -61,46 +64,47 @@ class Observer:
 
 
 class Observers(Observer):
-    """Several observers as one."""
+    """Several observers as one. One that raises is logged, the first time, and ends neither the session nor others."""
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
+        self._broken: set[int] = set()
 
     def begun(self, session: ObservedSession) -> None:
-        for observer in self._observers:
-            observer.begun(session)
+        self._each(lambda observer: observer.begun(session))
 
     def captured(self, frame: Frame) -> None:
-        for observer in self._observers:
-            observer.captured(frame)
+        self._each(lambda observer: observer.captured(frame))
 
     def taken(self, frame: Frame) -> None:
-        for observer in self._observers:
-            observer.taken(frame)
+        self._each(lambda observer: observer.taken(frame))
 
     def written(self, frame: Frame, lost_samples: int, is_repeated: bool) -> None:
-        for observer in self._observers:
-            observer.written(frame, lost_samples, is_repeated)
+        self._each(lambda observer: observer.written(frame, lost_samples, is_repeated))
 
     def acknowledged(self, frame: Frame) -> None:
-        for observer in self._observers:
-            observer.acknowledged(frame)
+        self._each(lambda observer: observer.acknowledged(frame))
 
     def dropped(self, frame: Frame, cause: str) -> None:
-        for observer in self._observers:
-            observer.dropped(frame, cause)
+        self._each(lambda observer: observer.dropped(frame, cause))
 
     def happened(self, event: object) -> None:
-        for observer in self._observers:
-            observer.happened(event)
+        self._each(lambda observer: observer.happened(event))
 
     def failed(self, error: Exception) -> None:
-        for observer in self._observers:
-            observer.failed(error)
+        self._each(lambda observer: observer.failed(error))
 
     def ended(self, session: ObservedSession) -> None:
+        self._each(lambda observer: observer.ended(session))
+
+    def _each(self, call: Callable[[Observer], None]) -> None:
         for observer in self._observers:
-            observer.ended(session)
+            try:
+                call(observer)
+            except Exception:
+                if id(observer) not in self._broken:
+                    self._broken.add(id(observer))
+                    log.exception("the observer %s has raised; the session goes on", type(observer).__name__)
 
 
 class Settling(Observer):

@@ -55,9 +55,11 @@ class FlightRecorder(Observer):
     a frame is 0.26 s older than its first, so at most 2 s are lost by a crash or a power cut.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Prepare the folder. `clock` says when something is noted; it is asked in the sessions' thread."""
         assert settings.record is not None
         self.settings = settings
+        self._clock = clock
         limit_bytes = settings.record_mb * 1_000_000
         self._folder = RecordingFolder(settings.record, limit_bytes=limit_bytes, keep_s=settings.record_hours * 3_600)
         self._queue: deque[tuple[str, float, float, Make]] = deque()
@@ -107,7 +109,7 @@ class FlightRecorder(Observer):
 
     def note(self, topic: str, make: Make, about_s: float | None = None) -> None:
         """Something, now; `make` gives its values later, in the recorder's thread. `about_s`: when it was."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         self._noted += 1
         if len(self._queue) >= QUEUE_MAX:
             self._refused += 1
@@ -140,13 +142,14 @@ class FlightRecorder(Observer):
                     self._queue.popleft()
                 self._failed += count
                 return
-            self._begin_file()
+            self._begin_file(self._queue[0][1])
         writer, file = self._writer, self._file
         assert writer is not None
         assert file is not None
         lost = self._lost
         if lost > self._told_lost:
-            writer.add("/recorder", self._ns(now_s), self._ns(now_s), {"lost_entries": lost - self._told_lost})
+            at_ns = self._ns(self._queue[0][1])
+            writer.add("/recorder", at_ns, at_ns, {"lost_entries": lost - self._told_lost})
         done = 0
         try:
             for _ in range(count):
@@ -168,7 +171,7 @@ class FlightRecorder(Observer):
         if size >= self._folder.file_bytes or now_s >= self._opened_s + FILE_S:
             self._end_file()
 
-    def _begin_file(self) -> None:
+    def _begin_file(self, at_s: float) -> None:
         self._file = self._folder.open_next()
         self._writer = RecordingWriter(self._file)
         self._file_bytes = 0
@@ -176,7 +179,7 @@ class FlightRecorder(Observer):
         self._opened_s = time.monotonic()
         self._offset_ns = time.time_ns() - time.monotonic_ns()
         for values in tuple(self.context.values()):
-            self._writer.add("/session", self._ns(self._opened_s), self._ns(self._opened_s), values)
+            self._writer.add("/session", self._ns(at_s), self._ns(at_s), values)
 
     def _end_file(self) -> None:
         writer, file = self._writer, self._file
