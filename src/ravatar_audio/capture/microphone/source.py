@@ -126,7 +126,7 @@ class Source(ABC):
 
     async def _take_next(self, holder: str | None) -> Frame:
         with self._one_taker.take(repr(self.name), holder):
-            await trio.lowlevel.checkpoint()
+            await self._yield()
             if not self._was_opened:
                 raise RuntimeError(f"the {type(self).__name__} was not opened; open it with 'async with'")
             frame = None
@@ -139,6 +139,10 @@ class Source(ABC):
                 frame = self._undiscarded(frame)
         self._note_delivered(frame)
         return frame
+
+    async def _yield(self) -> None:
+        """Let others run, and be cancelled; a source that waits in `_next` anyhow has only the latter to do."""
+        await trio.lowlevel.checkpoint()
 
     def _note_delivered(self, frame: Frame) -> None:
         self._delivered_frames += 1
