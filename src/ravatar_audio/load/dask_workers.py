@@ -96,7 +96,7 @@ class DaskWorker(Worker):
     """A task, seen from here."""
 
     def __init__(self, client: Client, number: int, key: str) -> None:
-        self.name = f"worker {number}"
+        self.name: str = f"worker {number}"
         self.key: str = key
         self._client = client
         self._address: str | None = None

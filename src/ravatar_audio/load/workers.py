@@ -49,7 +49,7 @@ class LocalWorker(Worker):
     def __init__(self, name: str, process: trio.Process, folder: str) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
-        self.name = name
+        self.name: str = name
         self.process: Any = process
         self._stdin, self._lines = process.stdin, Lines(process.stdout, process.stdin)
         self._folder = folder

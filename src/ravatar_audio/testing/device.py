@@ -77,7 +77,8 @@ class FakeDevice:
         for _, word in self._script:
             _check(word)
         self._word = "ok"
-        self._is_muted = self.is_over = False
+        self._is_muted = False
+        self.is_over: bool = False
         self._begun_s: float | None = None
         self._clock: Callable[[], float] = lambda: 0.0
         self._stream: FakeStream | None = None

@@ -256,7 +256,9 @@ class Microphone(Source):
         self._is_opening_beside = False
         self.name: str = line.device.name
         self.backend: str = opened.stream.backend
-        self.rate_hz, self.channels, self.format = request.sample_layout
+        self.rate_hz: int = request.rate_hz
+        self.channels: int = request.channels
+        self.format: str = request.format
         log.info(
             "microphone %s: %d Hz, %d channels, %s, backend %s",
             line.device,

@@ -16,11 +16,11 @@ try:
     from mcap.records import Channel, Message
     from mcap.stream_reader import StreamReader
     from mcap.writer import CompressionType, Writer
-except ImportError as error:
+except ImportError as _error:
     raise SettingsError(
-        f"recordings need the package mcap, and {error.name} is not installed",
+        f"recordings need the package mcap, and {_error.name} is not installed",
         advice="Install the extra: pip install 'ravatar-audio[record]'; or leave the setting record.",
-    ) from error
+    ) from _error
 
 _CHUNK_BYTES: Final = 64 * 1024 * 1024
 """Chunks end when they are flushed, not before."""
