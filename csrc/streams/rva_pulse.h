@@ -81,6 +81,7 @@ typedef struct {
     uint32_t format;               /* RVA_FORMAT_... that holds what its own does */
     uint32_t is_default;
     uint32_t is_monitor;           /* it hears what a sink plays */
+    uint32_t is_default_monitor;   /* and that is the default one */
     uint32_t is_muted;
     uint32_t is_suspended;
 } rva_pulse_source;

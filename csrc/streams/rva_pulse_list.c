@@ -12,6 +12,7 @@ typedef struct {
     const rva_pulse *pulse;
     char *server_name, default_name[RVA_PULSE_TEXT];
     rva_pulse_source *sources;
+    char default_sink[RVA_PULSE_TEXT];
     uint32_t most, count;
     bool has_asked, has_ended;
     int code;
@@ -35,6 +36,7 @@ static void describe(const listing *list, const pa_source_info *info, rva_pulse_
         .format = rva_pulse_format_of(info->sample_spec.format),
         .is_default = strcmp(info->name, list->default_name) == 0,
         .is_monitor = info->monitor_of_sink != PA_INDEX_NONE,
+        .is_default_monitor = info->monitor_of_sink_name && strcmp(info->monitor_of_sink_name, list->default_sink) == 0,
         .is_muted = info->mute != 0,
         .is_suspended = info->state == PA_SOURCE_SUSPENDED,
     };
@@ -62,6 +64,7 @@ static void on_server(pa_context *pa, const pa_server_info *info, void *context)
     if (info) {
         copy_text(list->server_name, RVA_PULSE_TEXT, info->server_name);
         COPY(list->default_name, info->default_source_name);
+        COPY(list->default_sink, info->default_sink_name);
     }
     pa_operation *operation = list->pulse->context_get_source_info_list(pa, on_source, list);
     if (operation) list->pulse->operation_unref(operation);

@@ -86,6 +86,7 @@ if TYPE_CHECKING:
         ChatSession,
         ChatStatistics,
         ConversationRenewed,
+        EchoEvent,
         LinkLost,
         LinkUp,
         LiveSession,
@@ -143,9 +144,9 @@ _HOMES = {
     "playback": "Loudspeaker Played Player PlayerStatistics",
     "processing": "Canceller EchoStatistics VoiceSource VoiceStatistics",
     "session": (
-        "AvatarSilent AvatarSpeaks ChatSession ChatStatistics ConversationRenewed LinkLost LinkUp LiveSession "
-        "LiveStatistics Recordings SendingAccepted SendingRefused SessionRenewed SessionState StreamingUrlChanged "
-        "TurnAnswered TurnSource"
+        "AvatarSilent AvatarSpeaks ChatSession ChatStatistics ConversationRenewed EchoEvent LinkLost LinkUp "
+        "LiveSession LiveStatistics Recordings SendingAccepted SendingRefused SessionRenewed SessionState "
+        "StreamingUrlChanged TurnAnswered TurnSource"
     ),
     "session.sound_file": "read_recording",
     "settings": "Settings",
@@ -178,6 +179,7 @@ __all__ = [
     "Detector",
     "Device",
     "Distribution",
+    "EchoEvent",
     "EchoStatistics",
     "EmulatedAvatar",
     "EmulatedLiveStatistics",

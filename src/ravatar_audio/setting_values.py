@@ -39,7 +39,7 @@ def checked(name: str, value: Any, kind: Any, rules: Mapping[str, Any]) -> Any:
     if low is not None and not low <= value <= high:
         raise SettingsError(f"{name} is {_shown(value)}; it must be {low} to {high}")
     if one_of and value not in one_of:
-        raise SettingsError(f"{name} is {_shown(value)}; it is one of {', '.join(one_of)}")
+        raise SettingsError(f"{name} is {_shown(value)}; it is one of {', '.join(map(str, one_of))}")
     return value
 
 
@@ -49,6 +49,14 @@ def plain_type(kind: Any) -> type:
         return str
     alternatives = [plain_type(each) for each in get_args(kind) if each is not type(None)]
     return alternatives[0] if alternatives else cast(type, kind)
+
+
+def as_canceller(value: Any) -> Any:
+    """Return the name of the canceller that yes or no means, as they are written anywhere; anything else as it is."""
+    try:
+        return "own" if _as_bool(value) else "off"
+    except ValueError:
+        return value
 
 
 def _shown(value: Any) -> str:

@@ -25,7 +25,7 @@ from ravatar_audio.choices import (
 )
 from ravatar_audio.deprecation import REMOVED_IN
 from ravatar_audio.errors import SettingsError
-from ravatar_audio.setting_values import checked
+from ravatar_audio.setting_values import as_canceller, checked
 
 log: logging.Logger = logging.getLogger("ravatar_audio")
 
@@ -43,9 +43,10 @@ def _setting(
     one_of: Any = (),
     is_secret: bool = False,
     replaced_by: str = "",
+    flags: tuple[str, ...] = (),
 ) -> Any:
     metadata = {"help": text, "low": low, "high": high, "one_of": tuple(one_of)}
-    metadata |= {"is_secret": is_secret, "replaced_by": replaced_by}
+    metadata |= {"is_secret": is_secret, "replaced_by": replaced_by, "flags": flags}
     return field(default=default, metadata=metadata, repr=not is_secret)
 
 
@@ -154,6 +155,23 @@ class Settings:
     )
     echo_ms: int = _setting(300, "How long the avatar's voice hangs in the room.", low=0, high=5_000)
 
+    echo_cancellation: str = _setting(
+        "off",
+        "Take what the loudspeaker plays out of the microphone's sound: by our own filter, or by WebRTC's (extra "
+        "'webrtc'); in a file or a variable 'true' means 'own'.",
+        one_of=("off", "own", "webrtc"),
+        flags=("--echo",),
+    )
+    reference: str = _setting(
+        "monitor",
+        "What the loudspeaker plays: 'monitor' (the sound server's default one), 'channel:N' (of the microphone, from "
+        "0), or a device.",
+    )
+    noise_suppression_db: int = _setting(
+        0, "Hold noise down by 6, 12 or 18 dB (extra 'webrtc'); 0: not at all.", one_of=(0, 6, 12, 18)
+    )
+    gain_control: bool = _setting(False, "Bring voices to one level, -24 dBFS, behind detectors and meters.")
+
     request_timeout_ms: int = _setting(30_000, "Limit of one HTTP request.", low=1, high=600_000)
     connect_timeout_ms: int = _setting(
         5_000, "Limit of connecting the WebSocket, handshake included, name look-up not.", low=1, high=600_000
@@ -207,6 +225,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         self._take_old_names()
+        object.__setattr__(self, "echo_cancellation", as_canceller(self.echo_cancellation))
         for item in fields(self):
             object.__setattr__(self, item.name, checked(item.name, getattr(self, item.name), item.type, item.metadata))
         for name in ("api_url", "ws_url", "token_url", "metrics_otlp"):
@@ -216,6 +235,7 @@ class Settings:
         if self.ca_file is not None and not Path(self.ca_file).is_file():
             raise SettingsError(f"ca_file {self.ca_file!r} is not a file; name a PEM file of certificates")
         self.heard_channels  # noqa: B018 - raises for what cannot be read
+        self.reference_channel  # noqa: B018
 
     def _take_old_names(self) -> None:
         for item in fields(self):
@@ -281,6 +301,18 @@ class Settings:
             raise SettingsError(
                 f"channels_heard is {self.channels_heard!r}; it is 'auto', 'all' or channel numbers from 0, as '0,2'"
             ) from None
+
+    @property
+    def reference_channel(self) -> int | None:
+        """The microphone's channel that hears what the loudspeaker plays; None where the reference is another."""
+        kind, _, number = self.reference.partition(":")
+        if kind != "channel":
+            return None
+        if not (number.isascii() and number.isdigit() and int(number) < 32):
+            raise SettingsError(
+                f"reference is {self.reference!r}; a channel's is 'channel:' and 0 to 31, as 'channel:5'"
+            )
+        return int(number)
 
     @property
     def state_path(self) -> Path:

@@ -50,6 +50,8 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "speech_dbfs": "-40.0",
         "barge_in_dbfs": "-20.0",
         "echo_ms": "100",
+        "echo_cancellation": "webrtc",
+        "noise_suppression_db": "12",
     }
     for item in dataclasses.fields(Settings):
         kind = next(name for name in texts if name in str(plain_type(item.type)))

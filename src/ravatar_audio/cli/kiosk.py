@@ -24,6 +24,7 @@ from ravatar_audio.kiosk.server import KioskServer
 from ravatar_audio.kiosk.service import KioskService
 from ravatar_audio.kiosk.texts import load_texts
 from ravatar_audio.kiosk.watching import Watching, watching
+from ravatar_audio.session import open_voice
 from ravatar_audio.settings import Settings
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def command(
             if demo:
                 await show_demo(watch)
             else:
-                await serve(KioskService(load, open_source, Notifier(), watch.observers), watch.metrics)
+                await serve(KioskService(load, _microphone, Notifier(), watch.observers), watch.metrics)
 
     async def show_demo(watch: Watching) -> None:
         with tempfile.TemporaryDirectory(prefix="ravatar-kiosk-") as scratch:
@@ -95,6 +96,10 @@ def command(
 
 
 command.add_command(status)
+
+
+def _microphone(settings: Settings) -> Source:
+    return open_voice(settings, open_source(settings))
 
 
 def _speech(settings: Settings) -> Source:

@@ -27,6 +27,7 @@ from ravatar_audio.playback import Player
 from ravatar_audio.printable import one_line
 from ravatar_audio.session import (
     ConversationRenewed,
+    EchoEvent,
     LinkLost,
     LinkUp,
     LiveEvent,
@@ -34,6 +35,7 @@ from ravatar_audio.session import (
     SendingRefused,
     SessionRenewed,
     observing,
+    open_voice,
 )
 from ravatar_audio.session.start_pauses import StartPauses
 from ravatar_audio.turns import TurnEvent
@@ -68,6 +70,7 @@ TURNS = (
     "barge_in_dbfs",
     "echo_ms",
 )
+VOICE = ("echo_cancellation", "reference", "noise_suppression_db", "gain_control")
 REST = (
     *("request_timeout_ms", "connect_timeout_ms", "proxy", "ca_file", "lenient_ca", "client_cert", "client_key"),
     *("state_dir", "debug"),
@@ -94,7 +97,14 @@ REST = (
 @click.option("--play", "is_played", is_flag=True, help="Play the sound of the avatar's answers, until a turn begins.")
 @click.option("--json", "as_json", is_flag=True, help="Events as JSON lines, the summary last.")
 @settings_options(
-    platform=PLATFORM, session=SESSION, microphone=SOUND, pipe=PIPE, turns=TURNS, watching=WATCH, other=REST
+    platform=PLATFORM,
+    session=SESSION,
+    microphone=SOUND,
+    pipe=PIPE,
+    voice=VOICE,
+    turns=TURNS,
+    watching=WATCH,
+    other=REST,
 )
 def command(
     spec: str,
@@ -134,7 +144,7 @@ def command(
         if not as_json and (text := as_text(event)):
             echo_over_meter(text)
 
-    source = open_source(settings, spec, pace=pace)
+    source = open_voice(settings, open_source(settings, spec, pace=pace))
     lost_samples = 0
 
     def show_end(streamed: Streamed) -> None:
@@ -191,6 +201,8 @@ def as_text(event: LiveEvent) -> str | None:
             return f"the platform accepts again; it has refused {event.refused_messages} messages"
         case ConversationRenewed():
             return "the platform has given a new conversation"
+        case EchoEvent():
+            return f"echo: {one_line(event.message)}"
         case SessionRenewed():
             return "a new session has begun"
         case _:

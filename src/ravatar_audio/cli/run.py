@@ -162,12 +162,12 @@ def settings_options(**sections: Sequence[str]) -> Callable[[Callable[..., Any]]
             name = item.name
             one_of = item.metadata["one_of"]
             flag = f"--{name.removesuffix('_hz').removesuffix('_db').removesuffix('_s').replace('_', '-')}"
-            kind: Any = click.Choice(one_of) if one_of else _click_type(item.type)
+            kind: Any = click.Choice([str(word) for word in one_of]) if one_of else _click_type(item.type)
             shown = f"  [default: {item.default}]" if item.default is not None and item.type is not bool else ""
             options: dict[str, Any] = {"is_flag": True} if item.type is bool else {"type": kind}
             options |= {"cls": SettingOption, "section": section.capitalize(), "help": item.metadata["help"] + shown}
             options["hidden"] = bool(item.metadata["replaced_by"])
-            function = click.option(flag, name, default=None, **options)(function)
+            function = click.option(flag, *item.metadata["flags"], name, default=None, **options)(function)
         return click.option(
             "--settings", "settings_file", type=click.Path(), help="TOML file of settings; default: RAVATAR_SETTINGS."
         )(function)

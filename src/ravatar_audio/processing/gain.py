@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from ravatar_audio._core import ffi, lib
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.frames import Frame
 
 TARGET_DBFS: Final = -24.0
 """The RMS that a voice is brought to: what speech recognisers are trained on, with room for its peaks."""
@@ -27,6 +28,13 @@ class GainControl:
         out = bytearray(len(pcm))
         lib.rva_gain_process(self._gain, ffi.from_buffer(pcm), ffi.from_buffer(out), len(pcm) // 2)
         return bytes(out)
+
+    def applied_to(self, frame: Frame) -> Frame:
+        """Return the frame with the gain in its sound; its peak and hops are the microphone's still."""
+        if frame.discontinuity:
+            self.skip()
+        pcm = self.process(frame.pcm[: 2 * frame.length_samples])
+        return frame._replace(pcm=pcm + frame.pcm[len(pcm) :])
 
     def skip(self) -> None:
         """Note that sound is missing here."""

@@ -62,6 +62,8 @@ class PlacingStatistics:
     reference_ppm: float
     """By how much the reference's clock is fast against the microphone's, as it is corrected."""
     moves: int
+    moved_samples: int
+    """By all moves together: how many samples later the reference is taken than it was placed."""
     corrections: int
     """Of the ratio."""
     path_changes: int
@@ -88,7 +90,7 @@ class PlacedReference:
         self._line = ClockLine()
         self._position = self._looked = self._begun = 0  # microphone's samples; the last: without a gap since then
         self._delay: float | None = None
-        self._moves = self._corrections = self._path_changes = self._lost = 0
+        self._moves = self._moved = self._corrections = self._path_changes = self._lost = 0
         self._corrected_s = 0.0
 
     def push(self, pcm: bytes, position_samples: int | None = None) -> None:
@@ -164,6 +166,7 @@ class PlacedReference:
             delay_s=None if self._delay is None else self._delay / RATE_HZ,
             reference_ppm=(self._ratio - 1) * 1e6,
             moves=self._moves,
+            moved_samples=self._moved,
             corrections=self._corrections,
             path_changes=self._path_changes,
             lost_samples=self._lost,
@@ -234,6 +237,7 @@ class PlacedReference:
         self._tell_history(later)
         self._placed = self._read(self._at - self._ratio * SPAN_SAMPLES, SPAN_SAMPLES)
         self._moves += 1
+        self._moved += later
 
     def _tell_history(self, later: int) -> None:
         length = self.canceller.history_samples

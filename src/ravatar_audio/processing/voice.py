@@ -2,6 +2,7 @@
 
 import math
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
@@ -10,30 +11,24 @@ import numpy as np
 import trio
 
 from ravatar_audio.capture.microphone.capture_statistics import CaptureStatistics
+from ravatar_audio.capture.microphone.sound_monitor import CaptureEvent
 from ravatar_audio.capture.microphone.source import Source
 from ravatar_audio.errors import RavatarError
 from ravatar_audio.frames import FRAME_BYTES, HOP_SAMPLES, RATE_HZ, Frame
-from ravatar_audio.processing.canceller import Canceller, EchoStatistics, LinearCanceller
+from ravatar_audio.processing.canceller import Canceller, LinearCanceller
+from ravatar_audio.processing.echo_watch import EchoWatch
+from ravatar_audio.processing.memory import EchoMemory
 from ravatar_audio.processing.placing import LEAD_SAMPLES, PlacedReference
 
 WAIT_S: Final = 0.050
 """The longest that a microphone's frame waits for its reference."""
 LOST_S: Final = 2.0
 """A reference of which nothing was there in time for so long is lost."""
-SILENT_S: Final = 2.0
-"""From so long a silence of the reference on, while the avatar is said to speak, the echo may be another sound's."""
-SILENT_EVENT_S: Final = 8.0
-"""And so long is no late start any more, of the avatar's rendering (5 s) and the network's."""
-REMAINS_S: Final = 30.0
-"""So much of the avatar's sound is heard before an echo that stays is reported."""
-REMAINS_DB: Final = 10.0
 
 _OFF_S: Final = 0.1
 """By how much times and count of a reference may differ before it is moved to where the times say."""
 _FLUSH_S: Final = 0.020
 """Before the end of the wait the reference's open frame is asked for as it is: two blocks of a device."""
-_SOUND_PEAK: Final = 100
-"""Of the reference, from which it is no silence: -50 dBFS."""
 _MISPLACED_S: Final = 1.0
 """Of a reference that flows nothing was there in time for so long: it is placed wrongly, whatever is known of it."""
 _HOP: Final = struct.Struct("=QIIII")
@@ -77,28 +72,40 @@ class VoiceSource(Source):
     "echo_path_changed", "echo_remains" (less than 10 dB of it went in 30 s), "reference_lost", "reference_silent" (8 s
     of an avatar that is said to speak, and nothing in the reference: another loudspeaker's) and "reference_back".
 
+    `memory` is what an earlier one has found of the same devices: the reference is begun with it, and it is kept when
+    the source is closed. Without a reference (None) only what else the canceller does is done: noise suppression.
+
     A frame waits for its reference for 50 ms at most. Without one the microphone's sound passes as it is: a TurnSource
     then falls back to half-duplex, by `hears_over_avatar`.
     """
 
-    def __init__(self, source: Source, reference: Source, canceller: Canceller | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        reference: Source | None,
+        canceller: Canceller | None = None,
+        *,
+        memory: EchoMemory | None = None,
+    ) -> None:
         super().__init__()
         self.source: Source = source
-        self.reference: Source = reference
+        self.reference: Source | None = reference
         self.canceller: Canceller | LinearCanceller = canceller or LinearCanceller()
-        self._placed = PlacedReference(self.canceller)
-        self._is_placed = self._is_lost = self._is_silent = self._was_settled = False
+        self._placed = PlacedReference(self.canceller, ppm=memory.ppm if memory else 0.0)
+        self._is_placed = self._is_lost = self._was_settled = False
         self._frame: Frame | None = None
         self._expected: int | None = None
         self._path_changes = 0
         self._reference_end: tuple[float, int] | None = None  # when its last sample was captured, and which it is
         self._shift = 0
         self._unused_s = self._missing_s = self._wait_until_s = self._captured_s = 0.0
-        self._avatar_since_s: float | None = None
+        self._watch = EchoWatch(self._emit)
         self._pushed_s = -math.inf  # when something of it came
-        self._played_s = -math.inf  # when the reference was last heard to have sound
-        self._remains_from_samples = 0
+        self._ahead_samples = LEAD_SAMPLES
         self._events = source._events
+        self.on_echo: Callable[[CaptureEvent], None] = lambda event: None
+        """Is called with each event of the echo and its reference, too; it must return at once."""
+        self._memory = memory
 
     def _copy_what_is_heard(self) -> None:
         source = self.source
@@ -112,7 +119,8 @@ class VoiceSource(Source):
     async def _open(self) -> None:
         await self.source.__aenter__()
         try:
-            await self.reference.__aenter__()
+            if self.reference is not None:
+                await self.reference.__aenter__()
         except BaseException:
             with trio.CancelScope(shield=True):
                 await self.source.aclose()
@@ -126,7 +134,8 @@ class VoiceSource(Source):
             except StopAsyncIteration:
                 return None
             self._wait_until_s = trio.current_time() + (WAIT_S if self._is_flowing or not self._is_lost else 0.0)
-        await self._hear_reference(self._frame)
+        if self.reference is not None:
+            await self._hear_reference(self._frame, self.reference)
         frame, self._frame = self._frame, None
         return self._clean(frame)
 
@@ -136,27 +145,31 @@ class VoiceSource(Source):
             frame = next(self.source._waiting_frames(), None)
         if frame is None:
             return None
-        for heard in self.reference._waiting_frames():
+        for heard in self.reference._waiting_frames() if self.reference is not None else ():
             self._push(heard)
         return self._clean(frame)
 
-    async def _hear_reference(self, frame: Frame) -> None:
+    async def _hear_reference(self, frame: Frame, reference: Source) -> None:
         """Take what has come of the reference, and wait for what is needed; in the end for what there is."""
-        for heard in self.reference._waiting_frames():
+        for heard in reference._waiting_frames():
             self._push(heard)
         for until_s in (self._wait_until_s - _FLUSH_S, self._wait_until_s):
             # what ends the reference is reported when nothing has come for some time
             with suppress(StopAsyncIteration, RavatarError), trio.move_on_at(until_s):
                 while not self._is_there(frame):
-                    self._ask_reference(frame, at_once=until_s == self._wait_until_s)
-                    self._push(await anext(self.reference))
+                    self._ask_reference(frame, reference, at_once=until_s == self._wait_until_s)
+                    self._push(await anext(reference))
 
-    def _ask_reference(self, frame: Frame, *, at_once: bool) -> None:
+    def _ask_reference(self, frame: Frame, reference: Source, *, at_once: bool) -> None:
         """Let the reference's open frame end where it is needed, as it may be filled for a quarter of a second."""
         if self._is_placed and not at_once:
-            self.reference.flush_at(self._placed.needs_samples(frame.length_samples) - self._shift)
+            reference.flush_at(self._placed.needs_samples(frame.length_samples) - self._shift)
         else:
-            self.reference.request_flush()
+            reference.request_flush()
+
+    @property
+    def _reference_name(self) -> str:
+        return "" if self.reference is None else self.reference.name
 
     @property
     def _is_flowing(self) -> bool:
@@ -177,17 +190,18 @@ class VoiceSource(Source):
         if missing > 0 and self._is_placed and self._is_flowing and is_misplaced:
             back = missing + round(WAIT_S * RATE_HZ) - LEAD_SAMPLES
             self._placed.place(self._placed.needs_samples(0) - back)
+            self._ahead_samples -= back
             missing = 0
         if missing < frame.length_samples:
             self._missing_s = 0.0
             if self._is_lost:
                 self._is_lost = False
-                self._emit("reference_back", f"the reference {self.reference.name!r} is there again")
+                self._emit("reference_back", f"the reference {self._reference_name!r} is there again")
             return
         self._missing_s += frame.length_samples / RATE_HZ
         if self._missing_s > LOST_S and not self._is_lost:
             self._is_lost = True
-            message = f"of the reference {self.reference.name!r} nothing has come in time for {LOST_S:g} s"
+            message = f"of the reference {self._reference_name!r} nothing has come in time for {LOST_S:g} s"
             self._emit("reference_lost", message)
 
     def _is_there(self, frame: Frame) -> bool:
@@ -196,8 +210,7 @@ class VoiceSource(Source):
 
     def _push(self, heard: Frame) -> None:
         """A frame of the reference, where it belongs by its count, or by its times where those are far off."""
-        if heard.peak >= _SOUND_PEAK:
-            self._played_s = max(self._played_s, heard.captured_s)
+        self._watch.hear(heard)
         position = heard.position_samples + self._shift
         end = position + heard.length_samples
         if self._reference_end is not None:
@@ -216,7 +229,9 @@ class VoiceSource(Source):
         captured_s, end = self._reference_end
         begin_s = frame.captured_s - frame.length_samples / RATE_HZ
         # A little ahead: times may be off by as much, and an echo before its reference cannot be cancelled.
-        self._placed.place(end - round((captured_s - begin_s) * RATE_HZ) + LEAD_SAMPLES)
+        if self._memory is not None and self._memory.ahead_samples is not None:
+            self._ahead_samples = self._memory.ahead_samples
+        self._placed.place(end - round((captured_s - begin_s) * RATE_HZ) + self._ahead_samples)
         self._is_placed = True
 
     def _clean(self, frame: Frame) -> Frame:
@@ -224,7 +239,8 @@ class VoiceSource(Source):
             self._placed.skip(frame.position_samples - self._expected)
         self._expected = frame.position_samples + frame.length_samples
         self._captured_s = frame.captured_s
-        self._note_missing(frame)
+        if self.reference is not None:
+            self._note_missing(frame)
         out = self._placed.process(frame.pcm[: 2 * frame.length_samples])
         self._tell_changes()
         sound = np.frombuffer(out, "<i2").astype(np.int64)
@@ -247,44 +263,16 @@ class VoiceSource(Source):
         if is_settled and not self._was_settled:
             self._emit("echo_settled", "the echo's path is learnt: a visitor is heard while the avatar speaks")
         self._was_settled = is_settled
-        self._note_silence()
-        self._note_remains(echo)
-
-    def _note_silence(self) -> None:
-        if self._is_silent and self._played_s > self._captured_s - 1.0:
-            self._is_silent = False
-            self._emit("reference_back", f"the reference {self.reference.name!r} has sound again")
-        elif not self._is_silent and self._silent_s >= SILENT_EVENT_S:
-            self._is_silent = True
-            message = f"the avatar speaks, and the reference {self.reference.name!r} has had no sound for"
-            self._emit("reference_silent", f"{message} {SILENT_EVENT_S:g} s: is it the loudspeaker that is used?")
-
-    @property
-    def _silent_s(self) -> float:
-        """How long the avatar has spoken without any sound in the reference; 0: there was some."""
-        if self._avatar_since_s is None or self._played_s > self._avatar_since_s - 1.0:
-            return 0.0
-        return self._captured_s - self._avatar_since_s
-
-    def _note_remains(self, echo: EchoStatistics) -> None:
-        if echo.played_samples - self._remains_from_samples < REMAINS_S * RATE_HZ:
-            return
-        self._remains_from_samples = echo.played_samples
-        if echo.erle_db < REMAINS_DB:
-            message = f"only {echo.erle_db:.0f} dB of the echo goes: the loudspeaker may be overdriven"
-            self._emit("echo_remains", f"{message}, or the reference may be another's")
+        self._watch.look(self._captured_s, echo, self._reference_name)
 
     def note_avatar(self, speaks: bool, at_s: float) -> None:
         """Note that the avatar begins to speak, or has ended (seconds of time.monotonic())."""
-        if not speaks:
-            self._avatar_since_s = None
-        elif self._avatar_since_s is None:
-            self._avatar_since_s = at_s
+        self._watch.note_avatar(speaks, at_s)
 
     @property
     def hears_over_avatar(self) -> bool:
         """The echo is taken out, so that a visitor can be heard while the avatar speaks; else: half-duplex."""
-        is_there = not self._is_lost and not self._is_silent and self._silent_s < SILENT_S
+        is_there = self.reference is not None and not (self._is_lost or self._watch.may_be_silent)
         return is_there and self.canceller.statistics().is_settled
 
     async def stop(self) -> None:
@@ -292,17 +280,28 @@ class VoiceSource(Source):
         await self.source.stop()
 
     async def aclose(self) -> None:
-        """Close both."""
+        """Close both, and keep what was found of them."""
+        self._remember()
         try:
             await self.source.aclose()
         finally:
             self._end_tees()
-            await self.reference.aclose()
+            if self.reference is not None:
+                await self.reference.aclose()
 
     @property
     def group_delay_s(self) -> float:
         """Resampler's and canceller's."""
         return self.source.group_delay_s + self.canceller.lag_samples / RATE_HZ
+
+    def _remember(self) -> None:
+        placing = self._placed.statistics()
+        if self._memory is not None and placing.delay_s is not None and self.hears_over_avatar:
+            self._memory.keep(placing.reference_ppm, self._ahead_samples + placing.moved_samples)
+
+    def _put(self, event: CaptureEvent) -> None:
+        super()._put(event)
+        self.on_echo(event)
 
     def request_flush(self) -> None:
         """Do as Source says, at the end of a hop."""
@@ -349,7 +348,7 @@ class VoiceSource(Source):
             erle_db=echo.erle_db,
             is_settled=echo.is_settled and not self._is_lost,
             is_reference_lost=self._is_lost,
-            is_reference_silent=self._is_silent,
+            is_reference_silent=self._watch.is_silent,
             delay_s=placing.delay_s,
             reference_ppm=placing.reference_ppm,
             moves=placing.moves,

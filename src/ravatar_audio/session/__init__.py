@@ -12,6 +12,8 @@ machine, state_files, disk   user id; slots that could not be given back
 turn_source      TurnSource: a source with a gate in front
 recordings       turns as recordings        sound_file    files as recordings
 observing        metrics and the like, attached to sessions
+avatar_gate      half-duplex, and as the fallback of echo cancellation
+open_voice       the microphone with what the settings do to its sound
 avatar_speech    whether the avatar speaks (pure)
 """
 
@@ -20,6 +22,7 @@ from ravatar_audio.session.events import (
     AvatarSilent,
     AvatarSpeaks,
     ConversationRenewed,
+    EchoEvent,
     LinkLost,
     LinkUp,
     LiveEvent,
@@ -31,6 +34,7 @@ from ravatar_audio.session.events import (
 )
 from ravatar_audio.session.live import LiveSession
 from ravatar_audio.session.observing import observing
+from ravatar_audio.session.open_voice import open_voice
 from ravatar_audio.session.recordings import Recordings
 from ravatar_audio.session.state import SessionState
 from ravatar_audio.session.statistics import ChatStatistics, LiveStatistics
@@ -42,6 +46,7 @@ __all__ = [
     "ChatSession",
     "ChatStatistics",
     "ConversationRenewed",
+    "EchoEvent",
     "LinkLost",
     "LinkUp",
     "LiveEvent",
@@ -56,4 +61,5 @@ __all__ = [
     "TurnAnswered",
     "TurnSource",
     "observing",
+    "open_voice",
 ]

@@ -17,6 +17,7 @@ from ravatar_audio.frames import Frame
 from ravatar_audio.groups import background_nursery
 from ravatar_audio.observe.log import log_debug
 from ravatar_audio.session.conversation import Conversation
+from ravatar_audio.session.open_voice import open_voice, report_echo
 from ravatar_audio.session.recordings import Recordings
 from ravatar_audio.session.selection import choose_avatar
 from ravatar_audio.session.statistics import ChatStatistics
@@ -77,11 +78,12 @@ class ChatSession(Conversation):
             if source is None:
                 yield chat
                 return
-            opened = open_source(settings, source) if isinstance(source, str) else source
+            opened = open_voice(settings, open_source(settings, source) if isinstance(source, str) else source)
             turns = TurnSource.from_settings(settings, opened, on_event=on_turn, on_frame=on_frame)
             turns.follow(chat.connection)
             async with turns, background_nursery() as nursery:
                 chat._turns = turns
+                report_echo(turns, chat._emit)
                 turns._on_turn_end = chat._note_turn_end
                 nursery.start_soon(chat._send_recordings, Recordings(turns))
                 yield chat

@@ -85,6 +85,15 @@ class TurnAnswered:
     """Number of the turn, as in TurnEvent; None for what was sent by hand."""
 
 
+@dataclass(frozen=True, slots=True)
+class EchoEvent:
+    """What became of the echo: "echo_settled", "echo_path_changed", "echo_remains", "reference_lost",
+    "reference_silent", "reference_back" (VoiceSource says what they mean)."""
+
+    kind: str
+    message: str
+
+
 LiveEvent = (
     ServerMessage
     | LinkUp
@@ -94,6 +103,7 @@ LiveEvent = (
     | ConversationRenewed
     | SessionRenewed
     | StreamingUrlChanged
+    | EchoEvent
     | AvatarSpeaks
     | AvatarSilent
     | TurnAnswered

@@ -29,6 +29,7 @@ from ravatar_audio.session.conversation import Conversation
 from ravatar_audio.session.events import LiveEvent, SessionRenewed, StreamingUrlChanged
 from ravatar_audio.session.in_flight import QueuedFrame
 from ravatar_audio.session.observing import attach, counted, observed, observing
+from ravatar_audio.session.open_voice import open_voice, report_echo
 from ravatar_audio.session.refusals import Doubt
 from ravatar_audio.session.selection import choose_live_avatar
 from ravatar_audio.session.slot import Slot
@@ -121,6 +122,7 @@ class LiveSession(Conversation):
         self._age_newest = Histogram()
         self._source_lost_samples = 0
         self._observer = attach(observers, self._outbox, source)
+        report_echo(source, self._emit)
         if isinstance(source, TurnSource):
             source._on_turn_end = self._note_turn_end
 
@@ -154,7 +156,7 @@ class LiveSession(Conversation):
             log_debug()
         if settings.mode == "auto" and not (source == "mic" or isinstance(source, Microphone)):
             settings = replace(settings, mode="open")
-        opened = open_source(settings, source) if isinstance(source, str) else source
+        opened = open_voice(settings, open_source(settings, source) if isinstance(source, str) else source)
         turns = TurnSource.from_settings(settings, opened, on_event=on_turn, on_frame=on_frame)
         async with observing(settings) as observers:
             live = cls(

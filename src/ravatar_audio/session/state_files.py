@@ -1,4 +1,4 @@
-"""What must outlive the program: live sessions that could not be ended."""
+"""What must outlive the program: live sessions that could not be ended, and what was found of the echo."""
 
 import contextlib
 import fcntl
@@ -113,6 +113,14 @@ class SavedLicense:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+
+def echo_memory_path(settings: Settings) -> Path | None:
+    """Return where it is kept what echo cancellation has found; None without a folder."""
+    try:
+        return settings.state_path / "echo.json"
+    except SettingsError:
+        return None
 
 
 def _folder(settings: Settings) -> Path | None:

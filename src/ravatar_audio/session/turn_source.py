@@ -21,6 +21,8 @@ from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.observer import Observer
+from ravatar_audio.processing.gain import GainControl
+from ravatar_audio.session.avatar_gate import AvatarGate
 from ravatar_audio.session.avatar_speech import AvatarVoice
 from ravatar_audio.session.selection import choose_mode
 from ravatar_audio.settings import Settings
@@ -47,7 +49,8 @@ class TurnSource:
     what the platform says (vadEnabled). `half_duplex`: it also reports when the avatar speaks (docs/howto/turns.md);
     the application can do so itself, with or without it. `trailing_silence_s`: behind a turn of push-to-talk, which
     ends in the midst of sound, frames of silence follow, so that a detector on the server hears its end. They have no
-    samples of the capture in them (`length_samples` is 0), and next_outcome() does not give them.
+    samples of the capture in them (`length_samples` is 0), and next_outcome() does not give them. `gain` brings voices
+    to one level, behind the gate. Of a VoiceSource half-duplex is the fallback: see AvatarGate.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class TurnSource:
         follows_platform: bool = False,
         half_duplex: bool = False,
         trailing_silence_s: float = 0.0,
+        gain: GainControl | None = None,
         on_event: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
@@ -67,13 +71,15 @@ class TurnSource:
         self._trailing_samples = round(trailing_silence_s * RATE_HZ)
         self._silence: deque[Frame] = deque()
         self._last_frame: Frame | None = None
-        self._follows_platform, self._is_half_duplex = follows_platform, half_duplex
+        self._follows_platform = follows_platform
         self._on_event, self._on_frame = on_event, on_frame
         self._observer = Observer()
         self._ready: deque[Outcome] = deque()
         self._is_over = False
         self._failure: MediaError | None = None
         self._avatar = AvatarVoice()
+        self._avatar_gate = AvatarGate(source, gate, half_duplex=half_duplex)
+        self._gain = gain
         self._on_turn_end: Callable[[TurnEvent, float], None] | None = None
         """A session's: called with the end of each turn, and when its last sample was at the microphone."""
         self._heard: Frame | None = None
@@ -109,6 +115,7 @@ class TurnSource:
             follows_platform=settings.mode == "auto",
             half_duplex=settings.half_duplex,
             trailing_silence_s=settings.trailing_silence_ms / 1_000,
+            gain=GainControl() if settings.gain_control else None,
             on_event=on_event,
             on_frame=on_frame,
         )
@@ -201,6 +208,8 @@ class TurnSource:
                     self._note_turn_end(outcome)
                     if self._on_event is not None:
                         self._on_event(outcome)
+                if isinstance(outcome, Frame) and self._gain is not None:
+                    return self._gain.applied_to(outcome)
                 if outcome is not None:
                     return outcome
 
@@ -210,9 +219,10 @@ class TurnSource:
             self._on_frame(frame)
         self._heard = frame
         if frame.captured_s >= self._avatar.ends_s:
-            self._ready += self.gate.avatar_ends(self._avatar.ends_s)
+            self._ready += self._avatar_gate.note(False, self._avatar.ends_s)
             self._avatar.set(False)
         self._ready += self.gate.feed(frame)
+        self._ready += self._avatar_gate.follow(frame.captured_s)
         self.source.flush_at(self.gate.flush_at)
 
     def _note_turn_end(self, event: TurnEvent) -> None:
@@ -271,14 +281,14 @@ class TurnSource:
 
     def note(self, event: object, at_s: float | None = None) -> None:
         """A message of the platform: with half-duplex it may report that the avatar speaks, or has ended."""
-        if not self._is_half_duplex:
+        if not self._avatar_gate.listens:
             return
         now_s = _now_s(at_s)
         self._thread.run(lambda: self._note(event, now_s))
 
     def _note(self, event: object, now_s: float) -> None:
         if (speaks := self._avatar.note(event, now_s)) is not None:
-            self._emit((self.gate.avatar_speaks if speaks else self.gate.avatar_ends)(now_s))
+            self._emit(self._avatar_gate.note(speaks, now_s))
 
     # What the program asks for.
 
@@ -320,11 +330,11 @@ class TurnSource:
 
     def avatar_speaks(self, at_s: float | None = None) -> None:
         """Half-duplex: be deaf to what is not a barge-in, until it ends."""
-        self._control(self.gate.avatar_speaks, at_s, speaks=True)
+        self._control(lambda now_s: self._avatar_gate.note(True, now_s), at_s, speaks=True)
 
     def avatar_ends(self, at_s: float | None = None) -> None:
         """Half-duplex: hear again when the echo has died away."""
-        self._control(self.gate.avatar_ends, at_s, speaks=False)
+        self._control(lambda now_s: self._avatar_gate.note(False, now_s), at_s, speaks=False)
 
     def _control(
         self, control: Callable[[float], Sequence[Outcome]], at_s: float | None, *, speaks: bool | None = None

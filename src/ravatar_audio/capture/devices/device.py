@@ -47,6 +47,8 @@ class Device:
     """Of Bluetooth: "headset-head-unit"."""
     is_monitor: bool = False
     """It hears what a loudspeaker plays: no microphone."""
+    is_default_monitor: bool = False
+    """And that is the default one."""
 
     @property
     def backend(self) -> str:
@@ -126,8 +128,9 @@ def choose_device(devices: Sequence[Device], selector: str | int | None = None) 
     "usb:VID:PID" or "usb:VID:PID:SERIAL", "card:ID" (ALSA's card id), "pulse:NAME" (a sound server's source),
     "alsa:PCM" (any name that ALSA knows, listed or not), a name in any case, a part of one, or, as a last resort,
     PortAudio's index. None, "" and "default" mean the system's default input, or the only hardware device where the
-    system has no default. An exact name goes before a part of one, hardware before a server's source of the same name,
-    and any of them before a monitor. Raises DeviceNotFoundError, with the candidates, when none or more than one fits.
+    system has no default. "monitor" is what the default loudspeaker plays, behind a sound server. An exact name goes
+    before a part of one, hardware before a server's source of the same name, and any of them before a monitor. Raises
+    DeviceNotFoundError, with the candidates, when none or more than one fits.
     """
     text = "default" if selector in (None, "") else str(selector)
     if text.startswith("alsa:"):
@@ -172,6 +175,12 @@ def _fitting(devices: Sequence[Device], text: str) -> list[Device]:
             [device for device in devices if device.is_default]
             or [device for device in devices if device.name == "default"]
             or [device for device in devices if device.is_hardware]
+        )
+    if text == "monitor":
+        return (
+            [device for device in devices if device.name == "monitor"]
+            or [device for device in devices if device.is_default_monitor]
+            or [device for device in devices if device.is_monitor]
         )
     kind, _, wanted = text.casefold().partition(":")
     if kind == "usb" and wanted:

@@ -35,6 +35,8 @@ class ServerSource:
     """It hears what a loudspeaker plays."""
     is_muted: bool
     is_suspended: bool
+    is_default_monitor: bool = False
+    """It hears what the default loudspeaker plays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def _source(raw: Any) -> ServerSource:
         is_monitor=bool(raw.is_monitor),
         is_muted=bool(raw.is_muted),
         is_suspended=bool(raw.is_suspended),
+        is_default_monitor=bool(raw.is_default_monitor),
     )
 
 
@@ -120,6 +123,7 @@ def as_devices(answer: ServerAnswer) -> list[Device]:
             profile=source.profile,
             usb_id=source.usb_id if source.bus == "usb" else "",
             is_monitor=source.is_monitor,
+            is_default_monitor=source.is_default_monitor,
         )
         for source in answer.sources
     ]
