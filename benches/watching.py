@@ -59,6 +59,7 @@ def measured(number: int, rounds: int, seconds: float) -> Round:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         receiver = stack.enter_context(_receiver())
         command = [sys.executable, "-m", "ravatar_audio", "emulator", "--port", "0", "--slots", "9"]
+        command += ["--wav-dir", f"{folder}/heard"]
         emulator = stack.enter_context(
             subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         )

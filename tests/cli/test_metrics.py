@@ -54,7 +54,7 @@ def test_prometheus_shows_a_fault_and_the_alert_fires_and_both_end_with_it(tmp_p
     python = [sys.executable, "-m", "ravatar_audio"]
     api_port, web_port = free_port(), free_port()
     (tmp_path / "alerts.yml").write_text(RULES.read_text().replace("for: 15s", "for: 1s"))
-    emulator = [*python, "emulator", "--port", str(api_port)]
+    emulator = [*python, "emulator", "--port", str(api_port), "--wav-dir", str(tmp_path / "heard")]
     environment = os.environ | {"RAVATAR_API_URL": f"http://127.0.0.1:{api_port}", "RAVATAR_STATE_DIR": str(tmp_path)}
     live = [
         *python,

@@ -79,6 +79,8 @@ METRICS: Final = (
     Metric("ravatar.echo.drift", _G, "1", "By how much the reference's clock is fast against the microphone's."),
     Metric("ravatar.echo.events", _C, "{event}", "Changes of the echo canceller, by kind.", "ravatar.kind"),
     Metric("ravatar.echo.reference.lost", _C, "{sample}", "Samples of the reference that did not come in time."),
+    Metric("ravatar.echo.reference.missing", _G, "{reference}", "1: nothing comes of the reference any more."),
+    Metric("ravatar.echo.reference.silent", _G, "{reference}", "1: the reference comes, and holds no sound."),
     Metric("hw.temperature", _G, "Cel", "Temperature, by the kernel's thermal zone.", "hw.id"),
     Metric("ravatar.machine.throttled", _G, "{state}", "1: a Raspberry Pi says so now, by what.", "ravatar.kind"),
 )
@@ -157,6 +159,8 @@ SHOWN: Final = (
     Shown("voice", "moves", "ravatar.echo.events", "move"),
     Shown("voice", "restarts", "ravatar.echo.events", "restart"),
     Shown("voice", "path_changes", "ravatar.echo.events", "path_change"),
+    Shown("voice", "is_reference_lost", "ravatar.echo.reference.missing"),
+    Shown("voice", "is_reference_silent", "ravatar.echo.reference.silent"),
     Shown("voice", "reference_lost_samples", "ravatar.echo.reference.lost"),
 )
 
