@@ -20,6 +20,7 @@ from ravatar_audio.capture.servers.sources import ServerAnswer, ask_server
 from ravatar_audio.capture.servers.status import RESTART_ADVICE, Servers, look_at_servers
 from ravatar_audio.capture.streams.device_list import LIST_TIMEOUT_S, find_devices_in_time
 from ravatar_audio.capture.streams.open_errors import true_cause
+from ravatar_audio.diagnosis.echo import check_echo
 from ravatar_audio.diagnosis.finding import Finding, failed
 from ravatar_audio.diagnosis.listening import judge, listen
 from ravatar_audio.diagnosis.machine import check_limits, check_power
@@ -43,6 +44,8 @@ async def microphone_checks(settings: Settings, *, listen_s: float) -> AsyncIter
             answer = await trio.to_thread.run_sync(ask_server)
         yield check_access(look_at_access(), servers)
         yield (found := check_servers(servers, answer))
+        if echo := check_echo(settings, answer):
+            yield echo
         if found.status == "error":  # then the sound library will hang, but the hardware can be listed
             list_timeout_s = HANGING_TIMEOUT_S
     else:
