@@ -1,12 +1,13 @@
 """What is heard of a session while it lasts: the one interface between sessions and whoever watches them. Pure."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from ravatar_audio.frames import Frame
 from ravatar_audio.observe.log import line_logger
 
-log = line_logger(__name__)
+log: logging.Logger = line_logger(__name__)
 
 
 class ObservedSession(Protocol):
