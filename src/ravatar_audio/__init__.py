@@ -59,6 +59,7 @@ if TYPE_CHECKING:
         list_devices,
         open_source,
     )
+    from ravatar_audio.conversion import CaptureOptions, ConversionOptions
     from ravatar_audio.converter import Converter
     from ravatar_audio.diagnosis import Finding, diagnose
     from ravatar_audio.emulator import (
@@ -80,6 +81,8 @@ if TYPE_CHECKING:
     from ravatar_audio.observe.observer import ObservedSession, Observer
     from ravatar_audio.playback import Loudspeaker, Played, Player, PlayerStatistics
     from ravatar_audio.processing import Canceller, EchoStatistics, VoiceSource, VoiceStatistics
+    from ravatar_audio.processing.gain import GainControl
+    from ravatar_audio.processing.memory import EchoMemory
     from ravatar_audio.session import (
         AvatarSilent,
         AvatarSpeaks,
@@ -128,6 +131,7 @@ _HOMES = {
         "CaptureEvent CaptureStatistics Device FileSource FrameSource Microphone PipeSource PushSource SoundBlock "
         "Source SyntheticSource Tee TeeStatistics list_devices open_source"
     ),
+    "conversion": "CaptureOptions ConversionOptions",
     "converter": "Converter",
     "diagnosis": "Finding diagnose",
     "emulator": (
@@ -143,6 +147,8 @@ _HOMES = {
     "observe.observer": "ObservedSession Observer",
     "playback": "Loudspeaker Played Player PlayerStatistics",
     "processing": "Canceller EchoStatistics VoiceSource VoiceStatistics",
+    "processing.gain": "GainControl",
+    "processing.memory": "EchoMemory",
     "session": (
         "AvatarSilent AvatarSpeaks ChatSession ChatStatistics ConversationRenewed EchoEvent LinkLost LinkUp "
         "LiveSession LiveStatistics Recordings SendingAccepted SendingRefused SessionRenewed SessionState "
@@ -165,6 +171,7 @@ __all__ = [
     "AvatarSpeaks",
     "Canceller",
     "CaptureEvent",
+    "CaptureOptions",
     "CaptureStatistics",
     "ChainStatistics",
     "ChatItem",
@@ -175,11 +182,13 @@ __all__ = [
     "ConnectionMessage",
     "ConnectionStatistics",
     "ConversationRenewed",
+    "ConversionOptions",
     "Converter",
     "Detector",
     "Device",
     "Distribution",
     "EchoEvent",
+    "EchoMemory",
     "EchoStatistics",
     "EmulatedAvatar",
     "EmulatedLiveStatistics",
@@ -193,6 +202,7 @@ __all__ = [
     "Finding",
     "Frame",
     "FrameSource",
+    "GainControl",
     "Gate",
     "GateStatistics",
     "Hop",

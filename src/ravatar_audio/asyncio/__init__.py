@@ -51,6 +51,7 @@ from ravatar_audio.capture import (
     TeeStatistics,
     list_devices,
 )
+from ravatar_audio.conversion import CaptureOptions, ConversionOptions
 from ravatar_audio.converter import Converter
 from ravatar_audio.deprecation import renamed_names
 from ravatar_audio.diagnosis import Finding
@@ -71,11 +72,14 @@ from ravatar_audio.native import ChainStatistics
 from ravatar_audio.observe.histogram import Distribution
 from ravatar_audio.playback import Loudspeaker, Played, PlayerStatistics
 from ravatar_audio.processing import Canceller, EchoStatistics, VoiceStatistics
+from ravatar_audio.processing.gain import GainControl
+from ravatar_audio.processing.memory import EchoMemory
 from ravatar_audio.session import (
     AvatarSilent,
     AvatarSpeaks,
     ChatStatistics,
     ConversationRenewed,
+    EchoEvent,
     LinkLost,
     LinkUp,
     LiveStatistics,
@@ -112,6 +116,7 @@ __all__ = [
     "AvatarSpeaks",
     "Canceller",
     "CaptureEvent",
+    "CaptureOptions",
     "CaptureStatistics",
     "ChainStatistics",
     "ChatItem",
@@ -121,10 +126,13 @@ __all__ = [
     "ConnectionMessage",
     "ConnectionStatistics",
     "ConversationRenewed",
+    "ConversionOptions",
     "Converter",
     "Detector",
     "Device",
     "Distribution",
+    "EchoEvent",
+    "EchoMemory",
     "EchoStatistics",
     "EmulatedAvatar",
     "EmulatedLiveStatistics",
@@ -138,6 +146,7 @@ __all__ = [
     "Finding",
     "Frame",
     "FrameSource",
+    "GainControl",
     "Gate",
     "GateStatistics",
     "Hop",
