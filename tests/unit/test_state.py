@@ -21,7 +21,7 @@ from ravatar_audio.errors import (
 from ravatar_audio.session import machine
 from ravatar_audio.session.machine import stable_user_id
 from ravatar_audio.session.start_pauses import FORGOTTEN_AFTER_S, LONGEST_S, StartPauses
-from ravatar_audio.settings import Settings
+from ravatar_audio.settings import USER_ID, Settings
 from tests.conftest import starts_a_process
 
 
@@ -83,6 +83,22 @@ def test_a_board_with_another_serial_number_is_another_machine(tmp_path: Path, b
     first = stable_user_id(settings)
     (tmp_path / "serial").write_bytes(b"10000000abcdef02\0")
     assert stable_user_id(settings) != first
+
+
+def test_where_nothing_can_be_kept_the_machines_own_id_serves(tmp_path: Path, become: object) -> None:
+    """As on a disk that is mounted read-only: the same id at each start, another on another machine."""
+    assert callable(become)
+    (tmp_path / "file").touch()
+    settings = Settings(state_dir=str(tmp_path / "file" / "state"))  # whose folder no one can make, not even root
+    become("one")
+    first = stable_user_id(settings)
+    assert USER_ID.fullmatch(first)
+    assert stable_user_id(settings) == first
+    become("two")
+    assert stable_user_id(settings) not in (first, "")
+    become(None)
+    with pytest.raises(SettingsError, match="no user id can be kept"):
+        stable_user_id(settings)
 
 
 def test_a_user_without_a_home_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,10 +4,14 @@ import contextlib
 import hashlib
 import os
 from pathlib import Path
+from typing import Final
 
 from ravatar_audio.errors import SettingsError
+from ravatar_audio.observe.log import line_logger
 from ravatar_audio.session.disk import draft_beside, replace, sync_folder
 from ravatar_audio.settings import USER_ID, Settings
+
+log: Final = line_logger(__name__)
 
 MACHINE_IDS = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 """Where Linux keeps the machine's id (machine-id(5)); it must not be shown, so only a hash of it is kept."""
@@ -37,7 +41,8 @@ def stable_user_id(settings: Settings) -> str:
     """Return the user id of the settings, or the one kept in the state folder, which is made at the first call.
 
     One that was made on another machine, of whose disk this one's is a copy, is not used: two machines with one user id
-    would end each other's sessions. Raises SettingsError when it can neither be read nor kept.
+    would end each other's sessions. Where none can be kept, as on a disk that is mounted read-only, one is made of the
+    machine's own id, the same at each start. Raises SettingsError when there is none of these either.
     """
     if settings.user_id is not None:
         return settings.user_id
@@ -45,6 +50,9 @@ def stable_user_id(settings: Settings) -> str:
     try:
         return _kept(path) or _made(path)
     except OSError as error:
+        if mark := machine_mark():
+            log.warning("no user id can be kept in %r (%s): this machine's own is used", str(path.parent), error)
+            return hashlib.sha256(f"{mark} {os.getuid()}".encode()).hexdigest()[:32]
         raise SettingsError(
             f"no user id can be kept in {str(path.parent)!r}: {error}", advice="Set user_id, or state_dir to a folder."
         ) from error
