@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from ravatar_audio import ChatSession, Emulator, LiveSession, Settings, SyntheticSource, open_source
+from ravatar_audio.session.open_voice import open_voice
 
 ELSEWHERE = {
     "metrics_interval_ms": "tests/session/test_metrics.py",
@@ -30,9 +31,11 @@ async def test_every_setting_is_read_by_what_a_session_opens(tmp_path: Path) -> 
     names = {item.name for item in dataclasses.fields(Settings) if not item.metadata["replaced_by"]}
     with trio.fail_after(30):
         async with Emulator() as emulator:
-            settings = Watched(api_url=emulator.api_url, state_dir=str(tmp_path), linger_s=0, mode="vad")
+            settings = Watched(
+                api_url=emulator.api_url, state_dir=str(tmp_path), linger_s=0, mode="vad", echo_cancellation="own"
+            )
             Watched.read.clear()  # making them reads them all
-            open_source(settings, "mic")
+            open_voice(settings, open_source(settings, "mic"))
             open_source(settings, "-")
             source = SyntheticSource(duration_s=0.1, pace="full")
             async with LiveSession.open(settings, source) as live:

@@ -19,7 +19,7 @@ from ravatar_audio.errors import BusyError
 from ravatar_audio.session import LinkUp, LiveSession
 from ravatar_audio.session.state_files import SavedLicense
 
-from .conftest import Frames, MakeSettings
+from .conftest import Frames, MakeSettings, until
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ async def test_sessions_share_what_is_shared_and_nothing_else(settings_for: Make
                 await stack.enter_async_context(platform)
                 session = LiveSession(platform.settings, Frames(), platform=platform)
                 await stack.enter_async_context(session)
-            assert shared.watchdog.links == 3
+            await until(lambda: shared.watchdog.links == 3, "all links are watched")
             assert len({platform.tokens.current for platform in platforms}) == 3
             assert {platform.ssl_context for platform in platforms} == {shared.ssl_context}
         assert shared.watchdog.links == 0, "links that have ended are not watched"

@@ -92,6 +92,7 @@ def test_each_error_says_what_it_is() -> None:
 
 IN_WORDS = {
     "any other handshake status": LinkDown(Cause.REFUSED, status=404),
+    "a message that breaks the protocol": LinkDown(Cause.VIOLATION),
     "a message that is too large": LinkDown(Cause.VIOLATION),
     "any other close code": LinkDown(Cause.CLOSED, close_code=1013),
     "and none at all": LinkDown(Cause.CLOSED, close_code=1006),

@@ -7,7 +7,7 @@
 | handshake 408, 425, 429, 5xx | retry | the server is busy or restarts; Retry-After is honoured |
 | any other handshake status | final* | the address is no WebSocket of this platform |
 | close 1003, 1009, 1010 | final | the server wants no such message: it would happen again |
-| close 1002, 1007; what breaks the WebSocket protocol, or is too large | retry | a damaged line |
+| close 1002, 1007; a message that breaks the protocol, a message that is too large | retry | a damaged line |
 | any other close code, and none at all | retry | restart, overload, idle limit, broken network |
 | messages that refuse what is sent, again and again | retry | it may have forgotten the session, which is renewed |
 | a stream error of Live Mode that only concerns the connection ("Connection timeout") | retry | what the guide says |

@@ -148,9 +148,23 @@ class VoiceSource(Source[processing.VoiceSource]):
     """`ravatar_audio.VoiceSource` for programs of threads: a microphone without the loudspeaker's echo."""
 
     def __init__(
-        self, source: Source[Any], reference: Source[Any], canceller: processing.Canceller | None = None
+        self,
+        source: Source[Any],
+        reference: Source[Any],
+        canceller: processing.Canceller | None = None,
+        *,
+        memory: processing.EchoMemory | None = None,
     ) -> None:
-        super().__init__(processing.VoiceSource(source._inner, reference._inner, canceller))
+        super().__init__(processing.VoiceSource(source._inner, reference._inner, canceller, memory=memory))
+
+    @property
+    def hears_over_avatar(self) -> bool:
+        """Whether a visitor is heard while the avatar speaks; a session is half-duplex while not."""
+        return self._inner.hears_over_avatar
+
+    def note_avatar(self, speaks: bool, at_s: float) -> None:
+        """Note that the avatar begins or ends to speak, at this time of time.monotonic(); sessions do it themselves."""
+        self._ask(lambda: self._inner.note_avatar(speaks, at_s))
 
     def voice_statistics(self) -> processing.VoiceStatistics:
         """Return how well the echo is cancelled, as of now."""
@@ -176,6 +190,7 @@ class TurnSource(TurnSourceFace):
         follows_platform: bool = False,
         half_duplex: bool = False,
         trailing_silence_s: float = 0.0,
+        gain: processing.GainControl | None = None,
         on_event: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
@@ -186,6 +201,7 @@ class TurnSource(TurnSourceFace):
                 follows_platform=follows_platform,
                 half_duplex=half_duplex,
                 trailing_silence_s=trailing_silence_s,
+                gain=gain,
                 on_event=on_event,
                 on_frame=on_frame,
             )

@@ -3,9 +3,6 @@
 from collections.abc import Callable
 
 from ravatar_audio.capture import CaptureEvent, Microphone, Source
-from ravatar_audio.processing.canceller import Canceller, LinearCanceller
-from ravatar_audio.processing.memory import EchoMemory
-from ravatar_audio.processing.voice import VoiceSource
 from ravatar_audio.session.events import EchoEvent
 from ravatar_audio.session.state_files import echo_memory_path
 from ravatar_audio.session.turn_source import TurnSource
@@ -22,6 +19,11 @@ def open_voice(settings: Settings, source: Source) -> Source:
         settings.echo_cancellation == "off" and not settings.noise_suppression_db
     ):
         return source
+    # These need numpy, which most sessions do without.
+    from ravatar_audio.processing.canceller import Canceller, LinearCanceller
+    from ravatar_audio.processing.memory import EchoMemory
+    from ravatar_audio.processing.voice import VoiceSource
+
     canceller: Canceller = LinearCanceller()
     if settings.echo_cancellation != "own" or settings.noise_suppression_db:
         from ravatar_audio.processing.webrtc import WebrtcCanceller  # it takes its time to load
@@ -60,5 +62,5 @@ def report_echo(source: object, emit: Callable[[EchoEvent], None]) -> None:
     def hear(event: CaptureEvent) -> None:
         emit(EchoEvent(event.kind, event.message))
 
-    if isinstance(source, VoiceSource):
+    if hasattr(source, "on_echo"):  # a VoiceSource, or another with an echo to report
         source.on_echo = hear

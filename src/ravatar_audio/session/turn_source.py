@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import trio
 
@@ -21,7 +21,6 @@ from ravatar_audio.energy import EnergyDetector
 from ravatar_audio.errors import MediaError, SettingsError
 from ravatar_audio.frames import FRAME_BYTES, FRAME_SAMPLES, RATE_HZ, Frame
 from ravatar_audio.observe.observer import Observer
-from ravatar_audio.processing.gain import GainControl
 from ravatar_audio.session.avatar_gate import AvatarGate
 from ravatar_audio.session.avatar_speech import AvatarVoice
 from ravatar_audio.session.selection import choose_mode
@@ -29,6 +28,9 @@ from ravatar_audio.settings import Settings
 from ravatar_audio.turns import Gate, Outcome, Reason, TurnEvent, TurnEventKind, TurnMode, TurnRules
 from ravatar_audio.turns.neural import NeuralDetector
 from ravatar_audio.turns.queue import checked_time_s
+
+if TYPE_CHECKING:
+    from ravatar_audio.processing.gain import GainControl
 
 
 class TurnSource:
@@ -61,7 +63,7 @@ class TurnSource:
         follows_platform: bool = False,
         half_duplex: bool = False,
         trailing_silence_s: float = 0.0,
-        gain: GainControl | None = None,
+        gain: "GainControl | None" = None,
         on_event: Callable[[TurnEvent], None] | None = None,
         on_frame: Callable[[Frame], None] | None = None,
     ) -> None:
@@ -115,7 +117,7 @@ class TurnSource:
             follows_platform=settings.mode == "auto",
             half_duplex=settings.half_duplex,
             trailing_silence_s=settings.trailing_silence_ms / 1_000,
-            gain=GainControl() if settings.gain_control else None,
+            gain=_gain_control() if settings.gain_control else None,
             on_event=on_event,
             on_frame=on_frame,
         )
@@ -372,3 +374,9 @@ def check_gated(settings: Settings, source: object) -> None:
             f"{' and '.join(asked)} would have no effect: the source, a {type(source).__name__}, has no gate",
             advice="Use LiveSession.open(settings), or TurnSource.from_settings(settings, source) as the source.",
         )
+
+
+def _gain_control() -> "GainControl":
+    from ravatar_audio.processing.gain import GainControl  # it needs numpy, which most sessions do without
+
+    return GainControl()
