@@ -43,6 +43,7 @@ async def send(folder: Path, seconds: float) -> dict[str, object]:
         "lost": lost,
         "dropped_samples": sum(sent.dropped_samples.values()),
         "late_samples": sent.taken_samples - heard.samples - sum(sent.dropped_samples.values()),
+        "waiting_samples": sent.pending_samples + sent.in_flight_samples,
         "heard_samples": heard.samples,
         "given_samples": sent.taken_samples,
         "round_trip_s": rtts_s[0],

@@ -1,10 +1,12 @@
 """What the state folder keeps: a user id that is this machine's, and pauses between starts that are refused."""
 
+import errno
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import trio
@@ -85,11 +87,17 @@ def test_a_board_with_another_serial_number_is_another_machine(tmp_path: Path, b
     assert stable_user_id(settings) != first
 
 
-def test_where_nothing_can_be_kept_the_machines_own_id_serves(tmp_path: Path, become: object) -> None:
-    """As on a disk that is mounted read-only: the same id at each start, another on another machine."""
+def test_on_a_read_only_disk_the_machines_own_id_serves(
+    tmp_path: Path, become: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same id at each start, another on another machine. tests/kiosk boots from such a disk."""
     assert callable(become)
-    (tmp_path / "file").touch()
-    settings = Settings(state_dir=str(tmp_path / "file" / "state"))  # whose folder no one can make, not even root
+
+    def refuse(path: Path, text: bytes) -> NoReturn:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(machine, "draft_beside", refuse)
+    settings = Settings(state_dir=str(tmp_path / "state"))
     become("one")
     first = stable_user_id(settings)
     assert USER_ID.fullmatch(first)

@@ -1,6 +1,7 @@
 """Who this user is: an id that is made once, kept in the state folder, and bound to the machine that it was made on."""
 
 import contextlib
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -41,8 +42,8 @@ def stable_user_id(settings: Settings) -> str:
     """Return the user id of the settings, or the one kept in the state folder, which is made at the first call.
 
     One that was made on another machine, of whose disk this one's is a copy, is not used: two machines with one user id
-    would end each other's sessions. Where none can be kept, as on a disk that is mounted read-only, one is made of the
-    machine's own id, the same at each start. Raises SettingsError when there is none of these either.
+    would end each other's sessions. On a disk that is mounted read-only one is made of the machine's own id, the same
+    at each start. Raises SettingsError when it can neither be read nor kept, nor made.
     """
     if settings.user_id is not None:
         return settings.user_id
@@ -50,7 +51,7 @@ def stable_user_id(settings: Settings) -> str:
     try:
         return _kept(path) or _made(path)
     except OSError as error:
-        if mark := machine_mark():
+        if error.errno == errno.EROFS and (mark := machine_mark()):
             log.warning("no user id can be kept in %r (%s): this machine's own is used", str(path.parent), error)
             return hashlib.sha256(f"{mark} {os.getuid()}".encode()).hexdigest()[:32]
         raise SettingsError(
