@@ -84,7 +84,7 @@ def decode(sound: bytes, channels: int, format: str) -> Samples:
     elif format == "uint8":
         values = (np.frombuffer(sound, np.uint8) - 128.0) / 128
     elif format == "float32":
-        values = np.nan_to_num(np.frombuffer(sound, np.float32).astype(np.float64))
+        values = np.nan_to_num(np.frombuffer(sound, np.float32).astype(np.float64), posinf=1.0, neginf=-1.0)
     else:
         values = np.frombuffer(sound, {"int16": np.int16, "int32": np.int32}[format]) / 2.0 ** (
             8 * SAMPLE_BYTES[format] - 1
